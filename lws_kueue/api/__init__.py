@@ -1,0 +1,1 @@
+"""The vocabulary: names, and pydantic models of the objects that are read and written."""

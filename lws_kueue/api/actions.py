@@ -1,0 +1,133 @@
+"""What a decision asks for: a plan of guarded writes, in the order they may happen.
+
+A plan is a value. Two equal situations give equal plans, so tests compare them, and the runtime
+executes them without knowing why. Every write names its guard: a create relies on the
+deterministic name, a patch carries the resourceVersion it was decided on, a deletion the UID.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lws_kueue.api import facts
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Which object: ``api_version``/``kind`` and its name."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes event on the LeaderWorkerSet."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create an object; one of that name that exists already is left as it is."""
+
+    body: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+    on_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply (forced) under ``field_manager``; ``subresource`` is "" or "status".
+
+    ``resource_version`` "" means unguarded: right only where all fields applied are our own.
+    """
+
+    body: Mapping[str, Any]
+    field_manager: str
+    subresource: str = ""
+    resource_version: str = ""
+    events: tuple[Event, ...] = ()
+    on_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """JSON merge patch, refused by the server when the object has moved on."""
+
+    ref: Ref
+    body: Mapping[str, Any]
+    resource_version: str
+    subresource: str = ""
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete exactly the object with ``uid``."""
+
+    ref: Ref
+    uid: str
+    propagation: Literal["Background", "Foreground"] = "Background"
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Patches that let a group's pods run, valid only for ``workload`` as it was decided on.
+
+    The runtime reads the Workload again (not from a cache) right before the first patch and drops
+    the whole release when its UID or resourceVersion differ; the next pass decides afresh.
+    """
+
+    workload: Ref
+    uid: str
+    resource_version: str
+    patches: tuple[Patch, ...]
+
+
+Action = Create | Apply | Patch | Delete | Release
+Chain = tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite:
+    """The new status of the set; the events are sent only after the write succeeded."""
+
+    ref: Ref
+    status: Mapping[str, Any]
+    resource_version: str
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one pass over a set wants to do.
+
+    ``prepare`` runs first and in order; a failure there ends the pass. Each chain of ``chains``
+    runs in order, the chains beside each other, and a failing chain never stops another.
+    ``status`` follows, then ``finish``. ``warnings`` are Warning events about the situation
+    itself (the runtime sends each only once while it lasts). ``recheck_after`` is in seconds.
+    """
+
+    prepare: Chain = ()
+    chains: tuple[Chain, ...] = ()
+    status: StatusWrite | None = None
+    finish: Chain = ()
+    warnings: tuple[Event, ...] = ()
+    recheck_after: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the plan writes nothing."""
+        return not (self.prepare or any(self.chains) or self.status or self.finish)
+
+
+def ref_of(obj: facts.Object) -> Ref:
+    """Return the reference of an object in JSON form."""
+    meta = obj["metadata"]
+    return Ref(obj["apiVersion"], obj["kind"], meta.get("namespace", ""), meta["name"])

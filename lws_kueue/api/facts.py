@@ -1,0 +1,185 @@
+"""Observed objects, reduced to the facts that decisions are made from.
+
+A fact is parsed once, when an event arrives, and never changed. Labels, annotations and specs are
+shared with the parsed JSON and must be treated as read-only. Parsing never fails on an object that
+an API server accepted: what is missing gets the value the API defines for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """An owner reference, reduced to what identifies the owner."""
+
+    kind: str
+    name: str
+    uid: str
+    controller: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The parts of ``metadata`` that decisions need."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    labels: Labels
+    annotations: Labels
+    owners: tuple[Owner, ...]
+    finalizers: tuple[str, ...]
+    created: str
+    deleted: str | None
+
+    @property
+    def deleting(self) -> bool:
+        """Whether the object has a deletion timestamp."""
+        return self.deleted is not None
+
+    @property
+    def controller(self) -> Owner | None:
+        """The owner reference with ``controller: true``, if there is one."""
+        return next((owner for owner in self.owners if owner.controller), None)
+
+    @classmethod
+    def of(cls, obj: Object) -> "Meta":
+        """Parse the metadata of any object."""
+        meta = obj.get("metadata") or {}
+        owners = tuple(
+            Owner(
+                kind=ref.get("kind", ""),
+                name=ref.get("name", ""),
+                uid=ref.get("uid", ""),
+                controller=bool(ref.get("controller")),
+            )
+            for ref in meta.get("ownerReferences") or ()
+        )
+        return cls(
+            namespace=meta.get("namespace", ""),
+            name=meta.get("name", ""),
+            uid=meta.get("uid", ""),
+            resource_version=meta.get("resourceVersion", ""),
+            generation=int(meta.get("generation", 0)),
+            labels=meta.get("labels") or {},
+            annotations=meta.get("annotations") or {},
+            owners=owners,
+            finalizers=tuple(meta.get("finalizers") or ()),
+            created=meta.get("creationTimestamp", ""),
+            deleted=meta.get("deletionTimestamp"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a group, leader or worker."""
+
+    meta: Meta
+    phase: str
+    ready: bool
+    restarted: bool
+    node: str
+    gates: tuple[str, ...]
+    spec: Object
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pod has terminated (phase Succeeded or Failed)."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @classmethod
+    def of(cls, obj: Object) -> "Pod":
+        """Parse a pod."""
+        spec = obj.get("spec") or {}
+        status = obj.get("status") or {}
+        phase = status.get("phase", "Pending")
+        conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
+        return cls(
+            meta=Meta.of(obj),
+            phase=phase,
+            ready=conditions.get("Ready") == "True",
+            restarted=_restarted(phase=phase, status=status),
+            node=spec.get("nodeName") or "",
+            gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
+            spec=spec,
+        )
+
+
+def _restarted(*, phase: str, status: Object) -> bool:
+    """Whether a container or init container restarted, as lws-contract 5.2 defines it."""
+    if phase not in ("Running", "Pending"):
+        return False
+    containers = (
+        *(status.get("containerStatuses") or ()),
+        *(status.get("initContainerStatuses") or ()),
+    )
+    return any(container.get("restartCount", 0) > 0 for container in containers)
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulSet:
+    """A leader or worker StatefulSet."""
+
+    meta: Meta
+    replicas: int
+    partition: int
+    spec: Object
+    status: Object
+    managed_fields: tuple[Object, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all replicas are available on one revision (lws-contract 4.1)."""
+        return self.replicas == self.status.get("availableReplicas", 0) and self.status.get(
+            "currentRevision", ""
+        ) == self.status.get("updateRevision", "")
+
+    @classmethod
+    def of(cls, obj: Object) -> "StatefulSet":
+        """Parse a StatefulSet."""
+        spec = obj.get("spec") or {}
+        rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+        replicas = spec.get("replicas")
+        return cls(
+            meta=Meta.of(obj),
+            replicas=1 if replicas is None else int(replicas),
+            partition=int(rolling.get("partition") or 0),
+            spec=spec,
+            status=obj.get("status") or {},
+            managed_fields=tuple((obj.get("metadata") or {}).get("managedFields") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A headless Service of a set or of a group."""
+
+    meta: Meta
+
+    @classmethod
+    def of(cls, obj: Object) -> "Service":
+        """Parse a Service."""
+        return cls(meta=Meta.of(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """An apps/v1 ControllerRevision that carries the set's name label."""
+
+    meta: Meta
+    number: int
+    data: Object
+
+    @classmethod
+    def of(cls, obj: Object) -> "Revision":
+        """Parse a ControllerRevision."""
+        return cls(
+            meta=Meta.of(obj), number=int(obj.get("revision") or 0), data=obj.get("data") or {}
+        )

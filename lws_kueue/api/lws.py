@@ -1,0 +1,150 @@
+"""pydantic model of the LeaderWorkerSet API, v1 (lws-contract 1.1 and 1.4).
+
+Pod templates and claims stay JSON: their content belongs to the API server, and revision keys are
+computed from the stored form. Unknown fields are kept, so that a newer stored object still parses.
+Defaults are those of the CRD and of the defaulting policy, so that an object that was stored
+without them (or written past the policies) means the same here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+from lws_kueue.api import facts, names
+
+RestartPolicy = Literal["RecreateGroupOnPodRestart", "RecreateGroupAfterStart", "None", "Default"]
+IntOrPercent = int | str
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
+    )
+
+
+class SubGroupPolicy(_Model):
+    """How a group is divided into subgroups."""
+
+    sub_group_policy_type: Literal["LeaderWorker", "LeaderExcluded"] = Field(
+        default="LeaderWorker", alias="subGroupPolicyType"
+    )
+    sub_group_size: int | None = Field(default=None, alias="subGroupSize")
+
+
+class LeaderWorkerTemplate(_Model):
+    """What a group consists of; its whole content is the revision (with the network config)."""
+
+    leader_template: dict[str, Any] | None = None
+    worker_template: dict[str, Any]
+    size: int = 1
+    restart_policy: RestartPolicy = "RecreateGroupOnPodRestart"
+    sub_group_policy: SubGroupPolicy | None = Field(default=None, alias="subGroupPolicy")
+    volume_claim_templates: tuple[dict[str, Any], ...] = ()
+    persistent_volume_claim_retention_policy: dict[str, str] | None = None
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size_default(cls, value: Any) -> Any:
+        return 1 if value is None else value
+
+
+class RollingUpdateConfiguration(_Model):
+    """Bounds of a rolling update; numbers of groups, or percentages of ``replicas``."""
+
+    partition: int = 0
+    max_unavailable: IntOrPercent = 1
+    max_surge: IntOrPercent = 0
+
+
+class RolloutStrategy(_Model):
+    """How groups move to a new template."""
+
+    type: Literal["RollingUpdate"] = "RollingUpdate"
+    rolling_update_configuration: RollingUpdateConfiguration = RollingUpdateConfiguration()
+
+
+class NetworkConfig(_Model):
+    """Whether groups share one headless Service or have one each."""
+
+    subdomain_policy: Literal["Shared", "UniquePerReplica"] = "Shared"
+
+    @field_validator("subdomain_policy", mode="before")
+    @classmethod
+    def _policy_default(cls, value: Any) -> Any:
+        return "Shared" if value is None else value
+
+
+class Spec(_Model):
+    """The desired state of a set."""
+
+    replicas: int = 1
+    leader_worker_template: LeaderWorkerTemplate
+    rollout_strategy: RolloutStrategy = RolloutStrategy()
+    startup_policy: Literal["LeaderCreated", "LeaderReady"] = "LeaderCreated"
+    network_config: NetworkConfig = NetworkConfig()
+
+    @field_validator("replicas", mode="before")
+    @classmethod
+    def _replicas_default(cls, value: Any) -> Any:
+        return 1 if value is None else value
+
+    @field_validator("network_config", "rollout_strategy", mode="before")
+    @classmethod
+    def _section_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class Condition(_Model):
+    """One entry of ``status.conditions``."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    observed_generation: int | None = None
+
+
+class Status(_Model):
+    """The observed state of a set (lws-contract 1.4)."""
+
+    conditions: tuple[Condition, ...] = ()
+    ready_replicas: int = 0
+    updated_replicas: int = 0
+    replicas: int = 0
+    hpa_pod_selector: str = ""
+    observed_generation: int = 0
+
+
+class LeaderWorkerSet(_Model):
+    """A LeaderWorkerSet as it is stored, with its metadata as facts.
+
+    ``stored_spec`` is the JSON the API server stores, the base of revision keys.
+    """
+
+    meta: facts.Meta
+    spec: Spec
+    status: Status = Status()
+    stored_spec: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "LeaderWorkerSet":
+        """Parse a stored object.
+
+        Raises:
+            pydantic.ValidationError: the spec was written past the API's rules; the error names
+                the field.
+        """
+        return cls(
+            meta=facts.Meta.of(obj),
+            spec=Spec.model_validate(obj.get("spec") or {}),
+            status=Status.model_validate(obj.get("status") or {}),
+            stored_spec=obj.get("spec") or {},
+        )
+
+    @property
+    def queue_name(self) -> str:
+        """The LocalQueue the set is submitted to, "" for a set that Kueue does not manage."""
+        return self.meta.labels.get(names.QUEUE_NAME, "")

@@ -137,9 +137,9 @@ class StatefulSet:
     @property
     def ready(self) -> bool:
         """Whether all replicas are available on one revision (lws-contract 4.1)."""
-        return self.replicas == self.status.get("availableReplicas", 0) and self.status.get(
-            "currentRevision", ""
-        ) == self.status.get("updateRevision", "")
+        status = self.status
+        settled = status.get("currentRevision", "") == status.get("updateRevision", "")
+        return bool(settled and self.replicas == status.get("availableReplicas", 0))
 
     @classmethod
     def of(cls, obj: Object) -> "StatefulSet":

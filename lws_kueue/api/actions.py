@@ -42,15 +42,18 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Server-side apply (forced) under ``field_manager``; ``subresource`` is "" or "status".
+    """Server-side apply under ``field_manager``; ``subresource`` is "" or "status".
 
     ``resource_version`` "" means unguarded: right only where all fields applied are our own.
+    ``force`` is False where the object is believed not to exist: an object of that name which
+    somebody else made then gives a conflict instead of being taken over.
     """
 
     body: Mapping[str, Any]
     field_manager: str
     subresource: str = ""
     resource_version: str = ""
+    force: bool = True
     events: tuple[Event, ...] = ()
     on_failure: str = ""
 

@@ -1,0 +1,1 @@
+"""Everything the controller does to the outside: watching, caching, queueing and writing."""

@@ -1,0 +1,210 @@
+"""What was last seen of the cluster, indexed by the set that each object belongs to.
+
+Watch events, authoritative lists and the answers to our own writes all end here, and the newest
+resourceVersion wins, so a decision always sees at least its own writes. An object that was deleted
+leaves its UID behind for a while, because a late event may still describe it. The cache holds
+facts, not JSON: they are parsed once for each version of an object.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import pydantic
+
+from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.runtime import resources
+
+TOMBSTONE_SECONDS: Final = 600.0
+
+
+class SetKey(NamedTuple):
+    """Which LeaderWorkerSet."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSet:
+    """A set whose stored spec breaks the API's rules (it was written past them)."""
+
+    meta: facts.Meta
+    problem: str
+
+
+def parse_set(obj: facts.Object) -> lws.LeaderWorkerSet | InvalidSet:
+    """Parse a LeaderWorkerSet; what cannot be parsed is a fact as well, not an error."""
+    try:
+        return lws.LeaderWorkerSet.of(obj)
+    except pydantic.ValidationError as error:
+        problems = (
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        return InvalidSet(meta=facts.Meta.of(obj), problem="; ".join(problems))
+
+
+_PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
+    resources.SETS: parse_set,
+    resources.STATEFUL_SETS: facts.StatefulSet.of,
+    resources.REVISIONS: facts.Revision.of,
+    resources.PODS: facts.Pod.of,
+    resources.SERVICES: facts.Service.of,
+    resources.PRIORITY_CLASSES: kueue.PriorityClass.of,
+    resources.WORKLOADS: kueue.Workload.of,
+    resources.LOCAL_QUEUES: kueue.LocalQueue.of,
+    resources.CLUSTER_QUEUES: kueue.ClusterQueue.of,
+    resources.FLAVORS: kueue.ResourceFlavor.of,
+    resources.WORKLOAD_PRIORITY_CLASSES: kueue.WorkloadPriorityClass.of,
+    resources.ADMISSION_CHECKS: kueue.AdmissionCheck.of,
+}
+
+
+def set_of(resource: resources.Resource, meta: facts.Meta) -> SetKey | None:
+    """Return the set that an object belongs to, or None."""
+    if resource == resources.SETS:
+        return SetKey(meta.namespace, meta.name)
+    if resource in resources.BY_SET_NAME:
+        name = meta.labels.get(names.SET_NAME, "")
+        return SetKey(meta.namespace, name) if name else None
+    if resource == resources.WORKLOADS:
+        owner = next((o.name for o in meta.owners if o.kind == names.LWS_KIND), "")
+        gvk = meta.annotations.get(names.JOB_OWNER_GVK)
+        if not owner and gvk == names.JOB_OWNER_GVK_VALUE:
+            owner = meta.annotations.get(names.JOB_OWNER_NAME, "")
+        return SetKey(meta.namespace, owner) if owner else None
+    return None
+
+
+def newer(left: str, right: str) -> bool:
+    """Whether resourceVersion ``left`` is later than ``right`` (both are decimal numbers)."""
+    try:
+        return int(left) > int(right)
+    except ValueError:
+        return left != right
+
+
+@dataclass(slots=True)
+class _Entry:
+    meta: facts.Meta
+    fact: Any
+    belongs_to: SetKey | None
+
+
+@dataclass(slots=True)
+class Children:
+    """The cached objects of one set, by kind and name."""
+
+    by_kind: dict[resources.Resource, dict[str, Any]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+
+
+class Cache:
+    """The newest known facts."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
+        self._sets: dict[SetKey, Children] = defaultdict(Children)
+        self._gone: dict[str, float] = {}
+
+    # Reading ------------------------------------------------------------------------------
+
+    def of_set(self, key: SetKey, resource: resources.Resource) -> Mapping[str, Any]:
+        """Return the facts of one kind that belong to a set, by object name."""
+        children = self._sets.get(key)
+        return children.by_kind.get(resource, {}) if children else {}
+
+    def get(self, resource: resources.Resource, *, namespace: str = "", name: str) -> Any | None:
+        """Return one fact, or None."""
+        entry = self._entries[resource].get((namespace, name))
+        return entry.fact if entry else None
+
+    def all(self, resource: resources.Resource) -> Iterable[Any]:
+        """Return all facts of a kind."""
+        return [entry.fact for entry in self._entries[resource].values()]
+
+    def keys(self) -> set[SetKey]:
+        """Return every set that exists or that still has objects."""
+        return {key for key, children in self._sets.items() if any(children.by_kind.values())}
+
+    # Writing ------------------------------------------------------------------------------
+
+    def upsert(
+        self,
+        resource: resources.Resource,
+        obj: facts.Object,
+        *,
+        belongs_to: SetKey | None = None,
+    ) -> set[SetKey] | None:
+        """Store an object unless something newer is known.
+
+        ``belongs_to`` overrides the set it is filed under (for an object that has our name but
+        not our labels). Returns the sets concerned, or None when nothing changed.
+        """
+        meta = facts.Meta.of(obj)
+        at = (meta.namespace, meta.name)
+        old = self._entries[resource].get(at)
+        if meta.uid in self._gone:
+            return None
+        if old and not newer(meta.resource_version, old.meta.resource_version):
+            return None
+        fact = _PARSERS[resource](obj)
+        key = belongs_to or set_of(resource, meta)
+        self._unfile(resource, at, old)
+        self._entries[resource][at] = _Entry(meta=meta, fact=fact, belongs_to=key)
+        if key:
+            self._sets[key].by_kind[resource][meta.name] = fact
+        return {k for k in (key, old.belongs_to if old else None) if k}
+
+    def remove(
+        self, resource: resources.Resource, *, namespace: str, name: str, uid: str
+    ) -> set[SetKey] | None:
+        """Forget the object with ``uid``; returns the sets concerned, None when not known."""
+        self._bury(uid)
+        at = (namespace, name)
+        old = self._entries[resource].get(at)
+        if old is None or old.meta.uid != uid:
+            return None
+        self._unfile(resource, at, old)
+        del self._entries[resource][at]
+        return {old.belongs_to} if old.belongs_to else set()
+
+    def replace(
+        self, resource: resources.Resource, items: Iterable[facts.Object], *, as_of: str
+    ) -> set[SetKey]:
+        """Take an authoritative list: what it lacks and what is not newer than it is gone."""
+        touched: set[SetKey] = set()
+        seen: set[tuple[str, str]] = set()
+        for obj in items:
+            meta = obj["metadata"]
+            seen.add((meta.get("namespace", ""), meta["name"]))
+            touched |= self.upsert(resource, obj) or set()
+        for at, entry in list(self._entries[resource].items()):
+            if at not in seen and not newer(entry.meta.resource_version, as_of):
+                gone = self.remove(resource, namespace=at[0], name=at[1], uid=entry.meta.uid)
+                touched |= gone or set()
+        return touched
+
+    def _unfile(
+        self, resource: resources.Resource, at: tuple[str, str], old: _Entry | None
+    ) -> None:
+        if old is None or old.belongs_to is None:
+            return
+        children = self._sets.get(old.belongs_to)
+        if children is None:
+            return
+        children.by_kind[resource].pop(at[1], None)
+        if not any(children.by_kind.values()):
+            del self._sets[old.belongs_to]
+
+    def _bury(self, uid: str) -> None:
+        now = self._clock()
+        self._gone[uid] = now
+        if len(self._gone) > 1000:
+            horizon = now - TOMBSTONE_SECONDS
+            self._gone = {u: at for u, at in self._gone.items() if at > horizon}

@@ -1,0 +1,240 @@
+"""The one way out: asynchronous requests of JSON objects to the API server.
+
+A thin layer over ``kubernetes.aio``: it adds paths, the user agent that every request carries, and
+one error type. It does not retry writes; the work queue does, with the situation decided afresh.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib import parse
+
+import aiohttp
+import tenacity
+from kubernetes.aio import client as kube_client
+from kubernetes.aio import config as kube_config
+
+import lws_kueue
+from lws_kueue.runtime import resources
+
+USER_AGENT = f"lws-kueue/{lws_kueue.__version__}"
+
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+_PAGE = 500
+
+
+class ApiError(Exception):
+    """The API server refused a request, or could not be reached (``status`` 0)."""
+
+    def __init__(self, *, status: int, reason: str, message: str, request: str) -> None:
+        super().__init__(f"{request}: {status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+def _error(*, status: int, reason: str | None, body: str | bytes | None, request: str) -> ApiError:
+    """Build the error from a response, preferring the Status object that servers send."""
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        return ApiError(status=status, reason=reason or "", message=text[:500], request=request)
+    return ApiError(
+        status=status,
+        reason=parsed.get("reason") or reason or "",
+        message=parsed.get("message") or text[:500],
+        request=request,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a kind as of ``resource_version``."""
+
+    items: tuple[dict[str, Any], ...]
+    resource_version: str
+
+
+class Client:
+    """Requests to one API server with one identity."""
+
+    def __init__(self, configuration: kube_client.Configuration) -> None:
+        self._configuration = configuration
+        self._api = kube_client.ApiClient(configuration)
+        self._api.user_agent = USER_AGENT
+
+    @classmethod
+    async def load(cls, *, kubeconfig: str | None, context: str | None = None) -> "Client":
+        """Connect with a kubeconfig file, or with the pod's service account when there is none."""
+        configuration = kube_client.Configuration()
+        configuration.connection_pool_maxsize = 64
+        if kubeconfig:
+            await kube_config.load_kube_config(
+                config_file=kubeconfig, context=context, client_configuration=configuration
+            )
+        else:
+            await kube_config.load_config(client_configuration=configuration)
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return str(self._configuration.host)
+
+    async def session(self) -> aiohttp.ClientSession:
+        """Return a new HTTP session with this identity, for the library that watches."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        headers = {"User-Agent": USER_AGENT}
+        if token:
+            headers["Authorization"] = token
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context)
+        return aiohttp.ClientSession(connector=connector, headers=headers, trust_env=True)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Send one request and return the JSON object of the answer.
+
+        Raises:
+            ApiError: the server refused, or did not answer.
+        """
+        url = f"{self.server}{path}" + (f"?{parse.urlencode(query)}" if query else "")
+        headers = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Content-Type": content_type,
+        }
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
+        name = f"{method} {path}"
+        try:
+            response = await self._api.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=60
+            )
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(
+                status=0, reason=type(error).__name__, message=str(error), request=name
+            ) from error
+        if not 200 <= response.status < 300:
+            raise _error(status=response.status, reason=response.reason, body=data, request=name)
+        parsed = json.loads(data) if data else {}
+        return parsed if isinstance(parsed, dict) else {}
+
+    async def get(
+        self, resource: resources.Resource, *, namespace: str = "", name: str
+    ) -> dict[str, Any] | None:
+        """Read one object; None when it does not exist."""
+        try:
+            return await self.request("GET", resource.path(namespace=namespace, name=name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, resource: resources.Resource, *, label_selector: str = "") -> "Listing":
+        """List all objects of a kind in all namespaces, page by page, as of one moment."""
+        items: list[dict[str, Any]] = []
+        query = {"limit": str(_PAGE)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        while True:
+            page = await self.request("GET", resource.path(), query=query)
+            for item in page.get("items") or ():
+                # Items of a list carry no type of their own.
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+                items.append(item)
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                return Listing(tuple(items), str(meta.get("resourceVersion", "")))
+            query["continue"] = meta["continue"]
+
+    async def create(self, body: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
+        """Create an object; ApiError 409 AlreadyExists when the name is taken."""
+        resource = resources.of(body["apiVersion"], body["kind"])
+        path = resource.path(namespace=body["metadata"].get("namespace", ""))
+        return await self.request("POST", path, query={"fieldManager": field_manager}, body=body)
+
+    async def apply(
+        self,
+        body: Mapping[str, Any],
+        *,
+        field_manager: str,
+        subresource: str = "",
+        force: bool = True,
+    ) -> dict[str, Any]:
+        """Server-side apply ``body``."""
+        resource = resources.of(body["apiVersion"], body["kind"])
+        meta = body["metadata"]
+        path = resource.path(
+            namespace=meta.get("namespace", ""), name=meta["name"], subresource=subresource
+        )
+        query = {"fieldManager": field_manager, "force": str(force).lower()}
+        return await self.request("PATCH", path, query=query, body=body, content_type=_APPLY_PATCH)
+
+    async def merge_patch(
+        self,
+        resource: resources.Resource,
+        *,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        subresource: str = "",
+        field_manager: str = "",
+    ) -> dict[str, Any]:
+        """JSON merge patch; put ``metadata.resourceVersion`` into ``body`` to guard it."""
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        query = {"fieldManager": field_manager} if field_manager else None
+        return await self.request("PATCH", path, query=query, body=body, content_type=_MERGE_PATCH)
+
+    async def delete(
+        self,
+        resource: resources.Resource,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        propagation: str = "Background",
+    ) -> dict[str, Any]:
+        """Delete exactly the object with ``uid``; ApiError 409 when the name has another one."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": propagation,
+        }
+        return await self.request(
+            "DELETE", resource.path(namespace=namespace, name=name), body=body
+        )
+
+
+def unreachable(error: BaseException) -> bool:
+    """Whether an error says that the server is away for now rather than that it refuses."""
+    return isinstance(error, ApiError) and (error.status in (0, 429) or error.status >= 500)
+
+
+def patiently(*, seconds: float) -> tenacity.AsyncRetrying:
+    """Retry a read for up to ``seconds`` while the API server cannot be reached."""
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(unreachable),
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    )

@@ -1,0 +1,265 @@
+"""Carries out a plan: guarded writes, in the plan's order, their answers fed back to the cache.
+
+What a guard refuses is not a failure: the object is read again and the next pass decides afresh.
+A failure in one chain never stops another chain (kueue-contract R37).
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lws_kueue.api import actions, facts, names
+from lws_kueue.runtime import cache, client, recorder, resources
+
+MOST_PARALLEL: Final = 16
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a plan."""
+
+    writes: int = 0
+    stale: bool = False
+    failures: list[client.ApiError] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a write failed for a reason other than an outdated guard."""
+        return bool(self.failures)
+
+
+class _Stop(Exception):
+    """Ends a chain: the rest of it rests on something that did not happen."""
+
+
+class Executor:
+    """Executes plans against one API server."""
+
+    def __init__(
+        self, *, api: client.Client, store: cache.Cache, events: recorder.Recorder
+    ) -> None:
+        self._api = api
+        self._cache = store
+        self._events = events
+        self._slots = asyncio.Semaphore(MOST_PARALLEL)
+
+    async def run(
+        self, key: cache.SetKey, *, regarding: facts.Meta | None, plan: actions.Plan
+    ) -> Outcome:
+        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``."""
+        run = _Run(key=key, regarding=regarding, outcome=Outcome())
+        if not await self._chain(run, plan.prepare):
+            return run.outcome
+        await asyncio.gather(*(self._chain(run, chain) for chain in plan.chains))
+        if plan.status:
+            await self._chain(run, (_status_patch(plan.status),))
+        if not run.outcome.failed and not run.outcome.stale:
+            await self._chain(run, plan.finish)
+        return run.outcome
+
+    async def _chain(self, run: "_Run", chain: actions.Chain) -> bool:
+        """Carry out actions in order; returns whether all of them happened."""
+        try:
+            for action in chain:
+                await self._act(run, action)
+        except _Stop:
+            return False
+        return True
+
+    async def _act(self, run: "_Run", action: actions.Action) -> None:
+        try:
+            match action:
+                case actions.Create():
+                    await self._create(run, action)
+                case actions.Apply():
+                    await self._apply(run, action)
+                case actions.Patch():
+                    await self._patch(run, action)
+                case actions.Delete():
+                    await self._delete(run, action)
+                case actions.Release():
+                    await self._release(run, action)
+        except client.ApiError as error:
+            self._failed(run, action, error)
+            raise _Stop from error
+
+    def _failed(self, run: "_Run", action: actions.Action, error: client.ApiError) -> None:
+        run.outcome.failures.append(error)
+        reason = getattr(action, "on_failure", "")
+        if reason and not client.unreachable(error):
+            event = actions.Event("Warning", reason, str(error))
+            self._emit(run, (event,))
+
+    def _emit(self, run: "_Run", events: tuple[actions.Event, ...]) -> None:
+        if run.regarding is not None:
+            for event in events:
+                self._events.record(run.regarding, event)
+
+    async def _write(self, run: "_Run", request: Any) -> dict[str, Any]:
+        async with self._slots:
+            run.outcome.writes += 1
+            answer: dict[str, Any] = await request
+            return answer
+
+    async def _create(self, run: "_Run", action: actions.Create) -> None:
+        ref = actions.ref_of(action.body)
+        logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
+        request = self._api.create(action.body, field_manager=names.FIELD_MANAGER)
+        try:
+            answer = await self._write(run, request)
+        except client.ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._reread(run, ref, adopt=True)
+            return
+        self._learn(run, answer)
+        self._emit(run, action.events)
+
+    async def _apply(self, run: "_Run", action: actions.Apply) -> None:
+        ref = actions.ref_of(action.body)
+        logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
+        body: Mapping[str, Any] = action.body
+        if action.resource_version:
+            meta = {**body["metadata"], "resourceVersion": action.resource_version}
+            body = {**body, "metadata": meta}
+        request = self._api.apply(
+            body,
+            field_manager=action.field_manager,
+            subresource=action.subresource,
+            force=action.force,
+        )
+        try:
+            answer = await self._write(run, request)
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            await self._reread(run, ref, adopt=not action.force)
+            raise _Stop from error
+        self._learn(run, answer)
+        self._emit(run, action.events)
+
+    async def _patch(self, run: "_Run", action: actions.Patch) -> None:
+        ref = action.ref
+        logger.info("%s: patch %s %s %s", run.name, ref.kind, ref.name, action.subresource)
+        meta = {
+            **action.body.get("metadata", {}),
+            "resourceVersion": action.resource_version,
+        }
+        request = self._api.merge_patch(
+            resources.of(ref.api_version, ref.kind),
+            namespace=ref.namespace,
+            name=ref.name,
+            body={**action.body, "metadata": meta},
+            subresource=action.subresource,
+            field_manager=names.FIELD_MANAGER,
+        )
+        try:
+            answer = await self._write(run, request)
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            await self._reread(run, ref)
+            raise _Stop from error
+        self._learn(run, answer)
+        self._emit(run, action.events)
+
+    async def _delete(self, run: "_Run", action: actions.Delete) -> None:
+        ref = action.ref
+        logger.info("%s: delete %s %s", run.name, ref.kind, ref.name)
+        request = self._api.delete(
+            resources.of(ref.api_version, ref.kind),
+            namespace=ref.namespace,
+            name=ref.name,
+            uid=action.uid,
+            propagation=action.propagation,
+        )
+        try:
+            answer = await self._write(run, request)
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            # Gone already, or another object of that name: either way not ours to delete.
+            await self._reread(run, ref)
+            return
+        if (answer.get("metadata") or {}).get("deletionTimestamp"):
+            self._learn(run, answer)
+        elif answer.get("kind") == "Status":
+            self._cache.remove(
+                resources.of(ref.api_version, ref.kind),
+                namespace=ref.namespace,
+                name=ref.name,
+                uid=action.uid,
+            )
+        self._emit(run, action.events)
+
+    async def _release(self, run: "_Run", action: actions.Release) -> None:
+        """Release pods, if their Workload still is exactly what the decision was made on.
+
+        The cache may lag behind an eviction by a moment; the one read before the patches closes
+        that gap as far as the API allows (kueue-contract 8.3 item 1).
+        """
+        ref = action.workload
+        async with self._slots:
+            fresh = await self._api.get(resources.WORKLOADS, namespace=ref.namespace, name=ref.name)
+        meta = facts.Meta.of(fresh) if fresh else None
+        if meta is None or (meta.uid, meta.resource_version) != (
+            action.uid,
+            action.resource_version,
+        ):
+            if fresh:
+                self._learn(run, fresh)
+            run.outcome.stale = True
+            return
+        await asyncio.gather(*(self._chain(run, (patch,)) for patch in action.patches))
+
+    def _learn(self, run: "_Run", obj: Mapping[str, Any]) -> None:
+        resource = resources.of(obj["apiVersion"], obj["kind"])
+        self._cache.upsert(resource, obj, belongs_to=run.adopting(obj))
+
+    async def _reread(self, run: "_Run", ref: actions.Ref, *, adopt: bool = False) -> None:
+        """Learn what an object is by now; with ``adopt`` file it under this set in any case."""
+        run.outcome.stale = True
+        resource = resources.of(ref.api_version, ref.kind)
+        async with self._slots:
+            obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
+        if obj is None:
+            cached = self._cache.get(resource, namespace=ref.namespace, name=ref.name)
+            if cached is not None:
+                self._cache.remove(
+                    resource, namespace=ref.namespace, name=ref.name, uid=cached.meta.uid
+                )
+        else:
+            self._cache.upsert(resource, obj, belongs_to=run.key if adopt else None)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One execution of one plan."""
+
+    key: cache.SetKey
+    regarding: facts.Meta | None
+    outcome: Outcome
+
+    @property
+    def name(self) -> str:
+        """The set, for log lines."""
+        return f"{self.key.namespace}/{self.key.name}"
+
+    def adopting(self, obj: Mapping[str, Any]) -> cache.SetKey | None:
+        """What we wrote for this set belongs to it, unless its own marks say otherwise."""
+        resource = resources.of(obj["apiVersion"], obj["kind"])
+        return cache.set_of(resource, facts.Meta.of(obj)) or self.key
+
+
+def _status_patch(write: actions.StatusWrite) -> actions.Patch:
+    return actions.Patch(
+        ref=write.ref,
+        body={"status": write.status},
+        resource_version=write.resource_version,
+        subresource="status",
+        events=write.events,
+    )

@@ -1,0 +1,88 @@
+"""The kinds that the controller reads or writes, and where the API server serves them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from lws_kueue.api import names
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of the API."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The API version without the group."""
+        return self.api_version.rpartition("/")[2]
+
+    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the URL path of the collection, of one object, or of its subresource."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{scope}/{self.plural}{tail}"
+
+
+SETS: Final = Resource(names.LWS_API_VERSION, names.LWS_KIND, names.LWS_PLURAL)
+STATEFUL_SETS: Final = Resource("apps/v1", "StatefulSet", "statefulsets")
+REVISIONS: Final = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
+PODS: Final = Resource("v1", "Pod", "pods")
+SERVICES: Final = Resource("v1", "Service", "services")
+EVENTS: Final = Resource("events.k8s.io/v1", "Event", "events")
+PRIORITY_CLASSES: Final = Resource(
+    "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False
+)
+CRDS: Final = Resource(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
+
+WORKLOADS: Final = Resource(names.KUEUE_API_VERSION, "Workload", "workloads")
+LOCAL_QUEUES: Final = Resource(names.KUEUE_API_VERSION, "LocalQueue", "localqueues")
+CLUSTER_QUEUES: Final = Resource(
+    names.KUEUE_API_VERSION, "ClusterQueue", "clusterqueues", namespaced=False
+)
+FLAVORS: Final = Resource(
+    names.KUEUE_API_VERSION, "ResourceFlavor", "resourceflavors", namespaced=False
+)
+WORKLOAD_PRIORITY_CLASSES: Final = Resource(
+    names.KUEUE_API_VERSION, "WorkloadPriorityClass", "workloadpriorityclasses", namespaced=False
+)
+ADMISSION_CHECKS: Final = Resource(
+    names.KUEUE_API_VERSION, "AdmissionCheck", "admissionchecks", namespaced=False
+)
+
+# What is watched always, and what is watched where Kueue serves it.
+PLAIN: Final = (SETS, STATEFUL_SETS, REVISIONS, PODS, SERVICES, PRIORITY_CLASSES)
+KUEUE: Final = (
+    WORKLOADS,
+    LOCAL_QUEUES,
+    CLUSTER_QUEUES,
+    FLAVORS,
+    WORKLOAD_PRIORITY_CLASSES,
+    ADMISSION_CHECKS,
+)
+
+# Children of a set carry its name label; watching only those keeps other pods out of memory.
+BY_SET_NAME: Final = (STATEFUL_SETS, REVISIONS, PODS, SERVICES)
+
+_BY_KIND: Final = {
+    (resource.api_version, resource.kind): resource for resource in (*PLAIN, *KUEUE, EVENTS, CRDS)
+}
+
+
+def of(api_version: str, kind: str) -> Resource:
+    """Return the resource of a kind; KeyError for a kind the controller has no business with."""
+    return _BY_KIND[api_version, kind]

@@ -1,0 +1,96 @@
+"""A queue of keys to look at: de-duplicated, one pass per key at a time, with delays.
+
+The shape is that of the work queues of Kubernetes controllers. A key that is added while it is
+being worked on is worked on once more afterwards, so no change is ever missed; adding it a
+hundred times in a moment costs one pass. A failing key comes back with exponential delay.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST_BACKOFF = 0.2
+MOST_BACKOFF = 60.0
+
+
+class WorkQueue(Generic[Key]):
+    """Keys with the earliest moment each is due; times are those of the event loop."""
+
+    def __init__(self, *, settle: float = 0.03) -> None:
+        """``settle`` seconds pass before a key is worked on, so that bursts become one pass."""
+        self._settle = settle
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._busy: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._sequence = 0
+        self._changed = asyncio.Condition()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    async def add(self, key: Key, *, after: float = 0.0) -> None:
+        """Ask for a pass in ``after`` seconds; an earlier request for the key stands."""
+        now = asyncio.get_running_loop().time()
+        due = now + max(after, self._settle)
+        async with self._changed:
+            if key in self._due and self._due[key] <= due:
+                return
+            self._due[key] = due
+            self._push(due, key)
+            self._changed.notify_all()
+
+    def _push(self, due: float, key: Key) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key))
+
+    async def get(self) -> Key:
+        """Wait for the next key that is due and that nobody works on; call ``done`` with it."""
+        async with self._changed:
+            while True:
+                key, wait = self._next()
+                if key is not None:
+                    self._busy.add(key)
+                    del self._due[key]
+                    return key
+                try:
+                    await asyncio.wait_for(self._changed.wait(), timeout=wait)
+                except TimeoutError:
+                    continue
+
+    def _next(self) -> tuple[Key | None, float | None]:
+        """Return a key to work on, or how long to wait for one (None: until something changes)."""
+        now = asyncio.get_running_loop().time()
+        while self._heap:
+            due, _, key = self._heap[0]
+            stale = self._due.get(key) != due
+            if stale or key in self._busy:
+                # A busy key is pushed again by ``done``.
+                heapq.heappop(self._heap)
+                continue
+            if due > now:
+                return None, due - now
+            heapq.heappop(self._heap)
+            return key, None
+        return None, None
+
+    async def done(self, key: Key, *, failed: bool = False) -> float | None:
+        """Finish the pass over ``key``; after a failure return the delay before the next one."""
+        delay: float | None = None
+        if failed:
+            count = self._failures.get(key, 0)
+            self._failures[key] = count + 1
+            delay = min(MOST_BACKOFF, FIRST_BACKOFF * 2.0**count)
+        else:
+            self._failures.pop(key, None)
+        async with self._changed:
+            self._busy.discard(key)
+            if key in self._due:
+                self._push(self._due[key], key)
+            self._changed.notify_all()
+        if delay is not None:
+            await self.add(key, after=delay)
+        return delay

@@ -190,6 +190,12 @@ class Cache:
                 touched |= gone or set()
         return touched
 
+    def forget(self, resource: resources.Resource) -> None:
+        """Drop all objects of a kind that is no longer served."""
+        for at, entry in list(self._entries[resource].items()):
+            self._unfile(resource, at, entry)
+            del self._entries[resource][at]
+
     def _unfile(
         self, resource: resources.Resource, at: tuple[str, str], old: _Entry | None
     ) -> None:

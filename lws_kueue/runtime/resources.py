@@ -64,6 +64,21 @@ ADMISSION_CHECKS: Final = Resource(
     names.KUEUE_API_VERSION, "AdmissionCheck", "admissionchecks", namespaced=False
 )
 
+_POLICY_API: Final = "admissionregistration.k8s.io/v1"
+
+# What an installation consists of.
+INSTALLED: Final = (
+    CRDS,
+    *(
+        Resource(_POLICY_API, kind, f"{kind.lower()[:-1]}ies", namespaced=False)
+        for kind in ("MutatingAdmissionPolicy", "ValidatingAdmissionPolicy")
+    ),
+    *(
+        Resource(_POLICY_API, kind, f"{kind.lower()}s", namespaced=False)
+        for kind in ("MutatingAdmissionPolicyBinding", "ValidatingAdmissionPolicyBinding")
+    ),
+)
+
 # What is watched always, and what is watched where Kueue serves it.
 PLAIN: Final = (SETS, STATEFUL_SETS, REVISIONS, PODS, SERVICES, PRIORITY_CLASSES)
 KUEUE: Final = (
@@ -79,7 +94,8 @@ KUEUE: Final = (
 BY_SET_NAME: Final = (STATEFUL_SETS, REVISIONS, PODS, SERVICES)
 
 _BY_KIND: Final = {
-    (resource.api_version, resource.kind): resource for resource in (*PLAIN, *KUEUE, EVENTS, CRDS)
+    (resource.api_version, resource.kind): resource
+    for resource in (*PLAIN, *KUEUE, EVENTS, *INSTALLED)
 }
 
 

@@ -1,0 +1,80 @@
+"""The command line: install, run, demo, sandbox."""
+
+import asyncio
+import logging
+import sys
+from typing import NoReturn
+
+import click
+from rich import console as rich_console
+from rich import table as rich_table
+
+import lws_kueue
+from lws_kueue.runtime import client, install, preflight, process, settings
+
+_KUBECONFIG = click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False),
+    envvar="KUBECONFIG",
+    help="Kubeconfig file; without one, the pod's service account.",
+)
+_CONTEXT = click.option("--context", help="Context of the kubeconfig file.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(lws_kueue.__version__, prog_name="lws-kueue")
+def main() -> None:
+    """LeaderWorkerSets on Kubernetes, admitted group by group by Kueue."""
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """End with a message instead of a traceback: what is wrong is outside the program."""
+    click.echo(f"lws-kueue: {error}", err=True)
+    sys.exit(1)
+
+
+@main.command("install")
+@_KUBECONFIG
+@_CONTEXT
+def install_command(kubeconfig: str | None, context: str | None) -> None:
+    """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe."""
+
+    async def run() -> list[install.Installed]:
+        api = await client.Client.load(kubeconfig=kubeconfig, context=context)
+        try:
+            return await install.install(api)
+        finally:
+            await api.close()
+
+    try:
+        results = asyncio.run(run())
+    except (preflight.Unfit, client.ApiError, TimeoutError) as error:
+        _refuse(error)
+    table = rich_table.Table("Kind", "Name", "Change", box=None)
+    for result in results:
+        table.add_row(result.kind, result.name, result.change)
+    rich_console.Console(soft_wrap=True).print(table)
+
+
+@main.command("run")
+@_KUBECONFIG
+@_CONTEXT
+@click.option("--liveness-port", type=int, help="Serve /healthz on this port.")
+@click.option("--verbose", is_flag=True, help="Also log what is decided not to do.")
+def run_command(
+    kubeconfig: str | None, context: str | None, liveness_port: int | None, verbose: bool
+) -> None:
+    """Run the controller until interrupted."""
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # kopf tells about each event it passes on; that is our log's job, and only if it matters.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    wanted = settings.Settings(kubeconfig=kubeconfig, context=context, liveness_port=liveness_port)
+    try:
+        asyncio.run(process.run(wanted))
+    except (preflight.Unfit, client.ApiError) as error:
+        _refuse(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""From the cache to the one value that a decision is made on."""
+
+from lws_kueue.controller import observed
+from lws_kueue.runtime import cache, resources
+
+
+def gather(
+    store: cache.Cache, key: cache.SetKey, *, support: observed.Support, detail: str
+) -> observed.Observed | cache.InvalidSet:
+    """Return everything known of a set, or the set itself when its spec cannot be read.
+
+    The mappings are snapshots, so events that arrive while the plan is carried out do not show.
+    """
+    live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
+    if isinstance(live, cache.InvalidSet):
+        return live
+    return observed.Observed(
+        namespace=key.namespace,
+        name=key.name,
+        lws=live,
+        kueue=_kueue(store, key.namespace, support=support, detail=detail),
+        stateful_sets=dict(store.of_set(key, resources.STATEFUL_SETS)),
+        pods=dict(store.of_set(key, resources.PODS)),
+        services=dict(store.of_set(key, resources.SERVICES)),
+        revisions=dict(store.of_set(key, resources.REVISIONS)),
+        workloads=dict(store.of_set(key, resources.WORKLOADS)),
+    )
+
+
+def _kueue(
+    store: cache.Cache, namespace: str, *, support: observed.Support, detail: str
+) -> observed.Kueue:
+    return observed.Kueue(
+        support=support,
+        detail=detail,
+        local_queues={
+            queue.meta.name: queue
+            for queue in store.all(resources.LOCAL_QUEUES)
+            if queue.meta.namespace == namespace
+        },
+        cluster_queues={q.meta.name: q for q in store.all(resources.CLUSTER_QUEUES)},
+        flavors={f.meta.name: f for f in store.all(resources.FLAVORS)},
+        workload_priority_classes={
+            c.meta.name: c for c in store.all(resources.WORKLOAD_PRIORITY_CLASSES)
+        },
+        priority_classes={c.meta.name: c for c in store.all(resources.PRIORITY_CLASSES)},
+        admission_checks={c.meta.name: c for c in store.all(resources.ADMISSION_CHECKS)},
+    )

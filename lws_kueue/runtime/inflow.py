@@ -1,0 +1,153 @@
+"""Everything that is learned of the cluster: watch events, lists, and Kueue coming or going.
+
+What arrives goes into the cache, and the sets it concerns into the queue. A change of something
+that many sets share (a queue, a flavor, a priority class) concerns every queue-managed set, but
+only when it is a change that a decision can see: the counters in a queue's status are not.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from lws_kueue.api import facts, lws, names
+from lws_kueue.controller import observed
+from lws_kueue.runtime import cache, client, kueue_support, resources, work_queue
+
+SHARED: Final = frozenset({*resources.KUEUE, resources.PRIORITY_CLASSES} - {resources.WORKLOADS})
+
+# Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
+RELIST_DELAY: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+def _essence(obj: facts.Object) -> tuple[Any, ...]:
+    """Return what decisions can see of a shared object."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return (
+        obj["metadata"].get("uid"),
+        obj.get("spec"),
+        obj.get("value"),
+        obj.get("globalDefault"),
+        [(c.get("type"), c.get("status"), c.get("message")) for c in conditions],
+    )
+
+
+class Inflow:
+    """Feeds the cache and the queue."""
+
+    def __init__(
+        self,
+        *,
+        api: client.Client,
+        store: cache.Cache,
+        queue: work_queue.WorkQueue[cache.SetKey],
+    ) -> None:
+        self._api = api
+        self._cache = store
+        self._queue = queue
+        self._essences: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
+        self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
+        self.support: observed.Support = "missing"
+        self.detail = ""
+
+    async def on_event(
+        self, resource: resources.Resource, kind: str | None, obj: dict[str, Any]
+    ) -> None:
+        """Take one watch event; ``kind`` None says that a watch (re)started with a list."""
+        meta = obj["metadata"]
+        if kind == "DELETED":
+            touched = self._cache.remove(
+                resource,
+                namespace=meta.get("namespace", ""),
+                name=meta["name"],
+                uid=meta["uid"],
+            )
+        else:
+            touched = self._cache.upsert(resource, obj)
+        if kind is None:
+            self._relist_soon(resource)
+        await self._enqueue(touched or set())
+        if resource in SHARED and touched is not None:
+            await self._on_shared(resource, obj, deleted=kind == "DELETED")
+
+    async def _on_shared(
+        self, resource: resources.Resource, obj: facts.Object, *, deleted: bool
+    ) -> None:
+        meta = obj["metadata"]
+        at = (resource, meta.get("namespace", ""), meta["name"])
+        essence = None if deleted else _essence(obj)
+        if self._essences.get(at) == essence:
+            return
+        if essence is None:
+            self._essences.pop(at, None)
+        else:
+            self._essences[at] = essence
+        await self._enqueue(self._queue_managed(namespace=meta.get("namespace", "")))
+
+    def _queue_managed(self, *, namespace: str = "") -> set[cache.SetKey]:
+        """Return the queue-managed sets of a namespace, or of all with ""."""
+        return {
+            cache.SetKey(live.meta.namespace, live.meta.name)
+            for live in self._cache.all(resources.SETS)
+            if isinstance(live, lws.LeaderWorkerSet)
+            and names.QUEUE_NAME in live.meta.labels
+            and namespace in ("", live.meta.namespace)
+        }
+
+    async def _enqueue(self, keys: set[cache.SetKey]) -> None:
+        for key in keys:
+            await self._queue.add(key)
+
+    # Lists --------------------------------------------------------------------------------
+
+    def _relist_soon(self, resource: resources.Resource) -> None:
+        """List a kind once the burst of initial events is over: deletions may have been missed."""
+        running = self._relists.get(resource)
+        if running and not running.done():
+            return
+        self._relists[resource] = asyncio.create_task(self._relist_later(resource))
+
+    async def _relist_later(self, resource: resources.Resource) -> None:
+        await asyncio.sleep(RELIST_DELAY)
+        try:
+            await self._enqueue(await self._list(resource))
+        except client.ApiError as error:
+            # The periodic list comes anyway.
+            logger.warning("Listing %s failed: %s", resource.plural, error)
+
+    async def _list(self, resource: resources.Resource) -> set[cache.SetKey]:
+        selector = names.SET_NAME if resource in resources.BY_SET_NAME else ""
+        listing = await self._api.list(resource, label_selector=selector)
+        return self._cache.replace(resource, listing.items, as_of=listing.resource_version)
+
+    async def list_all(self) -> None:
+        """List every kind and ask for a pass over every set."""
+        await self.probe_kueue()
+        for resource in resources.PLAIN:
+            await self._list(resource)
+        if self.support == "served":
+            for resource in resources.KUEUE:
+                await self._list(resource)
+        await self._enqueue(self._cache.keys())
+
+    async def probe_kueue(self) -> None:
+        """Look whether Kueue is served; a change concerns every queue-managed set."""
+        support, detail = await kueue_support.probe(self._api)
+        if (support, detail) == (self.support, self.detail):
+            return
+        logger.info("Kueue is %s. %s", support, detail)
+        was, self.support, self.detail = self.support, support, detail
+        if support == "served":
+            for resource in resources.KUEUE:
+                await self._list(resource)
+        elif was == "served":
+            for resource in resources.KUEUE:
+                self._cache.forget(resource)
+        await self._enqueue(self._queue_managed())
+
+    async def close(self) -> None:
+        """Stop lists that are still to come."""
+        for task in self._relists.values():
+            task.cancel()
+        await asyncio.gather(*self._relists.values(), return_exceptions=True)

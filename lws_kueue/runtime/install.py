@@ -1,0 +1,65 @@
+"""Installs the API into a cluster: the CRD and the admission policies, nothing that runs.
+
+The same objects as ``kubectl apply --server-side -k deploy/api``. Repeating it changes nothing.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from lws_kueue.runtime import client, manifests, preflight, resources
+
+FIELD_MANAGER: Final = "lws-kueue-install"
+PATIENCE: Final = 30.0
+
+Change = Literal["created", "changed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What became of one object."""
+
+    kind: str
+    name: str
+    change: Change
+
+
+async def install(api: client.Client) -> list[Installed]:
+    """Apply the CRD and the policies and wait until the API server acts on them.
+
+    Raises:
+        preflight.Unfit: the API server is too old or serves no policies.
+        client.ApiError: the identity may not install, or the server is away.
+        TimeoutError: the API server does not serve the CRD in time.
+    """
+    await preflight.check_server(api)
+    results = [await _apply(api, obj) for obj in manifests.api_objects()]
+    if any(result.change != "unchanged" for result in results):
+        await _established(api)
+    return results
+
+
+async def _apply(api: client.Client, obj: dict[str, Any]) -> Installed:
+    resource = resources.of(obj["apiVersion"], obj["kind"])
+    name = obj["metadata"]["name"]
+    before = await api.get(resource, name=name)
+    after = await api.apply(obj, field_manager=FIELD_MANAGER)
+    change: Change = "changed"
+    if before is None:
+        change = "created"
+    elif before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]:
+        change = "unchanged"
+    return Installed(kind=obj["kind"], name=name, change=change)
+
+
+async def _established(api: client.Client) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            await api.list(resources.SETS)
+            return
+        except client.ApiError as error:
+            if error.status != 404 or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)

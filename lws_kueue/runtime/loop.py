@@ -1,0 +1,133 @@
+"""The reconcile loop: one pass gathers, decides (pure), executes, and looks again if it wrote.
+
+Passes of one set never overlap; a set that fails comes back later and holds up no other.
+"""
+
+import asyncio
+import datetime
+import logging
+
+from lws_kueue.api import actions, facts
+from lws_kueue.controller import decide
+from lws_kueue.runtime import cache, client, execute, gather, inflow, recorder, work_queue
+from lws_kueue.runtime import settings as runtime_settings
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """Works through the queue."""
+
+    def __init__(
+        self,
+        *,
+        settings: runtime_settings.Settings,
+        store: cache.Cache,
+        queue: work_queue.WorkQueue[cache.SetKey],
+        source: inflow.Inflow,
+        executor: execute.Executor,
+        events: recorder.Recorder,
+    ) -> None:
+        self._settings = settings
+        self._cache = store
+        self._queue = queue
+        self._inflow = source
+        self._executor = executor
+        self._events = events
+        self._status_written: dict[cache.SetKey, float] = {}
+        self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
+
+    async def work(self) -> None:
+        """Take keys and pass over their sets until cancelled."""
+        while True:
+            key = await self._queue.get()
+            failed = True
+            try:
+                failed = await self._pass(key)
+            except client.ApiError as error:
+                logger.warning("%s/%s: %s", key.namespace, key.name, error)
+            except Exception:
+                logger.exception("%s/%s: the pass failed", key.namespace, key.name)
+            finally:
+                delay = await self._queue.done(key, failed=failed)
+            if delay is not None:
+                logger.info("%s/%s: looked at again in %.1f s", key.namespace, key.name, delay)
+
+    async def _pass(self, key: cache.SetKey) -> bool:
+        """Pass over one set once; returns whether something failed."""
+        situation = gather.gather(
+            self._cache, key, support=self._inflow.support, detail=self._inflow.detail
+        )
+        if isinstance(situation, cache.InvalidSet):
+            message = f"The stored spec is not valid and is left alone: {situation.problem}"
+            self._warn(key, situation.meta, (actions.Event("Warning", "InvalidSpec", message),))
+            return False
+        plan = decide.decide(
+            situation,
+            now=datetime.datetime.now(datetime.UTC),
+            short_workload_names=self._settings.short_workload_names,
+        )
+        regarding = situation.lws.meta if situation.lws else None
+        if regarding is None:
+            self._forget(key)
+        else:
+            self._warn(key, regarding, plan.warnings)
+        plan, held = self._coalesce(key, plan)
+        outcome = await self._executor.run(key, regarding=regarding, plan=plan)
+        for failure in outcome.failures:
+            logger.warning("%s/%s: %s", key.namespace, key.name, failure)
+        if plan.status and not outcome.failed:
+            self._status_written[key] = asyncio.get_running_loop().time()
+        await self._again(key, plan, outcome=outcome, held=held)
+        return outcome.failed
+
+    async def _again(
+        self,
+        key: cache.SetKey,
+        plan: actions.Plan,
+        *,
+        outcome: execute.Outcome,
+        held: float | None,
+    ) -> None:
+        """Ask for the next pass: at once after a write, later where time has to go by."""
+        if outcome.failed:
+            return
+        if outcome.writes or outcome.stale:
+            await self._queue.add(key)
+        for delay in (plan.recheck_after, held):
+            if delay is not None:
+                await self._queue.add(key, after=delay)
+
+    def _coalesce(self, key: cache.SetKey, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
+        """Hold a status write back that would follow the last one too soon.
+
+        Returns the plan to carry out and, if the status was held back, for how many seconds.
+        """
+        last = self._status_written.get(key)
+        if plan.status is None or last is None:
+            return plan, None
+        wait = last + self._settings.status_interval - asyncio.get_running_loop().time()
+        if wait <= 0:
+            return plan, None
+        return actions.Plan(
+            prepare=plan.prepare,
+            chains=plan.chains,
+            finish=plan.finish,
+            warnings=plan.warnings,
+            recheck_after=plan.recheck_after,
+        ), wait
+
+    def _warn(
+        self, key: cache.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
+    ) -> None:
+        """Send each warning once for as long as its cause lasts."""
+        before = self._warned.get(key, frozenset())
+        for event in warnings:
+            if event not in before:
+                self._events.record(regarding, event)
+        if warnings or before:
+            self._warned[key] = frozenset(warnings)
+
+    def _forget(self, key: cache.SetKey) -> None:
+        self._status_written.pop(key, None)
+        self._warned.pop(key, None)

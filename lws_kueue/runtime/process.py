@@ -1,0 +1,110 @@
+"""Wires the parts together and runs them until told to stop."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import kopf
+
+from lws_kueue.runtime import (
+    cache,
+    client,
+    execute,
+    inflow,
+    loop,
+    preflight,
+    recorder,
+    watch,
+    work_queue,
+)
+from lws_kueue.runtime import settings as runtime_settings
+
+STARTUP_PATIENCE = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run the controller until ``stop`` is set or the process is signalled.
+
+    Raises:
+        preflight.Unfit: the cluster lacks something, with the reason.
+        client.ApiError: the API server could not be reached at start, or refuses the identity.
+    """
+    api = await client.Client.load(kubeconfig=settings.kubeconfig, context=settings.context)
+    try:
+        async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
+            with attempt:
+                await preflight.check(api)
+        await _run(settings, api=api, stop=stop or asyncio.Event())
+    finally:
+        await api.close()
+
+
+async def _run(
+    settings: runtime_settings.Settings, *, api: client.Client, stop: asyncio.Event
+) -> None:
+    store = cache.Cache()
+    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue()
+    events = recorder.Recorder(api)
+    source = inflow.Inflow(api=api, store=store, queue=queue)
+    executor = execute.Executor(api=api, store=store, events=events)
+    worker = loop.Loop(
+        settings=settings,
+        store=store,
+        queue=queue,
+        source=source,
+        executor=executor,
+        events=events,
+    )
+    async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
+        with attempt:
+            await source.list_all()
+    logger.info("Everything is listed; %d sets are known", len(store.keys()))
+    tasks = [
+        asyncio.create_task(events.run(), name="events"),
+        asyncio.create_task(
+            _every(settings.resync_interval, source.list_all, what="listing"), name="resync"
+        ),
+        asyncio.create_task(
+            _every(settings.kueue_probe_interval, source.probe_kueue, what="probing Kueue"),
+            name="kueue",
+        ),
+        *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(settings.workers)),
+    ]
+    try:
+        await _watch(settings, api=api, source=source, stop=stop)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await source.close()
+
+
+async def _watch(
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    source: inflow.Inflow,
+    stop: asyncio.Event,
+) -> None:
+    """Let kopf watch until stopped; kopf also handles SIGINT and SIGTERM."""
+    liveness = settings.liveness_port
+    await kopf.operator(
+        registry=watch.registry(api=api, sink=source.on_event),
+        settings=watch.settings(),
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+        liveness_endpoint=f"http://0.0.0.0:{liveness}/healthz" if liveness else None,
+    )
+
+
+async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:
+    """Do something again and again; a failure is only a reason to try again."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await action()
+        except client.ApiError as error:
+            logger.warning("The periodic %s failed: %s", what, error)

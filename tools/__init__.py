@@ -1,0 +1,1 @@
+"""Generators of committed files; nothing in here is part of the installed package."""

@@ -1,0 +1,140 @@
+"""Dry-run requests that show whether the admission policies of `deploy/api` are active.
+
+An API server acts on a new policy a moment after it has stored it, and there is no status that says
+when. The only proof is a request that the policy has to change or refuse. Everything here is data
+and judgement; sending the requests is the caller's.
+
+A probe proves that some version of a policy is active: after an upgrade the answers hold at once,
+although the new text may need another moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lws_kueue.api import names
+
+_NAME: Final = "lws-kueue-probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A create request that has to be sent with ``dryRun=All``, and what proves the policy.
+
+    policy: the name of the policy that the request is meant for.
+    path: where to POST, with the query.
+    body: the object.
+    changed: the path to a field of the answer and the value that the policy gives it; without it
+        the policy has to refuse the request.
+    """
+
+    policy: str
+    path: str
+    body: dict[str, Any]
+    changed: tuple[tuple[str, ...], str] | None = None
+
+    def holds(self, *, status: int, answer: Mapping[str, Any]) -> bool:
+        """Whether this answer of the API server (HTTP status, JSON) proves the policy active."""
+        if self.changed is None:
+            return status >= 400 and f"'{self.policy}'" in str(answer.get("message", ""))
+        path, expected = self.changed
+        value: Any = answer
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return status < 300 and value == expected
+
+
+def probes(namespace: str = "default") -> tuple[Probe, ...]:
+    """Return one probe for each policy, to be sent into `namespace`, which has to exist."""
+    return (
+        _set(
+            namespace=namespace,
+            policy="lws-kueue-defaults",
+            restart_policy="Default",
+            changed=(("spec", "leaderWorkerTemplate", "restartPolicy"), "None"),
+        ),
+        # Without a subgroup policy this annotation breaks a rule and asks for no feature.
+        _set(
+            namespace=namespace,
+            policy="lws-kueue-rules",
+            annotations={names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "probe"},
+        ),
+        _set(
+            namespace=namespace,
+            policy="lws-kueue-served-features",
+            annotations={names.EXCLUSIVE_TOPOLOGY: "probe"},
+        ),
+        _leader(
+            namespace=namespace,
+            policy="lws-kueue-pod-identity",
+            annotations={names.SIZE: "1"},
+            changed=(("metadata", "labels", names.GROUP_INDEX), "0"),
+        ),
+        # A pod of a group that does not know the size of its group.
+        _leader(namespace=namespace, policy="lws-kueue-pod-identity-rules", annotations={}),
+    )
+
+
+def _set(
+    *,
+    namespace: str,
+    policy: str,
+    restart_policy: str = "None",
+    annotations: Mapping[str, str] | None = None,
+    changed: tuple[tuple[str, ...], str] | None = None,
+) -> Probe:
+    body = {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {"name": _NAME, "annotations": dict(annotations or {})},
+        "spec": {
+            "replicas": 0,
+            "leaderWorkerTemplate": {
+                "restartPolicy": restart_policy,
+                "workerTemplate": {"spec": _pod_spec()},
+            },
+        },
+    }
+    path = f"/apis/{names.LWS_API_VERSION}/namespaces/{namespace}/{names.LWS_PLURAL}?dryRun=All"
+    return Probe(policy=policy, path=path, body=body, changed=changed)
+
+
+def _leader(
+    *,
+    namespace: str,
+    policy: str,
+    annotations: Mapping[str, str],
+    changed: tuple[tuple[str, ...], str] | None = None,
+) -> Probe:
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{_NAME}-0",
+            "labels": {names.SET_NAME: _NAME, names.WORKER_INDEX: "0"},
+            "annotations": dict(annotations),
+        },
+        "spec": _pod_spec(),
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    return Probe(policy=policy, path=path, body=body, changed=changed)
+
+
+def _pod_spec() -> dict[str, Any]:
+    """Return a pod that the strictest pod security standard and a quota on cpu and memory admit."""
+    resources = {"cpu": "1m", "memory": "1Mi"}
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "probe",
+                "image": "registry.k8s.io/pause:3.10",
+                "resources": {"requests": resources, "limits": resources},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }

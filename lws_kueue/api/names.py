@@ -67,6 +67,7 @@ COMPONENT_WORKLOAD_INDEX: Final = KUEUE_PREFIX + "component-workload-index"
 MULTIKUEUE_ORIGIN: Final = KUEUE_PREFIX + "multikueue-origin"
 MULTIKUEUE_ORIGIN_UID: Final = KUEUE_PREFIX + "multikueue-origin-uid"
 MULTIKUEUE_CONTROLLER: Final = KUEUE_PREFIX + "multikueue"
+MULTIKUEUE_WORKER_POD: Final = KUEUE_PREFIX + "multikueue-worker-workload-pod"
 PROVISIONING_REQUEST_PREFIX: Final = "provreq.kueue.x-k8s.io/"
 
 # Marks on released pods (kueue-contract 1.12).
@@ -90,6 +91,14 @@ POD_INDEX_OFFSET: Final = KUEUE_PREFIX + "pod-index-offset"
 POD_SUSPENDING_PARENT: Final = KUEUE_PREFIX + "pod-suspending-parent"
 KUEUE_LWS_FRAMEWORK: Final = "leaderworkerset.x-k8s.io/leaderworkerset"
 OUR_SUSPENDING_PARENT: Final = "lws-kueue.dev/leaderworkerset"
+
+# Marks that only Kueue's pod integration reads (kueue-contract 1.11); never ours to set.
+MANAGED: Final = KUEUE_PREFIX + "managed"
+POD_GROUP_NAME: Final = KUEUE_PREFIX + "pod-group-name"
+POD_GROUP_SERVING: Final = KUEUE_PREFIX + "pod-group-serving"
+POD_GROUP_TOTAL_COUNT: Final = KUEUE_PREFIX + "pod-group-total-count"
+PREBUILT_WORKLOAD_NAME: Final = KUEUE_PREFIX + "prebuilt-workload-name"
+ROLE_HASH: Final = KUEUE_PREFIX + "role-hash"
 
 JOB_OWNER_GVK_VALUE: Final = "leaderworkerset.x-k8s.io/v1, Kind=LeaderWorkerSet"
 

@@ -1,0 +1,321 @@
+"""pydantic models of what is read and written of Kueue v1beta2 (kueue-contract 2).
+
+Only the fields that decisions need are named; the others are kept as they came, because a status
+that is written back has to be complete (kueue-contract 2.7). Pod templates stay JSON. A missing
+optional field means what the API says it means: a Workload without ``active`` is active.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from lws_kueue.api import facts
+
+StopPolicy = Literal["None", "Hold", "HoldAndDrain"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
+    )
+
+
+class Condition(_Model):
+    """One entry of a ``status.conditions`` list."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    observed_generation: int | None = None
+
+
+def _find(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+class SliceConstraint(_Model):
+    """One layer of a multi-layer slice request."""
+
+    topology: str = ""
+    size: int = 0
+
+
+class TopologyRequest(_Model):
+    """Where the pods of a podset have to be, relative to each other (kueue-contract 2.2)."""
+
+    required: str | None = None
+    preferred: str | None = None
+    unconstrained: bool | None = None
+    pod_index_label: str | None = None
+    pod_set_group_name: str | None = None
+    pod_set_slice_required_topology: str | None = None
+    pod_set_slice_size: int | None = None
+    podset_slice_required_topology_constraints: tuple[SliceConstraint, ...] = ()
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the user asked for a placement of the podset as a whole."""
+        return not (self.required is None and self.preferred is None and self.unconstrained is None)
+
+
+class PodSet(_Model):
+    """Pods of one shape in a Workload."""
+
+    name: str = "main"
+    template: dict[str, Any] = Field(default_factory=dict)
+    count: int = 1
+    topology_request: TopologyRequest | None = None
+
+
+class PriorityClassRef(_Model):
+    """Which class the priority of a Workload comes from."""
+
+    group: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class WorkloadSpec(_Model):
+    """What a group asks of Kueue."""
+
+    pod_sets: tuple[PodSet, ...] = ()
+    queue_name: str = ""
+    priority_class_ref: PriorityClassRef | None = None
+    priority: int | None = None
+    active: bool = True
+    maximum_execution_time_seconds: int | None = None
+
+
+class IndividualValues(_Model):
+    """Values that differ from domain to domain: ``prefix + roots[i] + suffix``."""
+
+    prefix: str = ""
+    suffix: str = ""
+    roots: tuple[str, ...] = ()
+
+
+class LevelValues(_Model):
+    """The values of one topology level in a slice: one for all domains, or one each."""
+
+    universal: str | None = None
+    individual: IndividualValues | None = None
+
+
+class PodCounts(_Model):
+    """Pods per domain of a slice: one number for all domains, or one each."""
+
+    universal: int | None = None
+    individual: tuple[int, ...] = ()
+
+
+class AssignmentSlice(_Model):
+    """A run of domains that are encoded together."""
+
+    domain_count: int = 0
+    values_per_level: tuple[LevelValues, ...] = ()
+    pod_counts: PodCounts = PodCounts()
+
+
+class TopologyAssignment(_Model):
+    """The domains a podset got, compressed (kueue-contract 2.3)."""
+
+    levels: tuple[str, ...] = ()
+    slices: tuple[AssignmentSlice, ...] = ()
+
+
+class PodSetAssignment(_Model):
+    """What a podset was admitted with."""
+
+    name: str
+    flavors: dict[str, str] = Field(default_factory=dict)
+    count: int | None = None
+    topology_assignment: TopologyAssignment | None = None
+    delayed_topology_request: str | None = None
+
+
+class Admission(_Model):
+    """The quota reservation of a Workload."""
+
+    cluster_queue: str
+    pod_set_assignments: tuple[PodSetAssignment, ...] = ()
+
+
+class PodSetUpdate(_Model):
+    """What an admission check wants on the pods of a podset."""
+
+    name: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+
+
+class AdmissionCheckState(_Model):
+    """The state of one admission check of a Workload."""
+
+    name: str
+    state: Literal["Pending", "Ready", "Retry", "Rejected"] = "Pending"
+    message: str = ""
+    pod_set_updates: tuple[PodSetUpdate, ...] = ()
+
+
+class UnhealthyNode(_Model):
+    """A node of the assignment that waits for its replacement."""
+
+    name: str
+
+
+class WorkloadStatus(_Model):
+    """What Kueue decided, and whether the pods run."""
+
+    conditions: tuple[Condition, ...] = ()
+    admission: Admission | None = None
+    admission_checks: tuple[AdmissionCheckState, ...] = ()
+    cluster_name: str | None = None
+    unhealthy_nodes: tuple[UnhealthyNode, ...] = ()
+    accumulated_past_execution_time_seconds: int | None = None
+
+
+class Workload(_Model):
+    """A Workload as it is stored, with its metadata as facts.
+
+    ``stored_status`` is the JSON the API server stores, for writes that must be complete.
+    """
+
+    meta: facts.Meta
+    spec: WorkloadSpec
+    status: WorkloadStatus = WorkloadStatus()
+    stored_status: Mapping[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "Workload":
+        """Parse a stored Workload."""
+        return cls(
+            meta=facts.Meta.of(obj),
+            spec=WorkloadSpec.model_validate(obj.get("spec") or {}),
+            status=WorkloadStatus.model_validate(obj.get("status") or {}),
+            stored_status=obj.get("status") or {},
+        )
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, if there is one."""
+        return _find(self.status.conditions, type_)
+
+    def is_true(self, type_: str) -> bool:
+        """Whether the condition of that type exists with status True."""
+        condition = self.condition(type_)
+        return condition is not None and condition.status == "True"
+
+
+class ResourceFlavor(_Model):
+    """A kind of nodes: what a pod needs in order to land on them."""
+
+    meta: facts.Meta
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+    topology_name: str = ""
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "ResourceFlavor":
+        """Parse a stored ResourceFlavor."""
+        spec = obj.get("spec") or {}
+        return cls(
+            meta=facts.Meta.of(obj),
+            node_labels=spec.get("nodeLabels") or {},
+            tolerations=spec.get("tolerations") or (),
+            topology_name=spec.get("topologyName") or "",
+        )
+
+
+class WorkloadPriorityClass(_Model):
+    """A priority that orders Workloads and nothing else."""
+
+    meta: facts.Meta
+    value: int = 0
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "WorkloadPriorityClass":
+        """Parse a stored WorkloadPriorityClass."""
+        return cls(meta=facts.Meta.of(obj), value=obj.get("value") or 0)
+
+
+class PriorityClass(_Model):
+    """A scheduling.k8s.io PriorityClass."""
+
+    meta: facts.Meta
+    value: int = 0
+    global_default: bool = False
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "PriorityClass":
+        """Parse a stored PriorityClass."""
+        return cls(
+            meta=facts.Meta.of(obj),
+            value=obj.get("value") or 0,
+            global_default=bool(obj.get("globalDefault")),
+        )
+
+
+class LocalQueue(_Model):
+    """The namespaced queue that a set names."""
+
+    meta: facts.Meta
+    cluster_queue: str = ""
+    stop_policy: StopPolicy = "None"
+    conditions: tuple[Condition, ...] = ()
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "LocalQueue":
+        """Parse a stored LocalQueue."""
+        spec = obj.get("spec") or {}
+        return cls(
+            meta=facts.Meta.of(obj),
+            cluster_queue=spec.get("clusterQueue") or "",
+            stop_policy=spec.get("stopPolicy") or "None",
+            conditions=(obj.get("status") or {}).get("conditions") or (),
+        )
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, if there is one."""
+        return _find(self.conditions, type_)
+
+
+class ClusterQueue(_Model):
+    """The queue that holds the quota; only its state is read."""
+
+    meta: facts.Meta
+    stop_policy: StopPolicy = "None"
+    conditions: tuple[Condition, ...] = ()
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "ClusterQueue":
+        """Parse a stored ClusterQueue."""
+        spec = obj.get("spec") or {}
+        return cls(
+            meta=facts.Meta.of(obj),
+            stop_policy=spec.get("stopPolicy") or "None",
+            conditions=(obj.get("status") or {}).get("conditions") or (),
+        )
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, if there is one."""
+        return _find(self.conditions, type_)
+
+
+class AdmissionCheck(_Model):
+    """An admission check; which controller serves it decides whether pods run here."""
+
+    meta: facts.Meta
+    controller_name: str = ""
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> "AdmissionCheck":
+        """Parse a stored AdmissionCheck."""
+        return cls(
+            meta=facts.Meta.of(obj),
+            controller_name=(obj.get("spec") or {}).get("controllerName") or "",
+        )

@@ -1,0 +1,255 @@
+"""Topology annotations of pod templates: their meaning and their rules (kueue-contract 1.3, 1.9).
+
+The annotations of a template become the topology request of its podset. Of the three placements
+the strictest one that is present wins; a group name counts only beside a placement that a group
+can share. Errors name the field, as the API server's own do.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lws_kueue.api import lws, names
+
+Annotations = Mapping[str, str]
+
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_PLACEMENTS: Final = (
+    names.PODSET_REQUIRED_TOPOLOGY,
+    names.PODSET_PREFERRED_TOPOLOGY,
+    names.PODSET_UNCONSTRAINED_TOPOLOGY,
+)
+_MAX_LAYERS: Final = 3
+_NAME_PART: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_DNS_SUBDOMAIN: Final = re.compile(
+    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+)
+_TEMPLATE_PATH: Final = "spec.leaderWorkerTemplate"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """A field that breaks a rule: its path, and what it must be."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def annotations_of(template: Mapping[str, Any]) -> Annotations:
+    """Return the annotations of a pod template."""
+    found: Annotations = (template.get("metadata") or {}).get("annotations") or {}
+    return found
+
+
+def request(annotations: Annotations, *, pod_index_label: str | None) -> dict[str, Any] | None:
+    """Return the topology request of a podset, or None when nothing asks for one.
+
+    ``pod_index_label`` names the pod label that holds the rank; a podset that has one always gets
+    a request, because Kueue orders its pods by it even where no placement is asked for.
+
+    Raises:
+        ValueError: an annotation cannot be read; ``validate`` says which and why.
+    """
+    result = _placement(annotations)
+    result |= _slices(annotations)
+    if not result and pod_index_label is None:
+        return None
+    if pod_index_label is not None:
+        result["podIndexLabel"] = pod_index_label
+    group = annotations.get(names.PODSET_GROUP_NAME)
+    if group is not None and ("required" in result or "preferred" in result):
+        result["podSetGroupName"] = group
+    return result
+
+
+def _placement(annotations: Annotations) -> dict[str, Any]:
+    if (required := annotations.get(names.PODSET_REQUIRED_TOPOLOGY)) is not None:
+        return {"required": required}
+    if (preferred := annotations.get(names.PODSET_PREFERRED_TOPOLOGY)) is not None:
+        return {"preferred": preferred}
+    if (text := annotations.get(names.PODSET_UNCONSTRAINED_TOPOLOGY)) is not None:
+        return {"unconstrained": _bool(text)}
+    return {}
+
+
+def _slices(annotations: Annotations) -> dict[str, Any]:
+    layers = annotations.get(names.PODSET_SLICE_CONSTRAINTS)
+    if layers is not None:
+        return {"podsetSliceRequiredTopologyConstraints": _layers(layers)}
+    topology = annotations.get(names.PODSET_SLICE_REQUIRED_TOPOLOGY)
+    size = annotations.get(names.PODSET_SLICE_SIZE)
+    if topology is None or size is None:
+        return {}
+    return {"podSetSliceRequiredTopology": topology, "podSetSliceSize": _int32(size)}
+
+
+def _layers(text: str) -> list[dict[str, Any]]:
+    parsed = json.loads(text)
+    if not isinstance(parsed, list) or not 1 <= len(parsed) <= _MAX_LAYERS:
+        raise ValueError(f"must be a JSON list of 1 to {_MAX_LAYERS} objects")
+    for layer in parsed:
+        if not isinstance(layer, dict) or type(layer.get("size", 0)) is not int:
+            raise ValueError("must be a list of objects with a topology and a whole size")
+        if not isinstance(layer.get("topology", ""), str):
+            raise ValueError("must be a list of objects whose topology is a string")
+    return [
+        {"topology": layer.get("topology", ""), "size": layer.get("size", 0)} for layer in parsed
+    ]
+
+
+def _bool(text: str) -> bool:
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError("must be a boolean value")
+
+
+def _int32(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text) or not -(2**31) <= int(text) < 2**31:
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def validate(spec: lws.Spec) -> tuple[FieldError, ...]:
+    """Return what is wrong with the topology annotations of both templates."""
+    template = spec.leader_worker_template
+    worker_path = f"{_TEMPLATE_PATH}.workerTemplate.metadata.annotations"
+    worker = annotations_of(template.worker_template)
+    if template.leader_template is None:
+        own = _template_errors(worker, path=worker_path, count=template.size)
+        return (*own, *_lone_group(worker, path=worker_path))
+    leader_path = f"{_TEMPLATE_PATH}.leaderTemplate.metadata.annotations"
+    leader = annotations_of(template.leader_template)
+    return (
+        *_template_errors(leader, path=leader_path, count=1),
+        *_template_errors(worker, path=worker_path, count=template.size - 1),
+        *_group_errors(leader, worker, leader_path=leader_path, worker_path=worker_path),
+    )
+
+
+def _template_errors(annotations: Annotations, *, path: str, count: int) -> Iterator[FieldError]:
+    if sum(key in annotations for key in _PLACEMENTS) > 1:
+        yield FieldError(path, f"at most one of {', '.join(_PLACEMENTS)} may be set")
+    for key in (*_PLACEMENTS[:2], names.PODSET_SLICE_REQUIRED_TOPOLOGY):
+        if key in annotations and not is_label_key(annotations[key]):
+            yield FieldError(f"{path}[{key}]", f"{annotations[key]!r} is not a label key")
+    unconstrained = annotations.get(names.PODSET_UNCONSTRAINED_TOPOLOGY)
+    if unconstrained is not None and unconstrained not in _TRUE | _FALSE:
+        yield FieldError(
+            f"{path}[{names.PODSET_UNCONSTRAINED_TOPOLOGY}]", "must be a boolean value"
+        )
+    yield from _slice_errors(annotations, path=path, count=count)
+    yield from _layer_errors(annotations, path=path, count=count)
+    yield from _group_name_errors(annotations, path=path)
+
+
+def _slice_errors(annotations: Annotations, *, path: str, count: int) -> Iterator[FieldError]:
+    topology_key, size_key = names.PODSET_SLICE_REQUIRED_TOPOLOGY, names.PODSET_SLICE_SIZE
+    if topology_key in annotations and size_key not in annotations:
+        yield FieldError(f"{path}[{size_key}]", f"must be set when {topology_key} is set")
+    if size_key not in annotations:
+        return
+    size_path = f"{path}[{size_key}]"
+    if topology_key not in annotations:
+        yield FieldError(size_path, f"may not be set when {topology_key} is not set")
+    try:
+        size = _int32(annotations[size_key])
+    except ValueError as error:
+        yield FieldError(size_path, str(error))
+        return
+    if size < 1:
+        yield FieldError(size_path, "must be at least 1")
+    if size > count:
+        yield FieldError(size_path, f"must not be greater than the {count} pods of the podset")
+
+
+def _layer_errors(annotations: Annotations, *, path: str, count: int) -> Iterator[FieldError]:
+    key = names.PODSET_SLICE_CONSTRAINTS
+    if key not in annotations:
+        return
+    for other in (names.PODSET_SLICE_REQUIRED_TOPOLOGY, names.PODSET_SLICE_SIZE):
+        if other in annotations:
+            yield FieldError(f"{path}[{key}]", f"may not be set when {other} is set")
+    try:
+        layers = _layers(annotations[key])
+    except ValueError as error:
+        yield FieldError(f"{path}[{key}]", str(error))
+        return
+    seen: set[str] = set()
+    for i, layer in enumerate(layers):
+        entry = f"{path}[{key}][{i}]"
+        topology, size = layer["topology"], layer["size"]
+        if not is_label_key(topology):
+            yield FieldError(f"{entry}.topology", f"{topology!r} is not a label key")
+        if topology in seen:
+            yield FieldError(f"{entry}.topology", f"{topology!r} appears twice")
+        seen.add(topology)
+        if size < 1:
+            yield FieldError(f"{entry}.size", "must be at least 1")
+        elif i > 0 and layers[i - 1]["size"] % size != 0:
+            outer = layers[i - 1]["size"]
+            yield FieldError(f"{entry}.size", f"must divide the size {outer} of the layer above")
+    if layers[0]["size"] > count:
+        yield FieldError(
+            f"{path}[{key}][0].size", f"must not be greater than the {count} pods of the podset"
+        )
+
+
+def _group_name_errors(annotations: Annotations, *, path: str) -> Iterator[FieldError]:
+    key = names.PODSET_GROUP_NAME
+    if key not in annotations:
+        return
+    if re.fullmatch(r"[0-9]+", annotations[key]):
+        yield FieldError(f"{path}[{key}]", "must not be a number")
+    for other in (
+        names.PODSET_SLICE_SIZE,
+        names.PODSET_SLICE_REQUIRED_TOPOLOGY,
+        names.PODSET_SLICE_CONSTRAINTS,
+    ):
+        if other in annotations:
+            yield FieldError(f"{path}[{key}]", f"may not be set when {other} is set")
+    if not any(placement in annotations for placement in _PLACEMENTS[:2]):
+        required, preferred = _PLACEMENTS[:2]
+        yield FieldError(
+            f"{path}[{key}]", f"may not be set when neither {required} nor {preferred} is set"
+        )
+
+
+def _lone_group(annotations: Annotations, *, path: str) -> Sequence[FieldError]:
+    """Refuse a group name on one template only: a group is a leader and its workers."""
+    key = names.PODSET_GROUP_NAME
+    if key not in annotations:
+        return ()
+    message = "must be set, with the same value, on the leader and on the worker template"
+    return (FieldError(f"{path}[{key}]", message),)
+
+
+def _group_errors(
+    leader: Annotations, worker: Annotations, *, leader_path: str, worker_path: str
+) -> Iterator[FieldError]:
+    key = names.PODSET_GROUP_NAME
+    if leader.get(key) != worker.get(key):
+        yield from _lone_group(leader, path=leader_path)
+        yield from _lone_group(worker, path=worker_path)
+        return
+    if key not in leader:
+        return
+    if any(leader.get(placement) != worker.get(placement) for placement in _PLACEMENTS[:2]):
+        message = "must ask for the same required or the same preferred topology as"
+        yield FieldError(leader_path, f"{message} {worker_path}")
+        yield FieldError(worker_path, f"{message} {leader_path}")
+
+
+def is_label_key(text: str) -> bool:
+    """Whether the text can be the key of a label: an optional DNS prefix, a slash, a name."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and (len(prefix) > 253 or not _DNS_SUBDOMAIN.fullmatch(prefix)):
+        return False
+    return _NAME_PART.fullmatch(name) is not None

@@ -1,0 +1,161 @@
+"""Topology assignments are read in every form that the API allows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lws_kueue.api import kueue
+from lws_kueue.tas import assignment
+
+HOST = "kubernetes.io/hostname"
+RACK = "cloud.provider.com/rack"
+BLOCK = "cloud.provider.com/block"
+
+Domain = assignment.Domain
+
+
+def decode(stored: dict[str, Any]) -> tuple[Domain, ...]:
+    return assignment.decode(kueue.TopologyAssignment.model_validate(stored))
+
+
+def test_a_universal_value_and_count_hold_for_every_domain_of_the_slice() -> None:
+    stored = {
+        "levels": [BLOCK, RACK],
+        "slices": [
+            {
+                "domainCount": 2,
+                "valuesPerLevel": [{"universal": "b1"}, {"individual": {"roots": ["r1", "r2"]}}],
+                "podCounts": {"universal": 3},
+            }
+        ],
+    }
+    assert decode(stored) == (
+        Domain({BLOCK: "b1", RACK: "r1"}, 3),
+        Domain({BLOCK: "b1", RACK: "r2"}, 3),
+    )
+
+
+def test_individual_values_are_prefix_root_suffix_and_slices_follow_each_other() -> None:
+    stored = {
+        "levels": [HOST],
+        "slices": [
+            {
+                "domainCount": 2,
+                "valuesPerLevel": [
+                    {"individual": {"prefix": "pool-a-", "suffix": ".local", "roots": ["9", "1"]}}
+                ],
+                "podCounts": {"individual": [1, 4]},
+            },
+            {
+                "domainCount": 1,
+                "valuesPerLevel": [{"universal": "node-0"}],
+                "podCounts": {"universal": 2},
+            },
+        ],
+    }
+    decoded = decode(stored)
+    assert [(domain.node, domain.count) for domain in decoded] == [
+        ("pool-a-9.local", 1),
+        ("pool-a-1.local", 4),
+        ("node-0", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"domainCount": 2, "valuesPerLevel": [{}], "podCounts": {"universal": 1}},
+        {"domainCount": 2, "valuesPerLevel": [], "podCounts": {"universal": 1}},
+        {
+            "domainCount": 2,
+            "valuesPerLevel": [{"individual": {"roots": ["a"]}}],
+            "podCounts": {"universal": 1},
+        },
+        {
+            "domainCount": 2,
+            "valuesPerLevel": [{"universal": "a"}],
+            "podCounts": {"individual": [1]},
+        },
+    ],
+)
+def test_a_slice_that_contradicts_itself_is_refused(part: dict[str, Any]) -> None:
+    with pytest.raises(assignment.AssignmentError):
+        decode({"levels": [HOST], "slices": [part]})
+
+
+def test_shared_parts_are_written_once_and_never_overlap() -> None:
+    domains = [Domain({HOST: "ababa"}, 1), Domain({HOST: "aba"}, 1)]
+    encoded = assignment.encode([HOST], domains)
+    assert encoded["slices"][0]["valuesPerLevel"] == [
+        {"individual": {"prefix": "aba", "roots": ["ba", ""]}}
+    ]
+    assert decode(encoded) == tuple(domains)
+
+
+names = st.text(alphabet="ab-.0", min_size=1, max_size=6)
+
+
+@st.composite
+def assignments(draw: st.DrawFn) -> tuple[list[str], list[Domain]]:
+    levels = draw(st.sampled_from([[HOST], [BLOCK, RACK], [BLOCK, RACK, HOST]]))
+    values = st.fixed_dictionaries(dict.fromkeys(levels, names))
+    domain = st.builds(Domain, values, st.integers(min_value=1, max_value=5))
+    return levels, draw(st.lists(domain, max_size=8))
+
+
+@given(assignments())
+def test_decoding_what_was_encoded_gives_the_domains(case: tuple[list[str], list[Domain]]) -> None:
+    levels, domains = case
+    assert decode(assignment.encode(levels, domains)) == tuple(domains)
+
+
+def write_level(draw: st.DrawFn, values: Sequence[str]) -> dict[str, Any]:
+    """Write the values of a level in one of the forms that can express them."""
+    if len(set(values)) == 1 and draw(st.booleans()):
+        return {"universal": values[0]}
+    shared = [len(v) for v in values]
+    prefix = draw(st.integers(0, min(shared)))
+    while any(value[:prefix] != values[0][:prefix] for value in values):
+        prefix -= 1
+    suffix = draw(st.integers(0, min(shared) - prefix))
+    while any(v[len(v) - suffix :] != values[0][len(values[0]) - suffix :] for v in values):
+        suffix -= 1
+    individual: dict[str, Any] = {"roots": [v[prefix : len(v) - suffix] for v in values]}
+    if prefix:
+        individual["prefix"] = values[0][:prefix]
+    if suffix:
+        individual["suffix"] = values[0][-suffix:]
+    return {"individual": individual}
+
+
+@given(assignments(), st.data())
+def test_decoding_any_mix_of_forms_gives_the_domains(
+    case: tuple[list[str], list[Domain]], data: st.DataObject
+) -> None:
+    levels, domains = case
+
+    @st.composite
+    def mixed(draw: st.DrawFn) -> dict[str, Any]:
+        slices = []
+        rest = list(domains)
+        while rest:
+            size = draw(st.integers(1, len(rest)))
+            part, rest = rest[:size], rest[size:]
+            counts = [domain.count for domain in part]
+            same = len(set(counts)) == 1 and draw(st.booleans())
+            slices.append(
+                {
+                    "domainCount": size,
+                    "valuesPerLevel": [
+                        write_level(draw, [domain.values[level] for domain in part])
+                        for level in levels
+                    ],
+                    "podCounts": {"universal": counts[0]} if same else {"individual": counts},
+                }
+            )
+        return {"levels": levels, "slices": slices}
+
+    assert decode(data.draw(mixed())) == tuple(domains)

@@ -109,7 +109,7 @@ def missing() -> list[Module]:
 def ensure() -> dict[str, Path]:
     """The programs by name; builds first what is missing, which takes minutes once.
 
-    Raises `ToolchainError` at once if something is missing and nothing here can build it.
+    Raises `NoBuilderError` at once if something is missing and nothing here can build it.
     """
     to_build = missing()
     if to_build:
@@ -157,13 +157,13 @@ class DockerBuilder(Builder):
 
 
 def find_builder() -> Builder:
-    """What can build here: a Go that is new enough, else Docker; else `ToolchainError`."""
+    """What can build here: a Go that is new enough, else Docker; else `NoBuilderError`."""
     problem = _problem_with_go()
     if problem is None:
         return Builder()
     if shutil.which("docker") and engine.answers():
         return DockerBuilder()
-    raise cluster.ToolchainError(
+    raise cluster.NoBuilderError(
         f"The sandbox has to build its programs once, and cannot: {problem}, and no Docker "
         f"engine answers.\nInstall Go {_required_go()} or newer (https://go.dev/doc/install) "
         "or start Docker, then run the same command again."

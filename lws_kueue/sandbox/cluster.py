@@ -54,7 +54,11 @@ class UnsupportedError(SandboxError):
 
 
 class ToolchainError(SandboxError):
-    """The binaries of the sandbox are missing and cannot be built here."""
+    """The programs of the sandbox are missing and could not be built."""
+
+
+class NoBuilderError(ToolchainError):
+    """Nothing on this machine can build the programs; the message says what to install."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,126 @@
+"""Fixtures of the whole-system tests: which cluster they run on, and a namespace for each test.
+
+By default a sandbox of processes is started, one for each pytest-xdist worker. `--backend` and
+`--kubeconfig` choose another one; the tests are the same.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from lws_kueue import sandbox
+from lws_kueue.sandbox import engine, kueue
+
+OPTIONS = sandbox.Options(nodes=8, topology=sandbox.Topology(blocks=2, racks=2))
+
+_CLUSTER = pytest.StashKey[sandbox.Sandbox]()
+
+OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cluster")
+    group.addoption(
+        "--backend",
+        choices=["process", "container", "kubeconfig"],
+        help="what the tests run on; kubeconfig if --kubeconfig is given, else process",
+    )
+    group.addoption("--kubeconfig", type=Path, help="use the cluster of this kubeconfig")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say beside a failure if a component of the cluster died."""
+    report = yield
+    if report.failed and _CLUSTER in item.session.stash:
+        try:
+            item.session.stash[_CLUSTER].check()
+        except sandbox.SandboxError as error:
+            report.sections.append(("cluster", str(error)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> sandbox.Backend:
+    """The back end that the command line names."""
+    chosen = request.config.getoption("--backend")
+    if chosen is None:
+        chosen = "kubeconfig" if request.config.getoption("--kubeconfig") else "process"
+    return cast(sandbox.Backend, chosen)
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    request: pytest.FixtureRequest, backend: sandbox.Backend
+) -> Iterator[sandbox.Sandbox]:
+    """The cluster that all tests of a worker share: 8 nodes, 2 blocks of 2 racks of 2 hosts."""
+    kubeconfig = request.config.getoption("--kubeconfig")
+    with _opened(backend, options=OPTIONS, kubeconfig=kubeconfig) as opened:
+        request.session.stash[_CLUSTER] = opened
+        yield opened
+        del request.session.stash[_CLUSTER]
+
+
+@pytest.fixture(scope="session")
+def kueue_info(cluster: sandbox.Sandbox) -> Iterator[sandbox.KueueInfo]:
+    """The Kueue that serves the shared cluster: its own, a manager, or the stand-in."""
+    with kueue.start(cluster, mode="auto") as info:
+        cluster.kueue = info
+        yield info
+
+
+@pytest.fixture
+def fresh_cluster(backend: sandbox.Backend) -> Iterator[OpenCluster]:
+    """Open clusters that a test has for itself; they end with it."""
+    if backend == "kubeconfig":
+        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
+    with contextlib.ExitStack() as stack:
+
+        def open_cluster(options: sandbox.Options) -> sandbox.Sandbox:
+            return stack.enter_context(_opened(backend, options=options))
+
+        yield open_cluster
+
+
+@pytest.fixture
+def process_only(backend: sandbox.Backend) -> None:
+    """Skip a test of what only the process back end can do."""
+    if backend != "process":
+        pytest.skip(f"the {backend} back end does not own the processes")
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Iterator[str]:
+    """A fresh namespace that is deleted, without waiting for it, when the test is over."""
+    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    name = f"{slug}-{secrets.token_hex(3)}"
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # Pods are refused until their service account exists.
+    cluster.api.wait_for(
+        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
+    )
+    yield name
+    cluster.api.delete("v1", "Namespace", name, missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(backend: sandbox.Backend, **arguments: Any) -> Iterator[sandbox.Sandbox]:
+    if backend == "container" and (problem := engine.problem()):
+        pytest.skip(f"no container back end: {problem}")
+    try:
+        context = contextlib.ExitStack()
+        opened = context.enter_context(sandbox.open(backend, **arguments))
+    except sandbox.NoBuilderError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    with context:
+        yield opened

@@ -1,0 +1,282 @@
+"""What the whole-system tests of the controller share: its process, queues, and sets to apply."""
+
+import contextlib
+import copy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.runtime import manifests
+
+SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
+STOP_SECONDS = 15.0
+
+
+class ControllerProcess:
+    """The controller as a user runs it: one process, one kubeconfig, one log."""
+
+    def __init__(self, *, kubeconfig: Path, log: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, patience: float = 30.0) -> None:
+        """Start it and wait until it has listed everything."""
+        assert not self.running, "the controller runs already"
+        mark = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "lws_kueue.cli", "run", "--kubeconfig", self.kubeconfig],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + patience
+        while b"Everything is listed" not in self.log.read_bytes()[mark:]:
+            if not self.running or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"the controller did not start:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM) and return its exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise AssertionError(f"it did not stop in {STOP_SECONDS} s:\n{self.tail()}") from error
+
+    def kill(self) -> None:
+        """End it without a chance to finish anything (SIGKILL)."""
+        if self._process is not None and self.running:
+            self._process.kill()
+            self._process.wait()
+
+    def tail(self, lines: int = 60) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def install(cluster: sandbox.Sandbox) -> None:
+    """Install the API as a user does, and the service account with exactly its rights."""
+    command = [sys.executable, "-m", "lws_kueue.cli", "install", "--kubeconfig", cluster.kubeconfig]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for file in sorted((manifests.root() / "deploy" / "manager").glob("*.yaml")):
+        for obj in manifests.load(file):
+            # The Deployment is what a real cluster runs; here the process stands in for it.
+            if obj["kind"] not in ("Kustomization", "Deployment"):
+                cluster.api.apply(obj)
+
+
+def leader_worker_set(
+    name: str,
+    *,
+    namespace: str,
+    replicas: int = 2,
+    size: int = 3,
+    queue: str | None = None,
+    cpu: str = "100m",
+    leader: bool = False,
+    annotations: dict[str, str] | None = None,
+    pod_annotations: dict[str, str] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """A small set; ``spec`` is merged into its spec."""
+    template: dict[str, Any] = {
+        "metadata": {"annotations": dict(pod_annotations or {})},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "c",
+                    "image": "registry.example/app:1",
+                    "resources": {"requests": {"cpu": cpu}},
+                }
+            ],
+        },
+    }
+    body: dict[str, Any] = {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations or {}},
+        "spec": {
+            "replicas": replicas,
+            "leaderWorkerTemplate": {"size": size, "workerTemplate": template},
+            **spec,
+        },
+    }
+    if leader:
+        lead = copy.deepcopy(template)
+        lead["spec"]["containers"][0]["name"] = "leader"
+        body["spec"]["leaderWorkerTemplate"]["leaderTemplate"] = lead
+    if queue:
+        body["metadata"]["labels"] = {names.QUEUE_NAME: queue}
+    return body
+
+
+def queues(cluster: sandbox.Sandbox, *, namespace: str, cpu: str, name: str = "user-queue") -> str:
+    """Make a flavor, a ClusterQueue with ``cpu`` and a LocalQueue of the namespace."""
+    flavor = {
+        "apiVersion": names.KUEUE_API_VERSION,
+        "kind": "ResourceFlavor",
+        "metadata": {"name": namespace},
+    }
+    cluster_queue = {
+        "apiVersion": names.KUEUE_API_VERSION,
+        "kind": "ClusterQueue",
+        "metadata": {"name": namespace},
+        "spec": {
+            "namespaceSelector": {},
+            "resourceGroups": [
+                {
+                    "coveredResources": ["cpu"],
+                    "flavors": [
+                        {
+                            "name": namespace,
+                            "resources": [{"name": "cpu", "nominalQuota": cpu}],
+                        }
+                    ],
+                }
+            ],
+        },
+    }
+    local_queue = {
+        "apiVersion": names.KUEUE_API_VERSION,
+        "kind": "LocalQueue",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"clusterQueue": namespace},
+    }
+    for obj in (flavor, cluster_queue, local_queue):
+        cluster.api.apply(obj)
+    return name
+
+
+def set_quota(cluster: sandbox.Sandbox, *, namespace: str, cpu: str) -> None:
+    """Change the quota that ``queues`` made."""
+    queues(cluster, namespace=namespace, cpu=cpu)
+
+
+def scale(cluster: sandbox.Sandbox, name: str, *, namespace: str, replicas: int) -> None:
+    """Scale a set as `kubectl scale` does."""
+    cluster.api.patch(
+        names.LWS_API_VERSION,
+        names.LWS_KIND,
+        name,
+        namespace=namespace,
+        body={"spec": {"replicas": replicas}},
+        subresource="scale",
+    )
+
+
+def wait_ready(
+    cluster: sandbox.Sandbox, name: str, *, namespace: str, groups: int, timeout: float = 60.0
+) -> dict[str, Any]:
+    """Wait until exactly ``groups`` groups are ready, as the set's status says for its spec."""
+
+    def ready(obj: dict[str, Any] | None) -> bool:
+        status = (obj or {}).get("status") or {}
+        return bool(
+            obj
+            and status.get("readyReplicas", 0) == groups
+            and status.get("observedGeneration") == obj["metadata"]["generation"]
+        )
+
+    found = cluster.api.wait_for(
+        names.LWS_API_VERSION,
+        names.LWS_KIND,
+        name,
+        ready,
+        namespace=namespace,
+        timeout=timeout,
+        what=f"{groups} ready groups of {name}",
+    )
+    assert found is not None
+    return found
+
+
+def condition(obj: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """One condition of an object's status."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind), None)
+
+
+def pods(cluster: sandbox.Sandbox, *, namespace: str) -> dict[str, dict[str, Any]]:
+    """The pods of a namespace by name."""
+    return {p["metadata"]["name"]: p for p in cluster.api.list("v1", "Pod", namespace=namespace)}
+
+
+def wait_pods(
+    cluster: sandbox.Sandbox,
+    predicate: Callable[[dict[str, dict[str, Any]]], bool],
+    *,
+    namespace: str,
+    what: str,
+    timeout: float = 60.0,
+) -> dict[str, dict[str, Any]]:
+    """Wait until the pods of a namespace satisfy ``predicate``."""
+    return cluster.api.wait_for_all(
+        "v1",
+        "Pod",
+        lambda seen: predicate(dict(seen)),
+        namespace=namespace,
+        timeout=timeout,
+        what=what,
+    )
+
+
+def gates(pod: dict[str, Any]) -> list[str]:
+    """The names of a pod's scheduling gates."""
+    return [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]
+
+
+class Recording:
+    """Every version of the objects of one kind that a watch showed."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def add(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            self.events.append(event)
+
+
+@contextlib.contextmanager
+def recording(
+    cluster: sandbox.Sandbox, api_version: str, kind: str, *, namespace: str
+) -> Iterator[Recording]:
+    """Record watch events of a kind from now on, without a gap, until the context ends."""
+    record = Recording()
+    stop = threading.Event()
+    _, version = cluster.api.list_page(api_version, kind, namespace=namespace)
+
+    def watch() -> None:
+        at = version
+        while not stop.is_set():
+            events = cluster.api.watch(
+                api_version, kind, namespace=namespace, resource_version=at, timeout=1
+            )
+            for event in events:
+                record.add(event)
+                at = event["object"]["metadata"]["resourceVersion"]
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield record
+    finally:
+        stop.set()
+        thread.join(timeout=10)

@@ -1,0 +1,224 @@
+"""Plain sets on the common path: create, scale, delete, status, columns, start-up policies."""
+
+import subprocess
+
+import pytest
+
+from e2e.controller import harness
+from lws_kueue import sandbox
+from lws_kueue.api import names
+
+pytestmark = pytest.mark.usefixtures("controller")
+
+LWS = (names.LWS_API_VERSION, names.LWS_KIND)
+
+
+def test_a_plain_set_becomes_available_and_says_so(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("plain", namespace=namespace))
+    obj = harness.wait_ready(cluster, "plain", namespace=namespace, groups=2)
+    available = harness.condition(obj, "Available")
+    assert available is not None
+    assert available["status"] == "True"
+    assert available["reason"] == "AllGroupsReady"
+    assert obj["status"]["replicas"] == 2
+    assert obj["status"]["updatedReplicas"] == 2
+    names_of_sets = {
+        s["metadata"]["name"]
+        for s in cluster.api.list("apps/v1", "StatefulSet", namespace=namespace)
+    }
+    assert names_of_sets == {"plain", "plain-0", "plain-1"}
+
+
+def test_scaling_through_the_scale_subresource_adds_and_removes_groups(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("scaled", namespace=namespace, replicas=1))
+    harness.wait_ready(cluster, "scaled", namespace=namespace, groups=1)
+    for replicas in (4, 2, 0, 1):
+        harness.scale(cluster, "scaled", namespace=namespace, replicas=replicas)
+        harness.wait_ready(cluster, "scaled", namespace=namespace, groups=replicas)
+        harness.wait_pods(
+            cluster,
+            lambda seen, n=replicas: len(seen) == 3 * n,  # type: ignore[misc]
+            namespace=namespace,
+            what=f"the pods of {replicas} groups",
+        )
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Foreground"])
+def test_a_deleted_set_leaves_nothing_behind(
+    installed: sandbox.Sandbox, namespace: str, propagation: str
+) -> None:
+    cluster = installed
+    queue = harness.queues(cluster, namespace=namespace, cpu="4")
+    cluster.api.create(harness.leader_worker_set("bye", namespace=namespace, queue=queue))
+    harness.wait_ready(cluster, "bye", namespace=namespace, groups=2)
+    cluster.api.delete(*LWS, "bye", namespace=namespace, propagation=propagation)  # type: ignore[arg-type]
+    for api_version, kind in (
+        LWS,
+        ("v1", "Pod"),
+        ("apps/v1", "StatefulSet"),
+        ("v1", "Service"),
+        ("apps/v1", "ControllerRevision"),
+        (names.KUEUE_API_VERSION, "Workload"),
+    ):
+        cluster.api.wait_for_all(
+            api_version, kind, lambda seen: not seen, namespace=namespace, what=f"no {kind}"
+        )
+
+
+def test_a_set_of_size_one_has_no_worker_statefulsets(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("solo", namespace=namespace, size=1))
+    harness.wait_ready(cluster, "solo", namespace=namespace, groups=2)
+    sets = cluster.api.list("apps/v1", "StatefulSet", namespace=namespace)
+    assert [s["metadata"]["name"] for s in sets] == ["solo"]
+
+
+def test_with_leader_ready_the_workers_start_after_their_leader_is_ready(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    body = harness.leader_worker_set(
+        "patient", namespace=namespace, replicas=1, leader=True, startupPolicy="LeaderReady"
+    )
+    leader = body["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
+    leader["metadata"]["annotations"] = {
+        "sandbox.lws-kueue.dev/behaviour": "ready-after",
+        "sandbox.lws-kueue.dev/seconds": "3",
+    }
+    with harness.recording(cluster, "v1", "Pod", namespace=namespace) as pods:
+        cluster.api.create(body)
+        harness.wait_ready(cluster, "patient", namespace=namespace, groups=1)
+    ready_at = min(
+        int(e["object"]["metadata"]["resourceVersion"])
+        for e in pods.events
+        if e["object"]["metadata"]["name"] == "patient-0"
+        and (harness.condition(e["object"], "Ready") or {}).get("status") == "True"
+    )
+    workers = [
+        int(e["object"]["metadata"]["resourceVersion"])
+        for e in pods.events
+        if e["type"] == "ADDED" and e["object"]["metadata"]["name"] != "patient-0"
+    ]
+    assert len(workers) == 2
+    assert all(created > ready_at for created in workers)
+
+
+def test_unique_per_replica_gives_every_group_its_own_service_and_subdomain(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(
+        harness.leader_worker_set(
+            "unique", namespace=namespace, networkConfig={"subdomainPolicy": "UniquePerReplica"}
+        )
+    )
+    harness.wait_ready(cluster, "unique", namespace=namespace, groups=2)
+    services = {
+        s["metadata"]["name"] for s in cluster.api.list("v1", "Service", namespace=namespace)
+    }
+    assert services == {"unique-0", "unique-1"}
+    for name, pod in harness.pods(cluster, namespace=namespace).items():
+        group = "-".join(name.split("-")[:2])
+        assert pod["spec"]["subdomain"] == group
+        (address,) = [
+            e["value"]
+            for e in pod["spec"]["containers"][0]["env"]
+            if e["name"] == "LWS_LEADER_ADDRESS"
+        ]
+        assert address == f"{group}.{group}.{namespace}"
+
+
+@pytest.mark.row("CTL-10")
+def test_a_deleted_service_comes_back(installed: sandbox.Sandbox, namespace: str) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("net", namespace=namespace, replicas=1))
+    harness.wait_ready(cluster, "net", namespace=namespace, groups=1)
+    old = cluster.api.get("v1", "Service", "net", namespace=namespace)["metadata"]["uid"]
+    cluster.api.delete("v1", "Service", "net", namespace=namespace)
+    cluster.api.wait_for(
+        "v1",
+        "Service",
+        "net",
+        lambda seen: bool(seen and seen["metadata"]["uid"] != old),
+        namespace=namespace,
+        what="a new Service",
+    )
+
+
+@pytest.mark.row("CTL-08")
+def test_a_deleted_worker_statefulset_comes_back(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("back", namespace=namespace, replicas=1))
+    harness.wait_ready(cluster, "back", namespace=namespace, groups=1)
+    old = cluster.api.get("apps/v1", "StatefulSet", "back-0", namespace=namespace)
+    cluster.api.delete("apps/v1", "StatefulSet", "back-0", namespace=namespace)
+    cluster.api.wait_for(
+        "apps/v1",
+        "StatefulSet",
+        "back-0",
+        lambda seen: bool(seen and seen["metadata"]["uid"] != old["metadata"]["uid"]),
+        namespace=namespace,
+        what="a new worker StatefulSet",
+    )
+
+
+@pytest.mark.row("CTL-12")
+def test_a_deleted_leader_statefulset_comes_back(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("again", namespace=namespace))
+    harness.wait_ready(cluster, "again", namespace=namespace, groups=2)
+    old = cluster.api.get("apps/v1", "StatefulSet", "again", namespace=namespace)
+    cluster.api.delete("apps/v1", "StatefulSet", "again", namespace=namespace)
+    cluster.api.wait_for(
+        "apps/v1",
+        "StatefulSet",
+        "again",
+        lambda seen: bool(seen and seen["metadata"]["uid"] != old["metadata"]["uid"]),
+        namespace=namespace,
+        what="a new leader StatefulSet",
+    )
+    harness.wait_ready(cluster, "again", namespace=namespace, groups=2)
+
+
+@pytest.mark.row("CTL-13", "CTL-14")
+def test_the_scale_subresource_shows_replicas_and_the_selector_of_leaders(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("hpa", namespace=namespace))
+    harness.wait_ready(cluster, "hpa", namespace=namespace, groups=2)
+    path = f"/apis/{names.LWS_API_VERSION}/namespaces/{namespace}/leaderworkersets/hpa/scale"
+    scale = cluster.api.request("GET", path)
+    assert scale["spec"]["replicas"] == 2
+    assert scale["status"]["replicas"] == 2
+    assert scale["status"]["selector"] == (f"{names.SET_NAME}=hpa,{names.WORKER_INDEX}=0")
+    scale["spec"]["replicas"] = 3
+    cluster.api.request("PUT", path, body=scale)
+    obj = cluster.api.get(*LWS, "hpa", namespace=namespace)
+    assert obj["spec"]["replicas"] == 3
+
+
+def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("shown", namespace=namespace))
+    harness.wait_ready(cluster, "shown", namespace=namespace, groups=2)
+    kubectl = sandbox.binaries.path("kubectl")
+    command = [kubectl, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "get", "lws"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    header, row = answer.stdout.splitlines()
+    assert header.split() == ["NAME", "READY", "DESIRED", "UP-TO-DATE", "AGE"]
+    assert row.split()[:4] == ["shown", "2", "2", "2"]

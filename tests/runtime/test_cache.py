@@ -1,0 +1,141 @@
+"""The cache: the newest version wins, whatever way it came."""
+
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from lws_kueue.api import facts, names
+from lws_kueue.runtime import cache, resources
+
+KEY = cache.SetKey("ns", "set")
+
+
+def pod(
+    name: str = "set-0", *, version: int = 1, uid: str = "u1", node: str = ""
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": "ns",
+            "name": name,
+            "uid": uid,
+            "resourceVersion": str(version),
+            "labels": {names.SET_NAME: "set"},
+        },
+        "spec": {"nodeName": node},
+    }
+
+
+def test_an_object_is_filed_under_the_set_that_its_label_names() -> None:
+    store = cache.Cache()
+    assert store.upsert(resources.PODS, pod()) == {KEY}
+    assert list(store.of_set(KEY, resources.PODS)) == ["set-0"]
+    assert store.keys() == {KEY}
+
+
+def test_an_older_version_does_not_replace_a_newer_one() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=5, node="n"))
+    assert store.upsert(resources.PODS, pod(version=4)) is None
+    assert store.of_set(KEY, resources.PODS)["set-0"].node == "n"
+
+
+def test_the_same_version_is_no_news() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=5))
+    assert store.upsert(resources.PODS, pod(version=5)) is None
+
+
+def test_a_late_event_does_not_bring_a_deleted_object_back() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=5))
+    store.remove(resources.PODS, namespace="ns", name="set-0", uid="u1")
+    assert store.upsert(resources.PODS, pod(version=6)) is None
+    assert not store.of_set(KEY, resources.PODS)
+
+
+def test_deleting_an_old_object_leaves_its_successor_of_the_same_name() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=9, uid="new"))
+    assert store.remove(resources.PODS, namespace="ns", name="set-0", uid="old") is None
+    assert "set-0" in store.of_set(KEY, resources.PODS)
+
+
+def test_a_list_removes_what_it_lacks_but_not_what_is_newer_than_it() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod("gone", version=3, uid="a"))
+    store.upsert(resources.PODS, pod("young", version=30, uid="b"))
+    touched = store.replace(resources.PODS, [pod("kept", version=7, uid="c")], as_of="20")
+    assert touched == {KEY}
+    assert sorted(store.of_set(KEY, resources.PODS)) == ["kept", "young"]
+
+
+def test_an_object_that_moves_to_another_set_concerns_both() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=1))
+    moved = pod(version=2)
+    moved["metadata"]["labels"] = {names.SET_NAME: "other"}
+    other = cache.SetKey("ns", "other")
+    assert store.upsert(resources.PODS, moved) == {KEY, other}
+    assert not store.of_set(KEY, resources.PODS)
+
+
+def test_an_object_of_our_name_without_our_labels_can_be_filed_under_the_set() -> None:
+    store = cache.Cache()
+    foreign = {
+        "metadata": {"namespace": "ns", "name": "set", "uid": "f", "resourceVersion": "1"},
+        "spec": {},
+    }
+    store.upsert(resources.STATEFUL_SETS, foreign, belongs_to=KEY)
+    assert "set" in store.of_set(KEY, resources.STATEFUL_SETS)
+
+
+def test_a_set_whose_spec_breaks_the_rules_is_a_fact_and_not_an_error() -> None:
+    broken = {
+        "metadata": {"namespace": "ns", "name": "set", "uid": "s", "resourceVersion": "1"},
+        "spec": {"replicas": "many", "leaderWorkerTemplate": {"workerTemplate": {}}},
+    }
+    store = cache.Cache()
+    store.upsert(resources.SETS, broken)
+    found = store.get(resources.SETS, namespace="ns", name="set")
+    assert isinstance(found, cache.InvalidSet)
+    assert "replicas" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("owner_kind", "annotations", "expected"),
+    [
+        (names.LWS_KIND, {}, cache.SetKey("ns", "owner")),
+        (
+            "Pod",
+            {names.JOB_OWNER_GVK: names.JOB_OWNER_GVK_VALUE, names.JOB_OWNER_NAME: "by-mark"},
+            cache.SetKey("ns", "by-mark"),
+        ),
+        ("Job", {}, None),
+    ],
+)
+def test_a_workload_belongs_to_the_set_that_owns_it(
+    owner_kind: str, annotations: dict[str, str], expected: cache.SetKey | None
+) -> None:
+    workload = {
+        "metadata": {
+            "namespace": "ns",
+            "name": "w",
+            "uid": "w",
+            "resourceVersion": "1",
+            "annotations": annotations,
+            "ownerReferences": [{"kind": owner_kind, "name": "owner", "uid": "o"}],
+        },
+    }
+    assert cache.set_of(resources.WORKLOADS, facts.Meta.of(workload)) == expected
+
+
+@hypothesis.given(st.permutations(list(range(1, 8))))
+def test_events_in_any_order_end_in_the_newest_version(versions: list[int]) -> None:
+    store = cache.Cache()
+    for version in versions:
+        store.upsert(resources.PODS, pod(version=version, node=f"n{version}"))
+    assert store.of_set(KEY, resources.PODS)["set-0"].node == "n7"

@@ -1,0 +1,224 @@
+"""Plan execution against a scripted API: order, guards, and what failures stop."""
+
+import asyncio
+from typing import Any
+
+from lws_kueue.api import actions, facts
+from lws_kueue.runtime import cache, client, execute, resources
+
+KEY = cache.SetKey("ns", "set")
+REGARDING = facts.Meta.of(
+    {"metadata": {"namespace": "ns", "name": "set", "uid": "s", "resourceVersion": "1"}}
+)
+
+
+class ScriptedApi:
+    """Answers writes by name; an answer that is an exception is raised."""
+
+    def __init__(self, answers: dict[str, Any] | None = None) -> None:
+        self.answers = answers or {}
+        self.calls: list[str] = []
+        self.objects: dict[str, dict[str, Any]] = {}
+
+    def _answer(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(call)
+        answer = self.answers.get(call)
+        if isinstance(answer, Exception):
+            raise answer
+        meta = {"uid": "u", "resourceVersion": "7", **body.get("metadata", {})}
+        return answer or {**body, "metadata": meta}
+
+    async def create(self, body: Any, *, field_manager: str) -> dict[str, Any]:
+        assert field_manager
+        return self._answer(f"create {body['metadata']['name']}", dict(body))
+
+    async def apply(self, body: Any, **_: Any) -> dict[str, Any]:
+        return self._answer(f"apply {body['metadata']['name']}", dict(body))
+
+    async def merge_patch(
+        self, resource: resources.Resource, *, namespace: str, name: str, body: Any, **_: Any
+    ) -> dict[str, Any]:
+        self.objects[f"patch {name}"] = dict(body)
+        full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        full["metadata"] = {**body["metadata"], "namespace": namespace, "name": name}
+        return self._answer(f"patch {name}", full)
+
+    async def delete(
+        self, resource: resources.Resource, *, namespace: str, name: str, uid: str, **_: Any
+    ) -> dict[str, Any]:
+        assert namespace
+        assert uid
+        return self._answer(f"delete {name}", {"kind": "Status"})
+
+    async def get(self, _: resources.Resource, *, namespace: str, name: str) -> Any:
+        assert namespace
+        self.calls.append(f"get {name}")
+        return self.objects.get(name)
+
+
+class Events:
+    def __init__(self) -> None:
+        self.sent: list[actions.Event] = []
+
+    def record(self, _: facts.Meta, event: actions.Event) -> None:
+        self.sent.append(event)
+
+
+def refusal(status: int, reason: str) -> client.ApiError:
+    return client.ApiError(status=status, reason=reason, message="no", request="test")
+
+
+def service(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "ns", "name": name},
+    }
+
+
+def pod_patch(name: str) -> actions.Patch:
+    return actions.Patch(
+        ref=actions.Ref("v1", "Pod", "ns", name), body={"spec": {}}, resource_version="3"
+    )
+
+
+def carry_out(plan: actions.Plan, api: ScriptedApi) -> tuple[execute.Outcome, Events, cache.Cache]:
+    events, store = Events(), cache.Cache()
+
+    async def scenario() -> execute.Outcome:
+        executor = execute.Executor(api=api, store=store, events=events)  # type: ignore[arg-type]
+        return await executor.run(KEY, regarding=REGARDING, plan=plan)
+
+    return asyncio.run(scenario()), events, store
+
+
+def test_a_failing_chain_does_not_stop_another() -> None:
+    api = ScriptedApi({"create bad": refusal(422, "Invalid")})
+    plan = actions.Plan(
+        chains=(
+            (actions.Create(service("bad")), actions.Create(service("after-bad"))),
+            (actions.Create(service("good")),),
+        )
+    )
+    outcome, _, _ = carry_out(plan, api)
+    assert "create good" in api.calls
+    assert "create after-bad" not in api.calls
+    assert outcome.failed
+
+
+def test_a_failing_preparation_ends_the_pass() -> None:
+    api = ScriptedApi({"create revision": refusal(500, "InternalError")})
+    plan = actions.Plan(
+        prepare=(actions.Create(service("revision")),),
+        chains=((actions.Create(service("rest")),),),
+    )
+    carry_out(plan, api)
+    assert api.calls == ["create revision"]
+
+
+def test_events_are_sent_only_after_their_write_succeeded() -> None:
+    event = actions.Event("Normal", "Created", "done")
+    api = ScriptedApi({"create bad": refusal(403, "Forbidden")})
+    plan = actions.Plan(
+        chains=(
+            (actions.Create(service("good"), events=(event,)),),
+            (actions.Create(service("bad"), events=(event,), on_failure="FailedCreate"),),
+        )
+    )
+    _, events, _ = carry_out(plan, api)
+    reasons = sorted(sent.reason for sent in events.sent)
+    assert reasons == ["Created", "FailedCreate"]
+
+
+def test_an_api_server_that_is_away_is_no_event() -> None:
+    api = ScriptedApi({"create x": refusal(0, "ClientConnectorError")})
+    plan = actions.Plan(chains=((actions.Create(service("x"), on_failure="FailedCreate"),),))
+    outcome, events, _ = carry_out(plan, api)
+    assert outcome.failed
+    assert events.sent == []
+
+
+def test_a_name_that_is_taken_is_read_and_filed_under_the_set() -> None:
+    api = ScriptedApi({"create taken": refusal(409, "AlreadyExists")})
+    api.objects["taken"] = {
+        **service("taken"),
+        "metadata": {"namespace": "ns", "name": "taken", "uid": "f", "resourceVersion": "2"},
+    }
+    outcome, _, store = carry_out(actions.Plan(chains=((actions.Create(service("taken")),),)), api)
+    assert not outcome.failed
+    assert outcome.stale
+    assert "taken" in store.of_set(KEY, resources.SERVICES)
+
+
+def test_a_patch_is_guarded_and_a_conflict_is_not_a_failure() -> None:
+    api = ScriptedApi({"patch p": refusal(409, "Conflict")})
+    plan = actions.Plan(chains=((pod_patch("p"), pod_patch("q")),))
+    outcome, _, _ = carry_out(plan, api)
+    assert api.objects["patch p"]["metadata"]["resourceVersion"] == "3"
+    assert not outcome.failed
+    assert outcome.stale
+    assert "patch q" not in api.calls, "the rest of the chain rests on the first patch"
+
+
+def release(*pods: str, version: str = "5") -> actions.Plan:
+    act = actions.Release(
+        workload=actions.Ref("kueue.x-k8s.io/v1beta2", "Workload", "ns", "w"),
+        uid="wu",
+        resource_version=version,
+        patches=tuple(pod_patch(pod) for pod in pods),
+    )
+    return actions.Plan(chains=((act,),))
+
+
+def workload(version: str, uid: str = "wu") -> dict[str, Any]:
+    return {
+        "apiVersion": "kueue.x-k8s.io/v1beta2",
+        "kind": "Workload",
+        "metadata": {"namespace": "ns", "name": "w", "uid": uid, "resourceVersion": version},
+        "spec": {},
+    }
+
+
+def test_pods_are_released_when_the_workload_is_what_the_decision_saw() -> None:
+    api = ScriptedApi()
+    api.objects["w"] = workload("5")
+    outcome, _, _ = carry_out(release("a", "b"), api)
+    assert api.calls[0] == "get w"
+    assert sorted(api.calls[1:]) == ["patch a", "patch b"]
+    assert outcome.writes == 2
+
+
+def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
+    for current in (workload("6"), workload("5", uid="another"), None):
+        api = ScriptedApi()
+        if current:
+            api.objects["w"] = current
+        outcome, _, _ = carry_out(release("a"), api)
+        assert api.calls == ["get w"]
+        assert outcome.stale
+        assert outcome.writes == 0
+
+
+def test_one_pod_that_cannot_be_released_does_not_hold_up_the_others() -> None:
+    api = ScriptedApi({"patch a": refusal(422, "Invalid")})
+    api.objects["w"] = workload("5")
+    outcome, _, _ = carry_out(release("a", "b"), api)
+    assert "patch b" in api.calls
+    assert outcome.failed
+
+
+def test_the_status_and_its_event_come_after_the_chains() -> None:
+    event = actions.Event("Normal", "AllGroupsReady", "all")
+    plan = actions.Plan(
+        chains=((actions.Create(service("x")),),),
+        status=actions.StatusWrite(
+            ref=actions.Ref("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "ns", "set"),
+            status={"readyReplicas": 1},
+            resource_version="1",
+            events=(event,),
+        ),
+    )
+    api = ScriptedApi({"patch set": refusal(409, "Conflict")})
+    _, events, _ = carry_out(plan, api)
+    assert api.calls[:2] == ["create x", "patch set"]
+    assert events.sent == []

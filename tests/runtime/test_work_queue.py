@@ -1,0 +1,103 @@
+"""The work queue: one pass per key at a time, none missed, none twice."""
+
+import asyncio
+
+import pytest
+
+from lws_kueue.runtime import work_queue
+
+
+def run(coroutine):  # type: ignore[no-untyped-def]
+    return asyncio.run(asyncio.wait_for(coroutine, timeout=5))
+
+
+def test_a_key_added_many_times_is_passed_once() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.01)
+        for _ in range(100):
+            await queue.add("a")
+        assert await queue.get() == "a"
+        await queue.done("a")
+        assert len(queue) == 0
+
+    run(scenario())
+
+
+def test_a_key_added_during_its_pass_is_passed_again_afterwards() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("a")
+        await queue.get()
+        await queue.add("a")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.get(), timeout=0.05)
+        await queue.done("a")
+        assert await queue.get() == "a"
+
+    run(scenario())
+
+
+def test_an_earlier_request_for_a_key_overtakes_a_later_one() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("a", after=60)
+        await queue.add("a")
+        assert await queue.get() == "a"
+        await queue.done("a")
+        assert len(queue) == 0
+
+    run(scenario())
+
+
+def test_a_later_request_does_not_delay_an_earlier_one() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("a")
+        await queue.add("a", after=60)
+        assert await queue.get() == "a"
+
+    run(scenario())
+
+
+def test_two_keys_are_worked_on_at_the_same_time() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("a")
+        await queue.add("b")
+        assert {await queue.get(), await queue.get()} == {"a", "b"}
+
+    run(scenario())
+
+
+def test_failures_come_back_later_and_later_until_a_success() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        delays = []
+        for _ in range(12):
+            await queue.add("a")
+            await queue.get()
+            delays.append(await queue.done("a", failed=True))
+        first, *_, last = delays
+        assert delays == sorted(delays, key=float)  # type: ignore[arg-type]
+        assert first == work_queue.FIRST_BACKOFF
+        assert last == work_queue.MOST_BACKOFF
+        await queue.add("a")
+        await queue.get()
+        assert await queue.done("a") is None
+        await queue.add("a")
+        await queue.get()
+        assert await queue.done("a", failed=True) == work_queue.FIRST_BACKOFF
+
+    run(scenario())
+
+
+def test_a_failing_key_does_not_hold_up_another() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("bad")
+        await queue.get()
+        await queue.done("bad", failed=True)
+        await queue.add("good")
+        assert await queue.get() == "good"
+
+    run(scenario())

@@ -1,0 +1,149 @@
+"""Whether an apply would change anything: a write that changes nothing is not sent.
+
+Server-side apply changes an object in two cases: a field that is applied has another value, or a
+field that its manager applied earlier is no longer applied and therefore removed. The first is
+seen by comparing with the live object, which has more fields than were applied (defaults, other
+managers); the second only in ``managedFields``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lws_kueue.api import facts, names
+
+# Lists that server-side apply merges by key, with the key fields' defaults. All others are
+# replaced as a whole.
+_LIST_KEYS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "containers": (("name", None),),
+    "initContainers": (("name", None),),
+    "ephemeralContainers": (("name", None),),
+    "env": (("name", None),),
+    "ports": (("containerPort", None), ("protocol", "TCP")),
+    "volumeMounts": (("mountPath", None),),
+    "volumeDevices": (("devicePath", None),),
+    "volumes": (("name", None),),
+    "imagePullSecrets": (("name", None),),
+    "hostAliases": (("ip", None),),
+    "topologySpreadConstraints": (("topologyKey", None), ("whenUnsatisfiable", None)),
+    "resourceClaims": (("name", None),),
+    "claims": (("name", None),),
+    "schedulingGates": (("name", None),),
+    "ownerReferences": (("uid", None),),
+}
+
+# Maps that are replaced as a whole, so that a foreign entry counts as a difference.
+_ATOMIC_MAPS = frozenset({"nodeSelector", "matchLabels"})
+
+# The API server drops this field while its feature gate is off (lws-contract 3.2).
+_DROPPED = (("updateStrategy", "rollingUpdate"), "maxUnavailable")
+
+_EMPTY: tuple[Any, ...] = (None, {}, [])
+
+
+def covers(live: facts.StatefulSet, desired: Mapping[str, Any]) -> bool:
+    """Whether applying ``desired`` as our field manager would leave ``live`` as it is."""
+    owned = _owned(live.managed_fields)
+    return (
+        owned is not None
+        and _metadata_covered(live.meta, desired["metadata"])
+        and _map_covered(live.spec, desired["spec"], path=())
+        and all(_still_applied(fields, desired) for fields in owned)
+    )
+
+
+def _owned(managed_fields: Sequence[facts.Object]) -> list[Mapping[str, Any]] | None:
+    """Return the fields that our manager has applied; None if it never applied the object."""
+    entries = [
+        entry.get("fieldsV1") or {}
+        for entry in managed_fields
+        if entry.get("manager") == names.FIELD_MANAGER
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+    ]
+    return entries or None
+
+
+def _metadata_covered(live: facts.Meta, desired: Mapping[str, Any]) -> bool:
+    references = {(owner.kind, owner.name, owner.uid, owner.controller) for owner in live.owners}
+    return (
+        _map_covered(live.labels, desired.get("labels") or {}, path=("labels",))
+        and _map_covered(live.annotations, desired.get("annotations") or {}, path=("annotations",))
+        and all(
+            (owner["kind"], owner["name"], owner["uid"], bool(owner.get("controller")))
+            in references
+            for owner in desired.get("ownerReferences") or ()
+        )
+    )
+
+
+def _map_covered(
+    live: Mapping[str, Any], desired: Mapping[str, Any], *, path: tuple[str, ...]
+) -> bool:
+    if path and path[-1] in _ATOMIC_MAPS and set(live) != set(desired):
+        return False
+    return all(_covered(live.get(key), value, path=(*path, key)) for key, value in desired.items())
+
+
+def _covered(live: Any, desired: Any, *, path: tuple[str, ...]) -> bool:
+    if live is None and (desired in _EMPTY or (path[:-1], path[-1]) == _DROPPED):
+        return True
+    if desired is None:
+        return live in _EMPTY
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and _map_covered(live, desired, path=path)
+    if isinstance(desired, list):
+        return isinstance(live, list) and _list_covered(live, desired, path=path)
+    return bool(live == desired)
+
+
+def _list_covered(live: list[Any], desired: list[Any], *, path: tuple[str, ...]) -> bool:
+    keys = _LIST_KEYS.get(path[-1])
+    if keys is None:
+        pairs = list(zip(live, desired, strict=False))
+        return len(live) == len(desired) and all(_covered(a, b, path=path) for a, b in pairs)
+    positions = {_identity(item, keys): position for position, item in enumerate(live)}
+    found = [positions.get(_identity(item, keys), -1) for item in desired]
+    # An apply also puts the items in the order in which they are applied.
+    in_order = found == sorted(found) and -1 not in found
+    return in_order and all(
+        _covered(live[position], item, path=path)
+        for position, item in zip(found, desired, strict=True)
+    )
+
+
+def _identity(item: Any, keys: tuple[tuple[str, Any], ...]) -> str:
+    values = [
+        item.get(key, default) if isinstance(item, Mapping) else item for key, default in keys
+    ]
+    return json.dumps(values)
+
+
+def _still_applied(fields: Mapping[str, Any], desired: Any, *, name: str = "") -> bool:
+    """Whether ``desired`` has every field of a FieldsV1 set: f: a field, k: an item, v: a value."""
+    for token, children in fields.items():
+        kind, _, rest = token.partition(":")
+        if kind == "f":
+            if not isinstance(desired, Mapping) or desired.get(rest) is None:
+                return False
+            if not _still_applied(children, desired[rest], name=rest):
+                return False
+        elif kind == "k":
+            item = _item(desired, json.loads(rest), keys=_LIST_KEYS.get(name, ()))
+            if item is None or not _still_applied(children, item, name=name):
+                return False
+        elif kind == "v" and json.loads(rest) not in (desired or ()):
+            return False
+    return True
+
+
+def _item(
+    desired: Any, wanted: Mapping[str, Any], *, keys: tuple[tuple[str, Any], ...]
+) -> Mapping[str, Any] | None:
+    defaults = dict(keys)
+    if not isinstance(desired, list):
+        return None
+    for item in desired:
+        if all(item.get(key, defaults.get(key)) == value for key, value in wanted.items()):
+            return dict(item)
+    return None

@@ -1,0 +1,194 @@
+"""The status of a set: counters and conditions (lws-contract 1.4 and 1.5).
+
+Upstream gets to the final conditions over several status writes, one change at a time. Here the
+same steps run to their end in one pass, so that one write tells the whole change. What clients can
+see stays: messages of False conditions are those of the time when they were True, every condition
+carries the generation, and UpdateInProgress does not exist before the first update.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller import groups, scaling
+
+AVAILABLE = "Available"
+PROGRESSING = "Progressing"
+UPDATE_IN_PROGRESS = "UpdateInProgress"
+
+# Reason and message of each type (lws-contract 1.5).
+_TEXTS = {
+    AVAILABLE: ("AllGroupsReady", "All replicas are ready"),
+    PROGRESSING: ("GroupsProgressing", "Replicas are progressing"),
+    UPDATE_IN_PROGRESS: ("GroupsUpdating", "Rolling Upgrade is in progress"),
+}
+_EXCLUSIVE = (
+    frozenset({AVAILABLE, PROGRESSING}),
+    frozenset({AVAILABLE, UPDATE_IN_PROGRESS}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The new status in JSON form; ``events`` belong to it and follow its write.
+
+    ``update_done`` says that every group is at the current revision and ready, so that obsolete
+    revisions may go.
+    """
+
+    status: dict[str, Any]
+    events: tuple[actions.Event, ...]
+    changed: bool
+    update_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Numbers of groups. ``current`` to ``settled`` count those from the partition to R only."""
+
+    ready: int = 0
+    updated: int = 0
+    ready_desired: int = 0
+    current: int = 0
+    current_updated: int = 0
+    settled: int = 0
+
+
+def count(found: Iterable[groups.Group], *, key: str, bounds: scaling.Bounds) -> Counts:
+    """Count groups; one that still lacks its worker StatefulSet counts as nothing."""
+    whole = [group for group in found if group.whole]
+    desired = [group for group in whole if group.index < bounds.replicas]
+    current = [group for group in desired if group.index >= bounds.floor]
+    return Counts(
+        ready=sum(group.ready for group in whole),
+        updated=sum(group.updated(key) for group in whole),
+        ready_desired=sum(group.ready for group in desired),
+        current=len(current),
+        current_updated=sum(group.updated(key) for group in current),
+        settled=sum(group.ready and group.updated(key) for group in current),
+    )
+
+
+def compute(
+    owner: lws.LeaderWorkerSet,
+    *,
+    found: Iterable[groups.Group],
+    key: str,
+    leader_set: facts.StatefulSet | None,
+    now: datetime,
+    waiting_type: str,
+    waiting: lws.Condition | None = None,
+) -> Outcome:
+    """Compute the status of a set whose current revision is ``key``.
+
+    ``waiting`` is a condition of type ``waiting_type`` that stands while groups wait for
+    admission; without it a condition of that type is removed.
+    """
+    bounds = scaling.bounds(owner)
+    counts = count(found, key=key, bounds=bounds)
+    wanted = _wanted(counts, replicas=bounds.replicas)
+    time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    generation = owner.meta.generation
+    before = tuple(c for c in owner.status.conditions if c.type != waiting_type)
+    conditions = _settled(before, wanted, generation=generation, time=time)
+    events = () if conditions == before else (_event(wanted[0], counts, bounds),)
+    if waiting is not None:
+        conditions += (_waiting(owner, waiting, time=time),)
+    old = owner.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    status = {
+        **old,
+        "readyReplicas": counts.ready,
+        "updatedReplicas": counts.updated,
+        "replicas": int(leader_set.status.get("replicas") or 0) if leader_set else 0,
+        "hpaPodSelector": owner.status.hpa_pod_selector or _selector(owner),
+        "observedGeneration": generation,
+        "conditions": [c.model_dump(by_alias=True, exclude_none=True) for c in conditions],
+    }
+    return Outcome(
+        status=status,
+        events=events,
+        changed=status != old,
+        update_done=bounds.floor == 0 and counts.settled == bounds.replicas,
+    )
+
+
+def _wanted(counts: Counts, *, replicas: int) -> tuple[str, ...]:
+    """Return the types of the conditions that have to be True (cases A, B and C)."""
+    if counts.current_updated < counts.current:
+        return (UPDATE_IN_PROGRESS, PROGRESSING)
+    if counts.ready_desired == replicas and counts.settled == counts.current:
+        return (AVAILABLE,)
+    return (PROGRESSING,)
+
+
+def _settled(
+    conditions: tuple[lws.Condition, ...], wanted: tuple[str, ...], *, generation: int, time: str
+) -> tuple[lws.Condition, ...]:
+    """Repeat upstream's single steps until nothing changes any more."""
+    while True:
+        after = conditions
+        for kind in wanted:
+            after = _with_true(after, kind, generation=generation, time=time)
+            if after != conditions:
+                break
+        after = tuple(c.model_copy(update={"observed_generation": generation}) for c in after)
+        if after == conditions:
+            return conditions
+        conditions = after
+
+
+def _with_true(
+    conditions: tuple[lws.Condition, ...], kind: str, *, generation: int, time: str
+) -> tuple[lws.Condition, ...]:
+    """Set one condition True, and False those that exclude it."""
+    reason, message = _TEXTS[kind]
+    new = lws.Condition(
+        type=kind,
+        status="True",
+        reason=reason,
+        message=message,
+        last_transition_time=time,
+        observed_generation=generation,
+    )
+    after = []
+    for condition in conditions:
+        if condition.type == kind:
+            same = condition.status == "True" and condition.observed_generation == generation
+            after.append(condition if same else new)
+        elif condition.status == "True" and exclusive(condition.type, kind):
+            update = {"status": "False", "last_transition_time": time}
+            after.append(condition.model_copy(update=update))
+        else:
+            after.append(condition)
+    if all(condition.type != kind for condition in conditions):
+        after.append(new)
+    return tuple(after)
+
+
+def exclusive(one: str, other: str) -> bool:
+    """Whether two types of conditions are never True together."""
+    return frozenset({one, other}) in _EXCLUSIVE
+
+
+def _event(kind: str, counts: Counts, bounds: scaling.Bounds) -> actions.Event:
+    reason, message = _TEXTS[kind]
+    ready, total = counts.ready, bounds.replicas
+    text = f"{message}, with {ready} groups ready of total {total} groups"
+    return actions.Event("Normal", reason, text)
+
+
+def _waiting(owner: lws.LeaderWorkerSet, waiting: lws.Condition, *, time: str) -> lws.Condition:
+    """Return our own condition; its time is that of the last change of its status."""
+    old = next((c for c in owner.status.conditions if c.type == waiting.type), None)
+    unchanged = old is not None and old.status == waiting.status
+    since = old.last_transition_time if old is not None and unchanged else time
+    generation = owner.meta.generation
+    update = {"last_transition_time": since, "observed_generation": generation}
+    return waiting.model_copy(update=update)
+
+
+def _selector(owner: lws.LeaderWorkerSet) -> str:
+    """Return the selector of the leaders, which autoscalers count."""
+    return f"{names.SET_NAME}={owner.meta.name},{names.WORKER_INDEX}=0"

@@ -1,0 +1,1 @@
+"""Kueue Workloads of the groups, pure: what to create, release, take back and remove."""

@@ -1,0 +1,163 @@
+"""Stopping a group whose quota is taken back, and giving it back (kueue-contract 1.13, 3.2).
+
+Kueue says that a Workload is evicted and waits: the pods run on, and the quota stays reserved,
+until the job's side has stopped them and cleared the admission. A pod that was let go while no
+admitted Workload stands behind it is stopped in the same way, however that came about.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.workload import conditions, state
+from lws_kueue.workload import pods as group
+
+_DEFAULT_GRACE_SECONDS: Final = 30
+
+# Workloads evicted for these reasons queue again at once; for others Kueue says when.
+_REQUEUED_AT_ONCE: Final = frozenset({"Preempted", "NodeFailures"})
+
+# What one write of the admission status carries, because server-side apply drops what a
+# manager leaves out (kueue-contract 2.7). The order is that of Kueue's own writes.
+_CONDITIONS: Final = (
+    state.QUOTA_RESERVED,
+    "BlockedOnPreemptionGates",
+    state.EVICTED,
+    state.ADMITTED,
+    "Preempted",
+    state.REQUEUED,
+    "DeactivationTarget",
+    state.FINISHED,
+    state.PODS_READY,
+)
+_FIELDS: Final = (
+    "resourceRequests",
+    "schedulingStats",
+    "clusterName",
+    "nominatedClusterNames",
+    "unhealthyNodes",
+    "preemptionGates",
+    "admissionChecks",
+)
+
+
+def stop(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[actions.Delete, ...]:
+    """Return the deletions of the group's pods that run without quota behind them.
+
+    Gated pods stay: they are where they have to be. Without a Workload no pod may run either.
+    """
+    if workload is not None and not state.must_stop(workload):
+        return ()
+    running = [
+        pod for pod in group.in_order(pods) if group.could_run(pod) and not pod.meta.deleting
+    ]
+    # One event tells the story of the group.
+    told = actions.Event("Normal", "Stopped", f"Stopping {len(running)} pods: {_why(workload)}")
+    return tuple(
+        actions.Delete(group.ref(pod), pod.meta.uid, events=(told,) if pod is running[0] else ())
+        for pod in running
+    )
+
+
+def _why(workload: kueue.Workload | None) -> str:
+    if workload is None:
+        return "its group has no Workload"
+    evicted = workload.condition(state.EVICTED)
+    if workload.is_true(state.EVICTED) and evicted is not None:
+        return evicted.message or evicted.reason
+    return f"Workload {workload.meta.name} is not admitted"
+
+
+def clear_admission(
+    workload: kueue.Workload, pods: Iterable[facts.Pod], *, now: datetime
+) -> actions.Apply | None:
+    """Return the one write that gives back the quota of an evicted group, once it has stopped.
+
+    None while a pod of the group can still run, and for a Workload that has nothing to give back.
+    """
+    evicted = workload.condition(state.EVICTED)
+    if state.admission(workload) is not state.Admission.EVICTED or evicted is None:
+        return None
+    if any(group.could_run(pod) and not stuck(pod, now=now) for pod in pods):
+        return None
+    status = {
+        "conditions": _cleared_conditions(workload, evicted, now=now),
+        **{key: workload.stored_status[key] for key in _FIELDS if key in workload.stored_status},
+    }
+    if requeue := workload.stored_status.get("requeueState"):
+        status["requeueState"] = requeue
+    if (seconds := _execution_seconds(workload, now=now)) is not None:
+        status["accumulatedPastExecutionTimeSeconds"] = seconds
+    meta = workload.meta
+    body = {
+        "apiVersion": names.KUEUE_API_VERSION,
+        "kind": "Workload",
+        "metadata": {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid},
+        "status": status,
+    }
+    return actions.Apply(
+        body,
+        names.ADMISSION_FIELD_MANAGER,
+        subresource="status",
+        resource_version=meta.resource_version,
+    )
+
+
+def stuck(pod: facts.Pod, *, now: datetime) -> bool:
+    """Whether a pod is still there long after it should have ended, as on a lost node."""
+    at = _stuck_at(pod)
+    return at is not None and now > at
+
+
+def stuck_in(pods: Iterable[facts.Pod], *, now: datetime) -> float | None:
+    """Return the seconds until the next terminating pod counts as stuck, None without one."""
+    ends = (_stuck_at(pod) for pod in pods if group.could_run(pod))
+    waits = ((at - now).total_seconds() for at in ends if at is not None and at >= now)
+    # The time itself does not count as after it.
+    return min((wait + 1 for wait in waits), default=None)
+
+
+def _stuck_at(pod: facts.Pod) -> datetime | None:
+    """Return the time after which a pod that is being deleted counts as stuck.
+
+    Its deletion time is when its grace period ends; as Kueue does, it is given as long again.
+    """
+    ends = conditions.moment(pod.meta.deleted or "")
+    grace = pod.spec.get("terminationGracePeriodSeconds")
+    seconds = _DEFAULT_GRACE_SECONDS if grace is None else int(grace)
+    return None if ends is None else ends + timedelta(seconds=seconds)
+
+
+def _cleared_conditions(
+    workload: kueue.Workload, evicted: kueue.Condition, *, now: datetime
+) -> list[dict[str, Any]]:
+    stored = {one["type"]: one for one in workload.stored_status.get("conditions") or ()}
+    changed = {
+        state.QUOTA_RESERVED: (False, "Pending", evicted.message),
+        state.ADMITTED: (False, "NoReservation", "The workload has no reservation"),
+        # Kueue compares the reason with the eviction's to know when to requeue.
+        state.REQUEUED: (evicted.reason in _REQUEUED_AT_ONCE, evicted.reason, evicted.message),
+    }
+    if state.ADMITTED not in stored:
+        del changed[state.ADMITTED]
+    result: list[dict[str, Any]] = []
+    for type_ in _CONDITIONS:
+        if type_ in changed:
+            status, reason, message = changed[type_]
+            result.append(conditions.updated(workload, type_, status, reason, message, now=now))
+        elif type_ in stored:
+            result.append(stored[type_])
+    return result
+
+
+def _execution_seconds(workload: kueue.Workload, *, now: datetime) -> int | None:
+    """Return the seconds the group was admitted in all, None when it never was."""
+    past = workload.status.accumulated_past_execution_time_seconds
+    admitted = workload.condition(state.ADMITTED)
+    if admitted is None or admitted.status != "True":
+        return past
+    since = conditions.moment(admitted.last_transition_time)
+    if since is None:
+        return past
+    return (past or 0) + max(0, int((now - since).total_seconds()))

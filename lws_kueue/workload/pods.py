@@ -1,0 +1,71 @@
+"""What the pods of a group mean to its Workload: gated or let go, and of which podset."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.workload import podsets
+
+KUEUE_GATES: Final = frozenset({names.ADMISSION_GATE, names.TOPOLOGY_GATE})
+
+
+def gated(pod: facts.Pod) -> bool:
+    """Whether a gate of Kueue's holds the pod, so that it cannot run before it is released."""
+    return any(gate in KUEUE_GATES for gate in pod.gates)
+
+
+def could_run(pod: facts.Pod) -> bool:
+    """Whether the pod runs or can still come to run: let go and not terminated."""
+    return not gated(pod) and not pod.finished
+
+
+def worker_index(pod: facts.Pod) -> int | None:
+    """Return the pod's place in its group, 0 for the leader, None when it carries none."""
+    text = pod.meta.labels.get(names.WORKER_INDEX, "")
+    return int(text) if text.isdecimal() else None
+
+
+def group_index(pod: facts.Pod) -> int | None:
+    """Return the index of the pod's group, None when it carries none."""
+    text = pod.meta.labels.get(names.GROUP_INDEX, "")
+    return int(text) if text.isdecimal() else None
+
+
+def by_group(pods: Iterable[facts.Pod]) -> dict[int, list[facts.Pod]]:
+    """Return the pods of a set by group index; one without an index is in no group."""
+    groups: dict[int, list[facts.Pod]] = {}
+    for pod in pods:
+        if (index := group_index(pod)) is not None:
+            groups.setdefault(index, []).append(pod)
+    return groups
+
+
+def podset_of(pod: facts.Pod, assignments: Mapping[str, kueue.PodSetAssignment]) -> str:
+    """Return the name of the podset that the pod belongs to.
+
+    The admitted Workload decides about the shape: without a podset for leaders, all pods are one.
+    """
+    if podsets.LEADER not in assignments:
+        return podsets.MAIN
+    return podsets.LEADER if worker_index(pod) == 0 else podsets.WORKER
+
+
+def in_order(pods: Iterable[facts.Pod]) -> Sequence[facts.Pod]:
+    """Return the pods from the leader on."""
+
+    def place(pod: facts.Pod) -> tuple[bool, int, str]:
+        index = worker_index(pod)
+        return (index is None, index or 0, pod.meta.name)
+
+    return sorted(pods, key=place)
+
+
+def ref(pod: facts.Pod) -> actions.Ref:
+    """Return the reference of the pod."""
+    return actions.Ref("v1", "Pod", pod.meta.namespace, pod.meta.name)
+
+
+def workload_ref(workload: kueue.Workload) -> actions.Ref:
+    """Return the reference of a Workload."""
+    meta = workload.meta
+    return actions.Ref(names.KUEUE_API_VERSION, "Workload", meta.namespace, meta.name)

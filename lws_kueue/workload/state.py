@@ -1,0 +1,233 @@
+"""Where a group's Workload stands, and in one line why the group waits (kueue-contract 2.4, 8.2).
+
+Kueue decides; this only reads. A Workload's conditions overlap (an evicted one still holds its
+quota until the pods are stopped), so the order in which they are looked at is the meaning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal
+
+from lws_kueue.api import kueue, names
+from lws_kueue.workload.problems import Problem
+
+QUOTA_RESERVED: Final = "QuotaReserved"
+ADMITTED: Final = "Admitted"
+EVICTED: Final = "Evicted"
+FINISHED: Final = "Finished"
+PODS_READY: Final = "PodsReady"
+REQUEUED: Final = "Requeued"
+
+_ACTIVE: Final = "Active"
+
+
+class Admission(Enum):
+    """The one state of a Workload that its pods follow."""
+
+    PENDING = "pending"
+    RESERVED = "reserved"
+    ADMITTED = "admitted"
+    EVICTED = "evicted"
+    DEACTIVATED = "deactivated"
+    FINISHED = "finished"
+    DELETING = "deleting"
+
+
+def admission(workload: kueue.Workload) -> Admission:
+    """Return the state of a Workload.
+
+    Evicted means evicted and still holding quota: the pods have to stop and the quota has to be
+    given back. Once that is done it is pending again, or deactivated.
+    """
+    reserved = has_quota(workload)
+    if workload.meta.deleting:
+        return Admission.DELETING
+    if workload.is_true(FINISHED):
+        return Admission.FINISHED
+    if reserved and workload.is_true(EVICTED):
+        return Admission.EVICTED
+    if not workload.spec.active and not reserved:
+        return Admission.DEACTIVATED
+    if workload.is_true(ADMITTED) and not workload.is_true(EVICTED):
+        return Admission.ADMITTED
+    return Admission.RESERVED if reserved else Admission.PENDING
+
+
+def has_quota(workload: kueue.Workload) -> bool:
+    """Whether quota is reserved for the Workload."""
+    return workload.is_true(QUOTA_RESERVED)
+
+
+def runs_elsewhere(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]) -> bool:
+    """Whether MultiKueue runs the group in another cluster, so that its pods here never start."""
+    if workload.status.cluster_name:
+        return True
+    found = (checks.get(state.name) for state in workload.status.admission_checks)
+    return any(
+        check is not None and check.controller_name == names.MULTIKUEUE_CONTROLLER
+        for check in found
+    )
+
+
+def may_run(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]) -> bool:
+    """Whether gated pods of the group may be released now.
+
+    A Workload that was just switched off is not admitted for long, so nothing is started for it.
+    """
+    return (
+        admission(workload) is Admission.ADMITTED
+        and workload.status.admission is not None
+        and workload.spec.active
+        and not runs_elsewhere(workload, checks)
+    )
+
+
+def must_stop(workload: kueue.Workload) -> bool:
+    """Whether released pods of the group have to go, because no quota stands behind them."""
+    return admission(workload) is not Admission.ADMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a group's pods are held: a reason for conditions, and one line for people."""
+
+    reason: str
+    message: str
+
+
+Support = Literal["served", "missing", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What is known of the queue that a set names.
+
+    ``cluster_queue`` is None when it does not exist or is not known; the LocalQueue's own
+    conditions tell the two apart. ``support`` says whether this cluster serves a Kueue API that is
+    understood, and ``detail`` in words what is wrong when it does not.
+    """
+
+    queue: str
+    local_queue: kueue.LocalQueue | None = None
+    cluster_queue: kueue.ClusterQueue | None = None
+    support: Support = "served"
+    detail: str = ""
+
+
+def why_waiting(
+    workload: kueue.Workload | None,
+    queues: Queues,
+    checks: Mapping[str, kueue.AdmissionCheck],
+    *,
+    problem: Problem | None = None,
+) -> Waiting | None:
+    """Return why the group waits, naming the object to change; None when it may run.
+
+    ``problem`` is what kept the Workload from being created or its pods from being released.
+    """
+    if queues.support != "served":
+        reason = "KueueMissing" if queues.support == "missing" else "KueueUnsupported"
+        what = "Kueue is not installed" if queues.support == "missing" else "Kueue is too old"
+        return Waiting(reason, queues.detail or what)
+    if problem is not None:
+        return Waiting(problem.reason, problem.message)
+    if workload is None:
+        return _queue_trouble(queues) or Waiting("WorkloadMissing", "its Workload is being created")
+    if (settled := _by_state(workload)) is not None:
+        return settled
+    if admission(workload) is Admission.ADMITTED:
+        return _elsewhere(workload, checks)
+    if admission(workload) is Admission.RESERVED:
+        return _checks(workload)
+    return _queue_trouble(queues) or _pending(workload, queues)
+
+
+def _by_state(workload: kueue.Workload) -> Waiting | None:
+    """Explain the states in which no queue can help."""
+    name = workload.meta.name
+    match admission(workload):
+        case Admission.DELETING:
+            return Waiting("WorkloadDeleting", f"Workload {name} is being deleted")
+        case Admission.FINISHED:
+            finished = workload.condition(FINISHED)
+            why = f" ({finished.reason})" if finished is not None and finished.reason else ""
+            message = f"Workload {name} is finished{why}: delete it to queue the group again"
+            return Waiting("WorkloadFinished", message)
+        case Admission.DEACTIVATED:
+            message = (
+                f"Workload {name} is deactivated: set its spec.active to true{_cause(workload)}"
+            )
+            return Waiting("WorkloadDeactivated", message)
+        case Admission.EVICTED:
+            return Waiting("WorkloadEvicted", f"Workload {name} is evicted{_cause(workload)}")
+    return None
+
+
+def _cause(workload: kueue.Workload) -> str:
+    evicted = workload.condition(EVICTED)
+    return f" ({evicted.message})" if evicted is not None and evicted.message else ""
+
+
+def _elsewhere(
+    workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]
+) -> Waiting | None:
+    if not runs_elsewhere(workload, checks):
+        return None
+    where = workload.status.cluster_name
+    message = f"it runs in cluster {where}" if where else "MultiKueue dispatches it"
+    return Waiting("RunsElsewhere", message)
+
+
+def _checks(workload: kueue.Workload) -> Waiting:
+    for check in workload.status.admission_checks:
+        if check.state != "Ready":
+            said = f": {check.message}" if check.message else ""
+            message = f"AdmissionCheck {check.name} is {check.state}{said}"
+            return Waiting("AdmissionCheck" + check.state, message)
+    admitted = workload.condition(ADMITTED)
+    said = f": {admitted.message}" if admitted is not None and admitted.message else ""
+    message = f"Workload {workload.meta.name} has quota and waits to be admitted{said}"
+    return Waiting("WaitingForAdmission", message)
+
+
+def _queue_trouble(queues: Queues) -> Waiting | None:
+    if not queues.queue:
+        return Waiting("QueueNotSet", f"the set has no label {names.QUEUE_NAME}")
+    local = queues.local_queue
+    if local is None:
+        return Waiting("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist")
+    if local.stop_policy != "None":
+        message = f"LocalQueue {queues.queue} is stopped ({local.stop_policy})"
+        return Waiting("LocalQueueStopped", message)
+    return _cluster_queue_trouble(local, queues.cluster_queue)
+
+
+def _cluster_queue_trouble(
+    local: kueue.LocalQueue, queue: kueue.ClusterQueue | None
+) -> Waiting | None:
+    name = local.cluster_queue
+    if queue is not None and queue.stop_policy != "None":
+        message = f"ClusterQueue {name} is stopped ({queue.stop_policy})"
+        return Waiting("ClusterQueueStopped", message)
+    active = queue.condition(_ACTIVE) if queue is not None else local.condition(_ACTIVE)
+    if active is None or active.status != "False":
+        return None
+    if queue is None and active.reason == "ClusterQueueDoesNotExist":
+        message = f"ClusterQueue {name}, which LocalQueue {local.meta.name} uses, does not exist"
+        return Waiting("ClusterQueueMissing", message)
+    said = active.message or active.reason
+    return Waiting("ClusterQueueInactive", f"ClusterQueue {name} is not active: {said}")
+
+
+def _pending(workload: kueue.Workload, queues: Queues) -> Waiting:
+    """Explain a Workload that its queues would take: Kueue says what it waits for."""
+    if gates := workload.meta.annotations.get(names.ADMISSION_GATED_BY):
+        return Waiting("AdmissionGated", f"its admission is gated by {gates}")
+    quota = workload.condition(QUOTA_RESERVED)
+    if quota is None or not quota.message:
+        message = f"Kueue has not considered Workload {workload.meta.name} yet"
+        return Waiting("Pending", message)
+    # Kueue's message says what is short, but not where somebody could change it.
+    where = f"ClusterQueue {queues.local_queue.cluster_queue}: " if queues.local_queue else ""
+    return Waiting(quota.reason or "Pending", where + quota.message)

@@ -1,0 +1,203 @@
+"""Topology assignments of whole Workloads: asking `placement`, counting what is taken.
+
+A Workload that fits by quota gets its places here, or learns that the topology has none
+(kueue-contract 2.2, 2.3 and 3.5).
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import pydantic
+
+from lws_kueue.api import kueue
+from lws_kueue.sandbox.standin import model, placement, quota, requests
+from lws_kueue.sandbox.standin.quota import Mode
+from lws_kueue.tas import assignment as codec
+
+Assignments = Mapping[str, placement.Placed]
+
+
+class _Failure(Exception):
+    """A pod set that has no place; ``error`` when no topology could even be asked."""
+
+    def __init__(self, pod_set: str, message: str, *, error: bool = False) -> None:
+        super().__init__(message)
+        self.pod_set = pod_set
+        self.message = message
+        self.error = error
+
+
+class Finder:
+    """Finds places, knowing what is taken so far in this cycle."""
+
+    def __init__(self, observed: model.Observed) -> None:
+        self._observed = observed
+        self._places = placement.Places.of(observed)
+        self._taken: dict[tuple[str, str], list[placement.Taken]] = {}
+        self._kept: list[placement.Taken] = []
+
+    # Counting ---------------------------------------------------------------------------------
+
+    def take(self, workload: model.Workload) -> None:
+        """Count what an admitted Workload is assigned."""
+        taken = list(_taken_by(workload))
+        if taken:
+            self._taken[workload.key] = taken
+
+    def keep(self, found: quota.Assignment, assignments: Assignments) -> None:
+        """Count what this cycle has just assigned."""
+        for plan in found.plans:
+            known = self._topology(plan)
+            if known is not None and plan.pod_set.name in assignments:
+                _, topology = known
+                placed = assignments[plan.pod_set.name]
+                self._kept += _as_taken(plan.pod_set, topology, placed)
+
+    def encode(self, plan: quota.PodSetPlan, assignments: Assignments) -> model.Object | None:
+        """The assignment of one pod set in the form of the API, None without one."""
+        known = self._topology(plan)
+        placed = assignments.get(plan.pod_set.name)
+        if known is None or not placed:
+            return None
+        levels = placement.assigned_levels(known[1])
+        return codec.encode(
+            levels,
+            [
+                codec.Domain(
+                    values=dict(
+                        zip(levels, placement.assigned_values(known[1], domain), strict=True)
+                    ),
+                    count=count,
+                )
+                for domain, count in placed
+            ],
+        )
+
+    # Finding ----------------------------------------------------------------------------------
+
+    def complete(
+        self, context: quota.Context, found: quota.Assignment
+    ) -> tuple[quota.Assignment, Assignments]:
+        """Add the places, or turn a fit by quota into the reason why there are none."""
+        try:
+            return found, self._find(context, found, self._all_taken())
+        except _Failure as failure:
+            return self._explain(context, found, failure), {}
+
+    def fits(
+        self, context: quota.Context, found: quota.Assignment, gone: Sequence[model.Workload]
+    ) -> bool:
+        """Whether there are places once some Workloads are gone."""
+        away = {workload.key for workload in gone}
+        left = [t for key, taken in self._taken.items() if key not in away for t in taken]
+        try:
+            self._find(context, found, [*left, *self._kept])
+        except _Failure:
+            return False
+        return True
+
+    def _explain(
+        self, context: quota.Context, found: quota.Assignment, failure: _Failure
+    ) -> quota.Assignment:
+        """Tell a place that is taken from one that does not exist."""
+        if failure.error:
+            message = f"failed to assign flavors to pod set {failure.pod_set}: {failure.message}"
+            return dataclasses.replace(
+                found, mode=Mode.NO_FIT, reason=quota.NO_FLAVOR, message=message
+            )
+        message = f"couldn't assign flavors to pod set {failure.pod_set}: {failure.message}"
+        try:
+            self._find(context, found, [])
+        except _Failure:
+            mode, reason = Mode.NO_FIT, quota.TOPOLOGY_FAILED
+        else:
+            mode, reason = Mode.PREEMPT, quota.WAITING
+        return dataclasses.replace(found, mode=mode, reason=reason, message=message)
+
+    def _all_taken(self) -> list[placement.Taken]:
+        return [*(t for taken in self._taken.values() for t in taken), *self._kept]
+
+    def _find(
+        self,
+        context: quota.Context,
+        found: quota.Assignment,
+        taken: Iterable[placement.Taken],
+    ) -> Assignments:
+        assignments: dict[str, placement.Placed] = {}
+        counted = list(taken)
+        for unit in _units(context, found):
+            flavor, topology = self._flavor_of(unit)
+            wanted = [placement.Request(plan.pod_set, plan.pod_set.count) for plan in unit]
+            try:
+                placed = self._places.place(wanted, topology=topology, flavor=flavor, taken=counted)
+            except placement.UnplacedError as error:
+                raise _Failure(unit[-1].pod_set.name, str(error)) from error
+            assignments |= placed
+            for plan in unit:
+                counted += _as_taken(plan.pod_set, topology, placed[plan.pod_set.name])
+        return assignments
+
+    def _flavor_of(self, unit: Sequence[quota.PodSetPlan]) -> tuple[model.Flavor, model.Topology]:
+        found: list[tuple[model.Flavor, model.Topology]] = []
+        for plan in unit:
+            known = self._topology(plan)
+            if plan.pod_set.sliced:
+                problem = "the stand-in for Kueue does not place pod sets in slices"
+                raise _Failure(plan.pod_set.name, problem)
+            if known is None:
+                raise _Failure(plan.pod_set.name, "no TAS flavor assigned", error=True)
+            found.append(known)
+        return found[0]
+
+    def _topology(self, plan: quota.PodSetPlan) -> tuple[model.Flavor, model.Topology] | None:
+        for name in plan.flavors.values():
+            flavor = self._observed.flavors[name]
+            topology = self._observed.topologies.get(flavor.topology)
+            if topology is not None:
+                return flavor, topology
+        return None
+
+
+def _units(context: quota.Context, found: quota.Assignment) -> list[list[quota.PodSetPlan]]:
+    """The pod sets to place, grouped; one without pods needs no place."""
+    units: dict[str, list[quota.PodSetPlan]] = {}
+    for index, plan in enumerate(found.plans):
+        if plan.pod_set.count and context.places(plan.pod_set):
+            units.setdefault(plan.pod_set.group or str(index), []).append(plan)
+    return list(units.values())
+
+
+def _as_taken(
+    pod_set: model.PodSet, topology: model.Topology, placed: placement.Placed
+) -> list[placement.Taken]:
+    return [
+        placement.Taken(
+            label=topology.levels[-1],
+            domain=placement.assigned_values(topology, domain),
+            count=count,
+            single=pod_set.single | {requests.PODS: 1},
+        )
+        for domain, count in placed
+    ]
+
+
+def _taken_by(workload: model.Workload) -> Iterable[placement.Taken]:
+    pod_sets = {pod_set.name: pod_set for pod_set in workload.pod_sets}
+    for assignment in (workload.admission or {}).get("podSetAssignments") or ():
+        encoded = assignment.get("topologyAssignment")
+        pod_set = pod_sets.get(assignment.get("name", "main"))
+        if not encoded or pod_set is None:
+            continue
+        levels = encoded["levels"]
+        try:
+            domains = codec.decode(kueue.TopologyAssignment.model_validate(encoded))
+        except (codec.AssignmentError, pydantic.ValidationError):
+            # Written by somebody else; what cannot be read cannot be counted.
+            continue
+        for domain in domains:
+            yield placement.Taken(
+                label=levels[-1],
+                domain=tuple(domain.values[level] for level in levels),
+                count=domain.count,
+                single=pod_set.single | {requests.PODS: 1},
+            )

@@ -1,0 +1,92 @@
+"""The serving certificate of a Kueue manager that runs outside of a cluster.
+
+The manager's own certificate rotation, which stays on, keeps a certificate that it finds
+only when the authority carries its name, the server certificate the name of its webhook
+Service, and both are valid for at least 90 more days. The address by which the API server
+really reaches the manager, loopback, is added.
+"""
+
+import dataclasses
+import datetime
+import ipaddress
+from typing import Final, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import oid
+
+_PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_AUTHORITY: Final = "kueue-ca"
+_VALIDITY: Final = datetime.timedelta(days=365)
+_CLOCK_SKEW: Final = datetime.timedelta(hours=1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServingCertificate:
+    """A certificate authority and a server certificate signed by it, all PEM."""
+
+    ca_certificate: bytes
+    ca_key: bytes
+    certificate: bytes
+    key: bytes
+
+
+def make(host: str, *, now: datetime.datetime) -> ServingCertificate:
+    """Make a certificate for `host` and 127.0.0.1; it is valid for a year from `now`."""
+    # The rotation reads the authority's key, and it reads RSA in the traditional form alone.
+    ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    ca_name = _name(_AUTHORITY)
+    ca = (
+        _builder(ca_name, issuer=ca_name, key=ca_key, now=now)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(_AUTHORITY)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    hosts = [x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    server = (
+        # The host is an alternative name alone: a common name ends at 64 characters.
+        _builder(_name("kueue-webhook"), issuer=ca_name, key=key, now=now)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    return ServingCertificate(
+        ca_certificate=ca.public_bytes(serialization.Encoding.PEM),
+        ca_key=_pem(ca_key),
+        certificate=server.public_bytes(serialization.Encoding.PEM),
+        key=_pem(key),
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    *,
+    issuer: x509.Name,
+    key: _PrivateKey,
+    now: datetime.datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _VALIDITY)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)])
+
+
+def _pem(key: _PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )

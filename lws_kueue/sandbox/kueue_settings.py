@@ -1,0 +1,126 @@
+"""How a real Kueue manager of the sandbox is set up, and its configuration file.
+
+Names, units and meanings are those of Kueue's `Configuration` (kueue-contract 6.2).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lws_kueue.api import names
+
+# The recommended set-up for the bridge (kueue-contract 3.6): the built-in integration for
+# LeaderWorkerSets is off, and the kind is named as somebody else's, so that the pod and
+# StatefulSet integrations, where they are on, leave its children alone.
+LEADER_WORKER_SET: Final = f"{names.LWS_KIND}.{names.LWS_VERSION}.{names.LWS_GROUP}"
+
+# Kueue itself runs one worker for a kind unless told otherwise; these are the numbers of its
+# released configuration, so that timing in the sandbox is that of an installation.
+_CONCURRENCY: Final = {
+    "Job.batch": 5,
+    "Pod": 5,
+    "Workload.kueue.x-k8s.io": 10,
+    "LocalQueue.kueue.x-k8s.io": 5,
+    "Cohort.kueue.x-k8s.io": 1,
+    "ClusterQueue.kueue.x-k8s.io": 5,
+    "ResourceFlavor.kueue.x-k8s.io": 1,
+}
+
+# The server offers pending workloads through an APIService, for which the sandbox has none.
+_OFF: Final = {"VisibilityOnDemand": False}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WaitForPodsReady:
+    """Eviction of Workloads whose pods do not become ready; None leaves Kueue's default.
+
+    `timeout` and `recovery_timeout` are Go durations ("5m"); `requeuing_timestamp` is
+    "Eviction" or "Creation"; no `backoff_limit_count` means that a Workload is requeued
+    for ever.
+    """
+
+    timeout: str = "30m"
+    recovery_timeout: str | None = None
+    block_admission: bool | None = None
+    requeuing_timestamp: str | None = None
+    backoff_limit_count: int | None = None
+    backoff_base_seconds: int | None = None
+    backoff_max_seconds: int | None = None
+
+    def render(self) -> dict[str, Any]:
+        """Make the `waitForPodsReady` section of the configuration."""
+        requeuing = _given(
+            timestamp=self.requeuing_timestamp,
+            backoffLimitCount=self.backoff_limit_count,
+            backoffBaseSeconds=self.backoff_base_seconds,
+            backoffMaxSeconds=self.backoff_max_seconds,
+        )
+        return _given(
+            timeout=self.timeout,
+            recoveryTimeout=self.recovery_timeout,
+            blockAdmission=self.block_admission,
+            requeuingStrategy=requeuing or None,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KueueSettings:
+    """What a caller may choose about a Kueue manager that the sandbox starts.
+
+    `overrides` are top-level sections of the configuration (such as `fairSharing`); a section
+    given there replaces the one that the other fields make.
+    """
+
+    frameworks: tuple[str, ...] = ("batch/job",)
+    external_frameworks: tuple[str, ...] = (LEADER_WORKER_SET,)
+    wait_for_pods_ready: WaitForPodsReady | None = None
+    feature_gates: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Where a manager listens on loopback, and what proves its identity there."""
+
+    webhook_port: int
+    health_port: int
+    certificate_directory: Path
+    namespace: str
+    webhook_service: str
+    webhook_secret: str
+
+
+def configuration(settings: KueueSettings, endpoints: Endpoints) -> dict[str, Any]:
+    """Make the content of the manager's configuration file."""
+    rendered: dict[str, Any] = {
+        "apiVersion": "config.kueue.x-k8s.io/v1beta2",
+        "kind": "Configuration",
+        "namespace": endpoints.namespace,
+        "health": {"healthProbeBindAddress": f"127.0.0.1:{endpoints.health_port}"},
+        "metrics": {"bindAddress": "0"},
+        "webhook": {
+            "host": "127.0.0.1",
+            "port": endpoints.webhook_port,
+            "certDir": str(endpoints.certificate_directory),
+        },
+        "leaderElection": {"leaderElect": False},
+        "controller": {"groupKindConcurrency": dict(_CONCURRENCY)},
+        "internalCertManagement": {
+            "enable": True,
+            "webhookServiceName": endpoints.webhook_service,
+            "webhookSecretName": endpoints.webhook_secret,
+        },
+        "featureGates": {**_OFF, **settings.feature_gates},
+        "integrations": {
+            "frameworks": list(settings.frameworks),
+            "externalFrameworks": list(settings.external_frameworks),
+        },
+    }
+    if settings.wait_for_pods_ready is not None:
+        rendered["waitForPodsReady"] = settings.wait_for_pods_ready.render()
+    return {**rendered, **settings.overrides}
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -54,13 +54,11 @@ def backend(request: pytest.FixtureRequest) -> sandbox.Backend:
     chosen = request.config.getoption("--backend")
     if chosen is None:
         chosen = "kubeconfig" if request.config.getoption("--kubeconfig") else "process"
-    return cast(sandbox.Backend, chosen)
+    return cast("sandbox.Backend", chosen)
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    request: pytest.FixtureRequest, backend: sandbox.Backend
-) -> Iterator[sandbox.Sandbox]:
+def cluster(request: pytest.FixtureRequest, backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
     """The cluster that all tests of a worker share: 8 nodes, 2 blocks of 2 racks of 2 hosts."""
     kubeconfig = request.config.getoption("--kubeconfig")
     with _opened(backend, options=OPTIONS, kubeconfig=kubeconfig) as opened:

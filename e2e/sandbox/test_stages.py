@@ -142,9 +142,8 @@ def test_failed_reaches_the_phase_failed(cluster: sandbox.Sandbox, namespace: st
     assert pods.is_ready(run(cluster, pod))
     failed = wait(cluster, pod, lambda found: found["status"]["phase"] == "Failed")
     assert not pods.is_ready(failed)
-    assert {s["state"]["terminated"]["exitCode"] for s in failed["status"]["containerStatuses"]} == {
-        1
-    }
+    for status in failed["status"]["containerStatuses"]:
+        assert status["state"]["terminated"]["exitCode"] == 1
 
 
 def test_deleted_pods_go_at_once_in_spite_of_their_grace_period(
@@ -188,18 +187,13 @@ def test_a_finalizer_keeps_a_deleted_pod_that_is_seen_to_be_over(
 
 
 def test_a_node_can_stop_being_ready_and_come_back(cluster: sandbox.Sandbox) -> None:
-    for behaviour, expected in ((stages.NOT_READY, False), (None, True)):
-        cluster.api.patch(
-            "v1",
-            "Node",
-            "node-7",
-            body={"metadata": {"annotations": {stages.BEHAVIOUR: behaviour}}},
-        )
-        cluster.api.wait_for(
-            "v1",
-            "Node",
-            "node-7",
-            lambda node, want=expected: (
-                node and pods.is_ready(node) is want and bool(node["spec"].get("taints")) is not want
-            ),
-        )
+    def is_out(node: Pod | None) -> bool:
+        return node is not None and not pods.is_ready(node) and bool(node["spec"].get("taints"))
+
+    def is_back(node: Pod | None) -> bool:
+        return node is not None and pods.is_ready(node) and not node["spec"].get("taints")
+
+    for behaviour, expected in ((stages.NOT_READY, is_out), (None, is_back)):
+        annotations = {stages.BEHAVIOUR: behaviour}
+        cluster.api.patch("v1", "Node", "node-7", body={"metadata": {"annotations": annotations}})
+        cluster.api.wait_for("v1", "Node", "node-7", expected)

@@ -9,24 +9,18 @@ import contextlib
 import dataclasses
 import json
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import kubernetes.client
-import kubernetes.config
-import urllib3.exceptions
-
-import lws_kueue
+from lws_kueue.sandbox import connection
 
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]
 PatchType = Literal["merge", "json", "strategic", "apply"]
 
-ApiError = kubernetes.client.ApiException
-
-USER_AGENT = f"lws-kueue-sandbox/{lws_kueue.__version__}"
+ApiError = connection.ApiError
+USER_AGENT = connection.USER_AGENT
 FIELD_MANAGER = "lws-kueue-sandbox"
 
 _PATCH_CONTENT = {
@@ -35,8 +29,6 @@ _PATCH_CONTENT = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-# One request may take long on a busy machine, but never for ever.
-_REQUEST_TIMEOUT_SECONDS = 60.0
 
 
 class WaitTimeoutError(AssertionError):
@@ -64,87 +56,16 @@ class Resource:
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
-class Client:
-    """Requests with the credentials of a kubeconfig.
+class Client(connection.Connection):
+    """Objects by apiVersion and kind, over a connection.
 
     Every method raises `ApiError` for an answer that is not a success; its `status` and `body`
     tell what the API server said.
     """
 
     def __init__(self, kubeconfig: Path, *, user_agent: str = USER_AGENT) -> None:
-        configuration = kubernetes.client.Configuration()
-        kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-        configuration.retries = False
-        self.api_client = kubernetes.client.ApiClient(configuration)
-        self.api_client.user_agent = user_agent
+        super().__init__(kubeconfig, user_agent=user_agent)
         self._resources: dict[tuple[str, str], Resource] = {}
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self.api_client.close()
-
-    @property
-    def server(self) -> str:
-        """The URL of the API server."""
-        return str(self.api_client.configuration.host)
-
-    def certificate_authority(self) -> bytes:
-        """The PEM certificates that the API server is verified with."""
-        path = self.api_client.configuration.ssl_ca_cert
-        return Path(path).read_bytes() if path else b""
-
-    def version(self) -> str:
-        """The version of the API server, such as `v1.36.3`."""
-        return str(self.request("GET", "/version")["gitVersion"])
-
-    # Any request ------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        content_type: str = "application/json",
-        timeout: float = _REQUEST_TIMEOUT_SECONDS,
-    ) -> Any:
-        """Send one request and return the decoded JSON answer; a text answer comes as text."""
-        response = self._send(
-            method, path, query=query, body=body, content_type=content_type, timeout=timeout
-        )
-        data = response.read()
-        if not 200 <= response.status <= 299:
-            raise ApiError(http_resp=response, body=data.decode(errors="replace"), data=None)
-        text = data.decode()
-        if "json" in (response.headers.get("Content-Type") or ""):
-            return json.loads(text)
-        return text
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None,
-        body: Any,
-        content_type: str,
-        timeout: float | tuple[float, float],
-    ) -> Any:
-        headers = dict(self.api_client.default_headers)
-        headers["Accept"] = "application/json"
-        if body is not None:
-            headers["Content-Type"] = content_type
-        queries = [(key, _query_value(value)) for key, value in (query or {}).items()]
-        self.api_client.update_params_for_auth(
-            headers, queries, ["BearerToken"], path, method, body
-        )
-        url = self.server + path
-        if queries:
-            url += "?" + urllib.parse.urlencode(queries)
-        return self.api_client.call_api(method, url, headers, body, _request_timeout=timeout)
-
-    # Objects ----------------------------------------------------------------------------------
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """What discovery says about a kind; LookupError if the API server does not serve it."""
@@ -318,22 +239,7 @@ class Client:
         query |= {"watch": True, "timeoutSeconds": max(1, round(timeout))}
         if resource_version is not None:
             query["resourceVersion"] = resource_version
-        response = self._send(
-            "GET",
-            path,
-            query=query,
-            body=None,
-            content_type="",
-            timeout=(_REQUEST_TIMEOUT_SECONDS, timeout + 5),
-        )
-        try:
-            if response.status != 200:
-                body = response.read().decode(errors="replace")
-                raise ApiError(http_resp=response, body=body, data=None)
-            yield from _decode_lines(response.response)
-        finally:
-            # A watch that is left early cannot go back to the pool half-read.
-            response.response.close()
+        yield from self.stream(path, query=query, timeout=timeout + 5)
 
     def wait_for(
         self,
@@ -425,19 +331,6 @@ def _fold(seen: dict[str, Object], event: Object) -> None:
         seen[name] = event["object"]
 
 
-def _decode_lines(response: Any) -> Iterator[Object]:
-    buffer = b""
-    try:
-        # read1 gives what has arrived; read would wait for a full chunk.
-        while chunk := response.read1():
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield json.loads(line)
-    except (urllib3.exceptions.HTTPError, OSError):
-        return
-
-
 def _timeout_message(what: str, timeout: float, objects: Iterable[Object]) -> str:
     lines = [f"{what}: not so after {timeout:g} s; seen last:"]
     for obj in objects:
@@ -456,10 +349,6 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, Any]:
     if field_selector:
         query["fieldSelector"] = field_selector
     return query
-
-
-def _query_value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _as_object(answer: Any) -> Object:

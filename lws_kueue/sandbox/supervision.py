@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -86,6 +87,8 @@ class Supervision:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+        # Already done, unless somebody killed the supervisor.
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -1,0 +1,100 @@
+"""Reading the audit log of a sandbox: who asked the API server for what."""
+
+import dataclasses
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lws_kueue.sandbox import cluster
+
+_WRITE_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_MARK_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One finished request, as the API server recorded it.
+
+    `resource` is the plural, with the subresource after a slash; `status` is the HTTP code, 0 if
+    there was none.
+    """
+
+    user: str
+    user_agent: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    status: int
+    uri: str
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request could change something; dry runs do not count."""
+        return self.verb in _WRITE_VERBS and "dryRun=" not in self.uri
+
+
+def position(sandbox: cluster.Sandbox) -> int:
+    """A point in the log: `requests` with it gives only what is answered from now on."""
+    _mark(sandbox)
+    return _log_of(sandbox).stat().st_size
+
+
+def requests(sandbox: cluster.Sandbox, *, since: int = 0) -> list[Request]:
+    """Every request that has been answered by now, in the order of the log.
+
+    A watch is there once it has ended. Raises `UnsupportedError` for a sandbox without an audit
+    log.
+    """
+    _mark(sandbox)
+    return _parse(_tail(sandbox, since))
+
+
+def _mark(sandbox: cluster.Sandbox) -> None:
+    """Make a request and wait for it in the log; what was answered before is in there, too."""
+    token = secrets.token_hex(8)
+    start = _log_of(sandbox).stat().st_size
+    sandbox.api.request("GET", "/version", query={"mark": token})
+    deadline = time.monotonic() + _MARK_TIMEOUT_SECONDS
+    while not any(token in line for line in _tail(sandbox, start)):
+        if time.monotonic() > deadline:
+            raise cluster.SandboxError("the audit log does not grow")
+        time.sleep(_POLL_SECONDS)
+
+
+def _log_of(sandbox: cluster.Sandbox) -> Path:
+    if sandbox.audit_log is None:
+        raise cluster.UnsupportedError("this sandbox has no audit log")
+    return sandbox.audit_log
+
+
+def _tail(sandbox: cluster.Sandbox, start: int) -> list[str]:
+    with _log_of(sandbox).open("rb") as file:
+        file.seek(start)
+        content = file.read()
+    # The last line may still be in the making.
+    return content[: content.rfind(b"\n") + 1].decode().splitlines()
+
+
+def _parse(lines: Iterable[str]) -> list[Request]:
+    events = (json.loads(line) for line in lines)
+    return [_request(e) for e in events if e["stage"] in ("ResponseComplete", "Panic")]
+
+
+def _request(event: dict[str, Any]) -> Request:
+    target = event.get("objectRef") or {}
+    subresource = target.get("subresource")
+    return Request(
+        user=event["user"].get("username", ""),
+        user_agent=event.get("userAgent", ""),
+        verb=event["verb"],
+        resource=target.get("resource", "") + (f"/{subresource}" if subresource else ""),
+        namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
+        status=(event.get("responseStatus") or {}).get("code", 0),
+        uri=event["requestURI"],
+    )

@@ -27,6 +27,12 @@ def main() -> None:
     """LeaderWorkerSets on Kubernetes, admitted group by group by Kueue."""
 
 
+def _console() -> rich_console.Console:
+    """Return a console that, in a pipe or a log, does not cut names to fit a guessed width."""
+    console = rich_console.Console()
+    return console if console.is_terminal else rich_console.Console(width=160)
+
+
 def _refuse(error: Exception) -> NoReturn:
     """End with a message instead of a traceback: what is wrong is outside the program."""
     click.echo(f"lws-kueue: {error}", err=True)
@@ -53,7 +59,7 @@ def install_command(kubeconfig: str | None, context: str | None) -> None:
     table = rich_table.Table("Kind", "Name", "Change", box=None)
     for result in results:
         table.add_row(result.kind, result.name, result.change)
-    rich_console.Console(soft_wrap=True).print(table)
+    _console().print(table)
 
 
 @main.command("run")
@@ -69,6 +75,8 @@ def run_command(
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # kopf tells about each event it passes on; that is our log's job, and only if it matters.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It warns of kinds that are not served; that Kueue is missing is said by ourselves.
+    logging.getLogger("kopf._core.reactor.observation").setLevel(logging.ERROR)
     wanted = settings.Settings(kubeconfig=kubeconfig, context=context, liveness_port=liveness_port)
     try:
         asyncio.run(process.run(wanted))

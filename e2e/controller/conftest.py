@@ -10,7 +10,7 @@ from lws_kueue import sandbox
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: sandbox.Sandbox) -> sandbox.Sandbox:
+def installed(cluster: sandbox.Sandbox, kueue_info: sandbox.KueueInfo) -> sandbox.Sandbox:
     """The shared cluster with the API, the policies and the service account installed."""
     harness.install(cluster)
     return cluster

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lws_kueue.api import facts, kueue, lws
+from lws_kueue.api import facts, lws
+from lws_kueue.api import kueue as kueue_api
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -18,14 +19,14 @@ class Kueue:
 
     support: Support
     detail: str = ""
-    local_queues: Mapping[str, kueue.LocalQueue] = field(default_factory=dict)
-    cluster_queues: Mapping[str, kueue.ClusterQueue] = field(default_factory=dict)
-    flavors: Mapping[str, kueue.ResourceFlavor] = field(default_factory=dict)
-    workload_priority_classes: Mapping[str, kueue.WorkloadPriorityClass] = field(
+    local_queues: Mapping[str, kueue_api.LocalQueue] = field(default_factory=dict)
+    cluster_queues: Mapping[str, kueue_api.ClusterQueue] = field(default_factory=dict)
+    flavors: Mapping[str, kueue_api.ResourceFlavor] = field(default_factory=dict)
+    workload_priority_classes: Mapping[str, kueue_api.WorkloadPriorityClass] = field(
         default_factory=dict
     )
-    priority_classes: Mapping[str, kueue.PriorityClass] = field(default_factory=dict)
-    admission_checks: Mapping[str, kueue.AdmissionCheck] = field(default_factory=dict)
+    priority_classes: Mapping[str, kueue_api.PriorityClass] = field(default_factory=dict)
+    admission_checks: Mapping[str, kueue_api.AdmissionCheck] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +41,4 @@ class Observed:
     pods: Mapping[str, facts.Pod] = field(default_factory=dict)
     services: Mapping[str, facts.Service] = field(default_factory=dict)
     revisions: Mapping[str, facts.Revision] = field(default_factory=dict)
-    workloads: Mapping[str, kueue.Workload] = field(default_factory=dict)
+    workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)

@@ -28,11 +28,21 @@ _PAGE = 500
 class ApiError(Exception):
     """The API server refused a request, or could not be reached (``status`` 0)."""
 
-    def __init__(self, *, status: int, reason: str, message: str, request: str) -> None:
+    def __init__(
+        self,
+        *,
+        status: int,
+        reason: str,
+        message: str,
+        request: str,
+        answer: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``answer`` is the Status object that the server sent, if it sent one."""
         super().__init__(f"{request}: {status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
+        self.answer = answer or {}
 
 
 def _error(*, status: int, reason: str | None, body: str | bytes | None, request: str) -> ApiError:
@@ -49,6 +59,7 @@ def _error(*, status: int, reason: str | None, body: str | bytes | None, request
         reason=parsed.get("reason") or reason or "",
         message=parsed.get("message") or text[:500],
         request=request,
+        answer=parsed,
     )
 
 

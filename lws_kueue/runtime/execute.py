@@ -20,11 +20,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a plan."""
+    """What became of a plan; ``warnings`` are about writes that the API server refused."""
 
     writes: int = 0
     stale: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
+    warnings: list[actions.Event] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -91,8 +92,7 @@ class Executor:
         run.outcome.failures.append(error)
         reason = getattr(action, "on_failure", "")
         if reason and not client.unreachable(error):
-            event = actions.Event("Warning", reason, str(error))
-            self._emit(run, (event,))
+            run.outcome.warnings.append(actions.Event("Warning", reason, error.message))
 
     def _emit(self, run: "_Run", events: tuple[actions.Event, ...]) -> None:
         if run.regarding is not None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from lws_kueue.api import probes
 from lws_kueue.runtime import client, manifests, preflight, resources
 
 FIELD_MANAGER: Final = "lws-kueue-install"
@@ -31,12 +32,12 @@ async def install(api: client.Client) -> list[Installed]:
     Raises:
         preflight.Unfit: the API server is too old or serves no policies.
         client.ApiError: the identity may not install, or the server is away.
-        TimeoutError: the API server does not serve the CRD in time.
+        TimeoutError: a policy does not act in time.
     """
     await preflight.check_server(api)
     results = [await _apply(api, obj) for obj in manifests.api_objects()]
     if any(result.change != "unchanged" for result in results):
-        await _established(api)
+        await _active(api)
     return results
 
 
@@ -53,13 +54,25 @@ async def _apply(api: client.Client, obj: dict[str, Any]) -> Installed:
     return Installed(kind=obj["kind"], name=name, change=change)
 
 
-async def _established(api: client.Client) -> None:
+async def _active(api: client.Client) -> None:
+    """Wait until every policy does what it says: an API server needs a moment after a change.
+
+    The probes are dry runs; nothing is stored.
+    """
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            await api.list(resources.SETS)
-            return
-        except client.ApiError as error:
-            if error.status != 404 or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(0.1)
+    for probe in probes.probes():
+        while not await _holds(api, probe):
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"The policy {probe.policy} was applied but did not act within "
+                    f"{PATIENCE:.0f} s; look at `kubectl get events` and at its status"
+                )
+            await asyncio.sleep(0.1)
+
+
+async def _holds(api: client.Client, probe: probes.Probe) -> bool:
+    try:
+        answer = await api.request("POST", probe.path, body=probe.body)
+    except client.ApiError as error:
+        return probe.holds(status=error.status, answer=error.answer)
+    return probe.holds(status=200, answer=answer)

@@ -11,6 +11,7 @@ from lws_kueue.api import actions, facts
 from lws_kueue.controller import decide
 from lws_kueue.runtime import cache, client, execute, gather, inflow, recorder, work_queue
 from lws_kueue.runtime import settings as runtime_settings
+from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Loop:
         events: recorder.Recorder,
     ) -> None:
         self._settings = settings
+        self._options = build.Options(short_names=settings.short_workload_names)
         self._cache = store
         self._queue = queue
         self._inflow = source
@@ -65,15 +67,15 @@ class Loop:
         plan = decide.decide(
             situation,
             now=datetime.datetime.now(datetime.UTC),
-            short_workload_names=self._settings.short_workload_names,
+            options=self._options,
         )
         regarding = situation.lws.meta if situation.lws else None
+        plan, held = self._coalesce(key, plan)
+        outcome = await self._executor.run(key, regarding=regarding, plan=plan)
         if regarding is None:
             self._forget(key)
         else:
-            self._warn(key, regarding, plan.warnings)
-        plan, held = self._coalesce(key, plan)
-        outcome = await self._executor.run(key, regarding=regarding, plan=plan)
+            self._warn(key, regarding, (*plan.warnings, *outcome.warnings))
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
         if plan.status and not outcome.failed:

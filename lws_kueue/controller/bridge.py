@@ -1,0 +1,225 @@
+"""The bridge to Kueue for one set: Workloads, release, stopping, and why a group waits.
+
+Each group stands for itself (kueue-contract 8.2): what one Workload does or lacks never touches
+the pods of another. Nothing here decides about quota; Kueue's conditions are read and followed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.controller import groups, observed
+from lws_kueue.workload import build, eviction, ready, reconcile, release, state
+from lws_kueue.workload import pods as members
+from lws_kueue.workload.problems import Problem
+
+# Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
+WAITING: Final = "WaitingForAdmission"
+
+# How many different explanations one message holds; the Workloads tell the rest.
+MOST_EXPLAINED: Final = 5
+
+# Waiting for quota is Kueue's daily business; these are for somebody to repair.
+_FOR_PEOPLE: Final = frozenset(
+    {
+        "KueueMissing",
+        "KueueUnsupported",
+        "LocalQueueMissing",
+        "ClusterQueueMissing",
+        "ClusterQueueInactive",
+        "WorkloadFinished",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridged:
+    """What the bridge wants; ``stopping`` are the groups whose pods it stops itself."""
+
+    chains: tuple[actions.Chain, ...] = ()
+    warnings: tuple[actions.Event, ...] = ()
+    waiting: lws.Condition | None = None
+    stopping: frozenset[int] = frozenset()
+    recheck_after: float | None = None
+
+
+def manages(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether the set's groups wait for Kueue, by this bridge.
+
+    Templates that carry the mark of Kueue's built-in integration belong to that one: it gates and
+    releases the pods, and two masters must not both act (kueue-contract 8.1, stand-down).
+    """
+    template = owner.spec.leader_worker_template.worker_template
+    marks = (template.get("metadata") or {}).get("annotations") or {}
+    return names.QUEUE_NAME in owner.meta.labels and (
+        marks.get(names.POD_SUSPENDING_PARENT) != names.KUEUE_LWS_FRAMEWORK
+    )
+
+
+def plan(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    found: groups.Observation,
+    *,
+    wanted: int,
+    options: build.Options,
+    now: datetime,
+) -> Bridged:
+    """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
+    if not manages(owner):
+        return Bridged()
+    if seen.kueue.support != "served":
+        return _explained({index: _why(seen, owner, None) for index in range(wanted)})
+    pods = members.by_group((*found.stale, *(p for g in found.groups for p in g.pods)))
+    changes = reconcile.changes(
+        owner,
+        seen.workloads.values(),
+        desired=range(wanted),
+        pods=pods,
+        classes=build.PriorityClasses(
+            workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
+        ),
+        options=options,
+    )
+    by_index = {group.index: group for group in found.groups}
+    steps = {
+        index: _group(
+            seen,
+            workload,
+            group=by_index.get(index),
+            pods=tuple(pods.get(index, ())),
+            now=now,
+        )
+        for index, workload in changes.by_index.items()
+        if index < wanted
+    }
+    problems = {index: step.problem for index, step in steps.items() if step.problem}
+    problems |= changes.problems
+    explained = _explained(
+        {
+            index: _why(seen, owner, changes.by_index.get(index), problem=problems.get(index))
+            for index in range(wanted)
+        },
+    )
+    return Bridged(
+        chains=(*changes.chains, *(chain for step in steps.values() for chain in step.chains)),
+        warnings=(*(p.event for p in problems.values()), *explained.warnings),
+        waiting=explained.waiting,
+        stopping=frozenset(index for index, step in steps.items() if step.stopping),
+        recheck_after=min(
+            (s.recheck_after for s in steps.values() if s.recheck_after is not None),
+            default=None,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one group's Workload asks for."""
+
+    chains: tuple[actions.Chain, ...] = ()
+    problem: Problem | None = None
+    stopping: bool = False
+    recheck_after: float | None = None
+
+
+def _group(
+    seen: observed.Observed,
+    workload: kueue.Workload,
+    *,
+    group: groups.Group | None,
+    pods: tuple[facts.Pod, ...],
+    now: datetime,
+) -> _Step:
+    """Follow one Workload: release, report readiness, or stop.
+
+    Only pods that the chain of ownership puts into the group are ever released; what merely
+    carries its labels is stopped with it.
+    """
+    own = group.pods if group else ()
+    size = group.size if group else 0
+    report = ready.condition_write(workload, own, size=size, now=now)
+    reported: tuple[actions.Chain, ...] = ((report,),) if report else ()
+    if state.must_stop(workload):
+        return _stop(workload, pods, reported=reported, now=now)
+    if not state.may_run(workload, seen.kueue.admission_checks):
+        return _Step(chains=reported)
+    released, problems = release.plan_release(workload, own, flavors=seen.kueue.flavors)
+    chains: tuple[actions.Chain, ...] = ((released,),) if released else ()
+    return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
+
+
+def _stop(
+    workload: kueue.Workload,
+    pods: tuple[facts.Pod, ...],
+    *,
+    reported: tuple[actions.Chain, ...],
+    now: datetime,
+) -> _Step:
+    """Stop every pod that runs without quota, then give the quota back."""
+    deletions = eviction.stop(workload, pods)
+    cleared = eviction.clear_admission(workload, pods, now=now)
+    chains = (*((deletion,) for deletion in deletions), *(((cleared,),) if cleared else ()))
+    return _Step(
+        chains=chains or reported,
+        stopping=True,
+        recheck_after=eviction.stuck_in(pods, now=now),
+    )
+
+
+def _why(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    workload: kueue.Workload | None,
+    *,
+    problem: Problem | None = None,
+) -> state.Waiting | None:
+    local = seen.kueue.local_queues.get(owner.queue_name)
+    queues = state.Queues(
+        queue=owner.queue_name,
+        local_queue=local,
+        cluster_queue=seen.kueue.cluster_queues.get(local.cluster_queue) if local else None,
+        support=seen.kueue.support,
+        detail=seen.kueue.detail,
+    )
+    return state.why_waiting(workload, queues, seen.kueue.admission_checks, problem=problem)
+
+
+def _explained(whys: Mapping[int, state.Waiting | None]) -> Bridged:
+    """Put what the groups wait for into one condition, and what people must repair into events."""
+    by_cause: dict[state.Waiting, list[int]] = {}
+    for index, why in sorted(whys.items()):
+        if why is not None:
+            by_cause.setdefault(why, []).append(index)
+    if not by_cause:
+        return Bridged()
+    parts = [
+        f"{_numbered(indices)}: {why.message}"
+        for why, indices in list(by_cause.items())[:MOST_EXPLAINED]
+    ]
+    if len(by_cause) > MOST_EXPLAINED:
+        parts.append(f"and {len(by_cause) - MOST_EXPLAINED} more reasons")
+    first = next(iter(by_cause))
+    condition = lws.Condition(
+        type=WAITING, status="True", reason=first.reason, message="; ".join(parts)
+    )
+    warnings = tuple(
+        actions.Event("Warning", why.reason, why.message)
+        for why in by_cause
+        if why.reason in _FOR_PEOPLE
+    )
+    return Bridged(warnings=warnings, waiting=condition)
+
+
+def _numbered(indices: list[int]) -> str:
+    """Return "group 3" or "groups 0, 2-4"."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"{'group' if len(indices) == 1 else 'groups'} {', '.join(parts)}"

@@ -1,0 +1,234 @@
+"""The decision: from everything observed of a set to the plan of one pass. Read this first.
+
+A pass is one level-triggered look (lws-contract 3.1 and 5.1, kueue-contract 8.2). It may be cut off
+after any write; the next one starts from what is there. The order of a plan matters in two places
+only: a revision exists before anything carries its key, and obsolete revisions go last.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lws_kueue.api import actions, lws, names
+from lws_kueue.controller import (
+    bridge,
+    groups,
+    leaving,
+    observed,
+    ownership,
+    restarts,
+    revisions,
+    rollout,
+    services,
+    startup,
+    statefulsets,
+    status,
+)
+from lws_kueue.workload import build
+
+# While a leader StatefulSet is on its way out nothing can be made in its place (lws-contract 3).
+RECHECK_DELETING = 5.0
+# A foreign object in our place may go at any time, and is not watched.
+RECHECK_FOREIGN = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A live set, its groups, and the revision it is at."""
+
+    seen: observed.Observed
+    owner: lws.LeaderWorkerSet
+    found: groups.Observation
+    choice: revisions.Choice
+    queue_gated: bool
+
+
+def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
+    """Return what to do about a set now."""
+    owner = seen.lws
+    if owner is None or owner.meta.deleting:
+        return leaving.plan(seen)
+    found = groups.observe(
+        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
+    )
+    if found.foreign is not None:
+        return _blocked(found.foreign.meta.name)
+    leader_set = found.leader_set
+    if leader_set is not None and leader_set.meta.deleting:
+        return actions.Plan(recheck_after=RECHECK_DELETING)
+    leader_key = leader_set.meta.labels.get(names.REVISION_KEY, "") if leader_set else None
+    situation = Situation(
+        seen=seen,
+        owner=owner,
+        found=found,
+        choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
+        queue_gated=bridge.manages(owner),
+    )
+    return _plan(situation, now=now, options=options)
+
+
+def _plan(situation: Situation, *, now: datetime, options: build.Options) -> actions.Plan:
+    owner, found, choice = situation.owner, situation.found, situation.choice
+    target = rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated)
+    bridged = bridge.plan(
+        situation.seen,
+        owner,
+        found,
+        wanted=max(owner.spec.replicas, target.replicas),
+        options=options,
+        now=now,
+    )
+    recreated = restarts.decide(owner, found.groups, leave_alone=bridged.stopping)
+    made = [_group(situation, group) for group in found.groups]
+    outcome = status.compute(
+        owner,
+        found=found.groups,
+        key=choice.key,
+        leader_set=found.leader_set,
+        now=now,
+        waiting_type=bridge.WAITING,
+        waiting=bridged.waiting,
+    )
+    chains = (
+        _leader_set(situation, target),
+        _shared_service(situation),
+        *(made_group.chain for made_group in made),
+        *((deletion,) for deletion in recreated),
+        *bridged.chains,
+    )
+    return actions.Plan(
+        prepare=(choice.create,) if choice.create else (),
+        chains=tuple(chain for chain in chains if chain),
+        status=_status(owner, outcome) if outcome.changed else None,
+        finish=_obsolete(situation) if outcome.update_done else (),
+        warnings=(
+            *found.problems,
+            *(warning for made_group in made for warning in made_group.warnings),
+            *bridged.warnings,
+        ),
+        recheck_after=bridged.recheck_after,
+    )
+
+
+def _blocked(name: str) -> actions.Plan:
+    message = (
+        f"StatefulSet {name} exists and belongs to something else; it has the name that the "
+        "leader StatefulSet needs. Delete or rename it, or give the set another name"
+    )
+    return actions.Plan(
+        warnings=(actions.Event("Warning", "FailedCreate", message),),
+        recheck_after=RECHECK_FOREIGN,
+    )
+
+
+def _leader_set(situation: Situation, target: rollout.Target) -> actions.Chain:
+    """Return the apply of the leader StatefulSet, unless it would change nothing."""
+    owner, live = situation.owner, situation.found.leader_set
+    desired = statefulsets.leader(
+        owner,
+        key=situation.choice.key,
+        partition=target.partition,
+        replicas=target.replicas,
+        queue_gated=situation.queue_gated,
+    )
+    if live is not None and ownership.covers(live, desired):
+        return ()
+    if live is None:
+        created = f"Created leader statefulset {owner.meta.name}"
+        events: tuple[actions.Event, ...] = (actions.Event("Normal", "GroupsProgressing", created),)
+    else:
+        events = rollout.events(owner, live=live, target=target, updated=situation.choice.updated)
+    return (
+        actions.Apply(
+            desired,
+            field_manager=names.FIELD_MANAGER,
+            force=live is not None,
+            events=events,
+            on_failure="FailedCreate" if live is None else "FailedUpdate",
+        ),
+    )
+
+
+def _shared_service(situation: Situation) -> actions.Chain:
+    owner = situation.owner
+    policy = owner.spec.network_config.subdomain_policy
+    if policy != "Shared" or owner.meta.name in situation.seen.services:
+        return ()
+    return (actions.Create(services.shared(owner), on_failure="FailedCreate"),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one group gets made, and what stands against it."""
+
+    chain: actions.Chain = ()
+    warnings: tuple[actions.Event, ...] = ()
+
+
+def _group(situation: Situation, group: groups.Group) -> _Made:
+    """Return the creation of a group's own Service and of its worker StatefulSet."""
+    owner = situation.owner
+    chain: list[actions.Action] = []
+    unique = owner.spec.network_config.subdomain_policy == "UniquePerReplica"
+    if unique and group.service is None and not group.leader.meta.deleting:
+        body = services.of_group(owner, group.leader)
+        chain.append(actions.Create(body, on_failure="FailedCreate"))
+    start = startup.worker_set(owner, group)
+    warnings = (start.warning,) if start.warning else ()
+    if not start.create:
+        return _Made(tuple(chain), warnings)
+    content = _content(situation, group)
+    if isinstance(content, actions.Event):
+        return _Made(tuple(chain), (*warnings, content))
+    body = statefulsets.worker(
+        owner,
+        leader_pod=group.leader,
+        revision_lws=content,
+        queue_gated=situation.queue_gated,
+    )
+    message = f"Created worker statefulset for leader pod {group.leader.meta.name}"
+    event = actions.Event("Normal", "GroupsProgressing", message)
+    chain.append(actions.Create(body, events=(event,), on_failure="FailedCreate"))
+    return _Made(tuple(chain), warnings)
+
+
+def _content(situation: Situation, group: groups.Group) -> lws.LeaderWorkerSet | actions.Event:
+    """Return the set as it was at the revision of the group's leader."""
+    owner, choice = situation.owner, situation.choice
+    own = revisions.own(owner, situation.seen.revisions.values())
+    revision = revisions.find(own, group.key)
+    if revision is None and group.key == choice.key and choice.create is not None:
+        return owner
+    if revision is None:
+        message = (
+            f"ControllerRevision with key {group.key} is missing, so group {group.index} cannot "
+            f"get its workers; delete pod {group.leader.meta.name} to make the group anew"
+        )
+        return actions.Event("Warning", "FailedCreate", message)
+    try:
+        return revisions.restore(owner, revision)
+    except revisions.BrokenRevision as error:
+        return actions.Event("Warning", "FailedCreate", str(error))
+
+
+def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.StatusWrite:
+    ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
+    return actions.StatusWrite(
+        ref=ref,
+        status=outcome.status,
+        resource_version=owner.meta.resource_version,
+        events=outcome.events,
+    )
+
+
+def _obsolete(situation: Situation) -> actions.Chain:
+    """Return the deletion of revisions that no group is at any more."""
+    own = revisions.own(situation.owner, situation.seen.revisions.values())
+    return tuple(
+        actions.Delete(
+            actions.Ref(
+                "apps/v1", "ControllerRevision", revision.meta.namespace, revision.meta.name
+            ),
+            revision.meta.uid,
+        )
+        for revision in revisions.obsolete(own, situation.choice.key)
+    )

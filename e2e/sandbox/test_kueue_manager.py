@@ -24,7 +24,7 @@ ONE_NODE = sandbox.Options(nodes=1, audit_log=False)
 # Admitted Workloads whose pods never become ready do not stay so, and pods are managed too.
 SETTINGS = kueue_settings.KueueSettings(
     frameworks=("batch/job", "pod"),
-    wait_for_pods_ready=kueue_settings.WaitForPodsReady(timeout="3s", backoff_base_seconds=1),
+    wait_for_pods_ready=kueue_settings.WaitForPodsReady(timeout=3, backoff_base_seconds=1),
 )
 
 
@@ -132,6 +132,73 @@ def webhook_configurations(cluster: sandbox.Sandbox) -> list[str]:
     ]
 
 
+def queues() -> list[Object]:
+    head = {"apiVersion": names.KUEUE_API_VERSION}
+    quota = {"name": "flavor", "resources": [{"name": "cpu", "nominalQuota": 2}]}
+    return [
+        head | {"kind": "ResourceFlavor", "metadata": {"name": "flavor"}},
+        head
+        | {
+            "kind": "ClusterQueue",
+            "metadata": {"name": "cq"},
+            "spec": {
+                "namespaceSelector": {},
+                "resourceGroups": [{"coveredResources": ["cpu"], "flavors": [quota]}],
+            },
+        },
+        head
+        | {
+            "kind": "LocalQueue",
+            "metadata": {"name": "lq", "namespace": "default"},
+            "spec": {"clusterQueue": "cq"},
+        },
+    ]
+
+
+def workload(name: str, *, cpu: str) -> Object:
+    container = {"name": "c", "image": "image", "resources": {"requests": {"cpu": cpu}}}
+    return {
+        "apiVersion": names.KUEUE_API_VERSION,
+        "kind": "Workload",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "queueName": "lq",
+            "podSets": [
+                {
+                    "name": "main",
+                    "count": 1,
+                    "template": {"spec": {"containers": [container], "restartPolicy": "Always"}},
+                }
+            ],
+        },
+    }
+
+
+def wait_for_workload(
+    cluster: sandbox.Sandbox, name: str, condition: str, *, reason: str | None = None
+) -> Object:
+    def holds(found: Object | None) -> bool:
+        seen = pods.condition(found or {}, condition)
+        return seen.get("status") == "True" and reason in (None, seen.get("reason"))
+
+    found = cluster.api.wait_for(
+        names.KUEUE_API_VERSION, "Workload", name, holds, namespace="default", what=condition
+    )
+    assert found is not None
+    return found
+
+
+def admits_and_evicts(cluster: sandbox.Sandbox) -> None:
+    """Admit a Workload and evict it again, because nobody reports that its pods are ready."""
+    for obj in queues():
+        cluster.api.apply(obj)
+    cluster.api.create(workload("fits", cpu="1500m"))
+    admitted = wait_for_workload(cluster, "fits", "Admitted")
+    assert admitted["status"]["admission"]["podSetAssignments"][0]["flavors"] == {"cpu": "flavor"}
+    wait_for_workload(cluster, "fits", "Evicted", reason="PodsReadyTimeout")
+    cluster.api.delete(names.KUEUE_API_VERSION, "Workload", "fits", namespace="default")
+
+
 def test_a_kueue_of_the_cluster_is_used_and_nothing_beside_it(
     fresh_cluster: OpenCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +260,18 @@ def test_mode_none_starts_nothing(cluster: sandbox.Sandbox) -> None:
         assert info.kind == "none"
 
 
+def test_without_a_real_kueue_a_stand_in_serves_and_says_so(
+    fresh_cluster: OpenCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(kueue_manager.BINARY_VARIABLE, raising=False)
+    monkeypatch.delenv(kueue_manager.MANIFESTS_VARIABLE, raising=False)
+    cluster = fresh_cluster(ONE_NODE)
+    with kueue.start(cluster, settings=SETTINGS) as info:
+        assert info.kind == "standin"
+        assert "a stand-in decides about admission" in caplog.text
+        admits_and_evicts(cluster)
+
+
 # A real manager ------------------------------------------------------------------------------
 
 
@@ -207,72 +286,14 @@ def real_kueue() -> None:
 
 @pytest.fixture(scope="module")
 def managed(real_kueue: None, backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
-    """A cluster of its own with a real manager, a ClusterQueue `cq` and a LocalQueue `lq`."""
+    """A cluster of its own with a real manager."""
     if backend != "process":
         pytest.skip(f"a manager on this machine cannot serve the {backend} back end")
     with (
         sandbox.open("process", options=ONE_NODE) as opened,
         kueue.start(opened, mode="manager", settings=SETTINGS) as opened.kueue,
     ):
-        for obj in queues():
-            opened.api.create(obj)
         yield opened
-
-
-def queues() -> list[Object]:
-    head = {"apiVersion": names.KUEUE_API_VERSION}
-    quota = {"name": "flavor", "resources": [{"name": "cpu", "nominalQuota": 2}]}
-    return [
-        head | {"kind": "ResourceFlavor", "metadata": {"name": "flavor"}},
-        head
-        | {
-            "kind": "ClusterQueue",
-            "metadata": {"name": "cq"},
-            "spec": {
-                "namespaceSelector": {},
-                "resourceGroups": [{"coveredResources": ["cpu"], "flavors": [quota]}],
-            },
-        },
-        head
-        | {
-            "kind": "LocalQueue",
-            "metadata": {"name": "lq", "namespace": "default"},
-            "spec": {"clusterQueue": "cq"},
-        },
-    ]
-
-
-def workload(name: str, *, cpu: str) -> Object:
-    container = {"name": "c", "image": "image", "resources": {"requests": {"cpu": cpu}}}
-    return {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "Workload",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "queueName": "lq",
-            "podSets": [
-                {
-                    "name": "main",
-                    "count": 1,
-                    "template": {"spec": {"containers": [container], "restartPolicy": "Always"}},
-                }
-            ],
-        },
-    }
-
-
-def wait_for_workload(
-    cluster: sandbox.Sandbox, name: str, condition: str, *, reason: str | None = None
-) -> Object:
-    def holds(found: Object | None) -> bool:
-        seen = pods.condition(found or {}, condition)
-        return seen.get("status") == "True" and reason in (None, seen.get("reason"))
-
-    found = cluster.api.wait_for(
-        names.KUEUE_API_VERSION, "Workload", name, holds, namespace="default", what=condition
-    )
-    assert found is not None
-    return found
 
 
 def test_the_manager_of_the_environment_says_its_version(managed: sandbox.Sandbox) -> None:
@@ -293,17 +314,15 @@ def test_its_admission_webhooks_answer(managed: sandbox.Sandbox) -> None:
 
 
 def test_its_conversion_webhook_answers(managed: sandbox.Sandbox) -> None:
-    older = managed.api.get("kueue.x-k8s.io/v1beta1", "LocalQueue", "lq", namespace="default")
-    assert older["spec"]["clusterQueue"] == "cq"
+    newer = queues()[-1]
+    older = newer | {"apiVersion": "kueue.x-k8s.io/v1beta1"}
+    managed.api.apply(older)
+    stored = managed.api.get(newer["apiVersion"], "LocalQueue", "lq", namespace="default")
+    assert stored["spec"]["clusterQueue"] == "cq"
 
 
 def test_it_admits_what_fits_and_its_settings_are_in_force(managed: sandbox.Sandbox) -> None:
-    managed.api.create(workload("fits", cpu="1500m"))
-    admitted = wait_for_workload(managed, "fits", "Admitted")
-    assert admitted["status"]["admission"]["podSetAssignments"][0]["flavors"] == {"cpu": "flavor"}
-    # Nobody reports that the pods are ready, and the settings give them three seconds.
-    wait_for_workload(managed, "fits", "Evicted", reason="PodsReadyTimeout")
-    managed.api.delete(names.KUEUE_API_VERSION, "Workload", "fits", namespace="default")
+    admits_and_evicts(managed)
 
 
 def test_it_manages_the_kinds_that_its_settings_name(managed: sandbox.Sandbox) -> None:

@@ -17,7 +17,7 @@ import urllib3.exceptions
 from e2e.conftest import OpenCluster
 from e2e.sandbox import pods
 from lws_kueue import sandbox
-from lws_kueue.sandbox import process
+from lws_kueue.sandbox import ports, process
 
 pytestmark = pytest.mark.usefixtures("process_only")
 
@@ -148,9 +148,9 @@ def test_a_taken_port_is_not_used(
 ) -> None:
     """The port may be taken between its choice and the start of the API server."""
     taken = int(cluster.api.server.rpartition(":")[2])
-    choose = process._free_port
-    choices = iter([taken, taken])
-    monkeypatch.setattr(process, "_free_port", lambda: next(choices, None) or choose())
+    choose = ports.free
+    choices = iter([[taken], [taken]])
+    monkeypatch.setattr(ports, "free", lambda count: next(choices, None) or choose(count))
     other = fresh_cluster(SMALL)
     assert other.api.server != cluster.api.server
     assert len(other.api.list("v1", "Node")) == 1

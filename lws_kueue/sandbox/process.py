@@ -1,8 +1,6 @@
 """The `process` back end: the control plane as child processes on loopback."""
 
 import contextlib
-import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +10,11 @@ from lws_kueue.sandbox import (
     cluster,
     components,
     credentials,
+    ports,
     readiness,
     supervision,
 )
 
-# Below the range from which the kernel takes ports for outgoing connections, so that a port that
-# is free now is not given away before the API server listens on it.
-_PORTS = range(20000, 32000)
 _PORT_ATTEMPTS = 5
 
 
@@ -98,7 +94,7 @@ class ProcessSandbox(cluster.Sandbox):
     def _start_api_server_on_free_port(self) -> None:
         """Another process may take the port between the choice and the start; then try again."""
         for attempt in range(_PORT_ATTEMPTS):
-            self._lay_out(port=_free_port())
+            self._lay_out(port=ports.free(1)[0])
             if attempt == 0:
                 self._start(components.etcd(self._laid_out()))
             self._start(components.api_server(self._laid_out()))
@@ -151,14 +147,3 @@ def open_process(options: cluster.Options) -> Iterator[ProcessSandbox]:
         with contextlib.closing(sandbox):
             sandbox.start()
             yield sandbox
-
-
-def _free_port() -> int:
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise cluster.SandboxError("found no free port on 127.0.0.1")

@@ -1,0 +1,116 @@
+"""The Deployment, the image and the kustomizations agree with the code and with each other."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import lws_kueue
+from lws_kueue import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def deployment() -> dict[str, Any]:
+    text = (ROOT / "deploy/manager/deployment.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def container() -> dict[str, Any]:
+    (only,) = deployment()["spec"]["template"]["spec"]["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def instructions() -> list[tuple[str, list[str]]]:
+    """The instructions of the Dockerfile: its keyword and its words."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    joined = re.sub(r"\\\n", " ", "\n".join(lines))
+    return [(line.split()[0], shlex.split(line)[1:]) for line in joined.splitlines()]
+
+
+def kustomizations() -> list[Path]:
+    found = [*ROOT.glob("*/**/kustomization.yaml"), *ROOT.glob("*/Kustomization")]
+    return sorted(file for file in found if ".venv" not in file.parts)
+
+
+def test_there_is_one_controller_at_a_time() -> None:
+    spec = deployment()["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_the_container_passes_the_restricted_pod_security_standard() -> None:
+    pod = deployment()["spec"]["template"]["spec"]
+    security = container()["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_command_line_of_the_deployment_is_one_that_the_program_takes() -> None:
+    # --help makes click check the other options and then stop.
+    arguments = [*container()["args"], "--help"]
+    outcome = CliRunner().invoke(cli.main, arguments)
+    assert outcome.exit_code == 0, outcome.output
+
+
+def test_the_probes_ask_the_port_that_the_program_serves() -> None:
+    (port,) = container()["ports"]
+    assert f"--liveness-port={port['containerPort']}" in container()["args"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container()[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    assert container()["image"].endswith(f":{lws_kueue.__version__}")
+
+
+def test_the_image_and_the_deployment_run_as_the_same_user() -> None:
+    context = deployment()["spec"]["template"]["spec"]["securityContext"]
+    (user,) = (words for keyword, words in instructions() if keyword == "USER")
+    assert user == [f"{context['runAsUser']}:{context['runAsGroup']}"]
+
+
+def test_the_dockerfile_has_only_known_instructions_and_begins_with_from() -> None:
+    keywords = [keyword for keyword, _ in instructions()]
+    assert keywords[0] == "FROM"
+    assert set(keywords) <= {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+
+
+def test_everything_that_the_dockerfile_copies_exists_and_is_sent_to_the_engine() -> None:
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    sent = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    stages = {
+        words[words.index("AS") + 1]
+        for keyword, words in instructions()
+        if keyword == "FROM" and "AS" in words
+    }
+    copied: set[str] = set()
+    for keyword, words in instructions():
+        if keyword != "COPY":
+            continue
+        if words[0].startswith("--from="):
+            assert words[0].removeprefix("--from=") in stages
+            continue
+        copied |= set(words[:-1])
+    assert copied == sent
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("file", kustomizations(), ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_a_kustomization_names_every_manifest_beside_it(file: Path) -> None:
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert content["kind"] == "Kustomization"
+    for resource in content["resources"]:
+        assert (file.parent / resource).exists(), resource
+    beside = {other.name for other in file.parent.glob("*.yaml")} - {"kustomization.yaml"}
+    assert beside <= set(content["resources"])

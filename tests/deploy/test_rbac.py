@@ -1,0 +1,188 @@
+"""The controller's ClusterRole allows what the code does, and nothing that it does not do."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import lws_kueue
+from lws_kueue.runtime import preflight, resources
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(lws_kueue.__file__).parent
+
+Right = tuple[str, str, str]
+"""API group, resource with subresource, verb."""
+
+
+def rights_of(resource: resources.Resource, *verbs: str, sub: str = "") -> set[Right]:
+    plural = f"{resource.plural}/{sub}" if sub else resource.plural
+    return {(resource.group, plural, verb) for verb in verbs}
+
+
+CREATE = ("create",)
+# The executor reads an object again when a guard of a write to it fails, or its name is taken.
+REREAD = ("get",)
+
+# Every place that asks for a write: module, action, and the rights that it takes. Status writes of
+# sets and events have their own actions and are among the others below.
+WRITES: dict[tuple[str, str], set[Right]] = {
+    ("controller/decide.py", "Apply"): rights_of(
+        resources.STATEFUL_SETS, "create", "patch", *REREAD
+    ),
+    ("controller/decide.py", "Create"): (
+        rights_of(resources.STATEFUL_SETS, *CREATE, *REREAD)
+        | rights_of(resources.SERVICES, *CREATE, *REREAD)
+    ),
+    ("controller/decide.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
+    ("controller/decide.py", "StatusWrite"): (
+        rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
+    ),
+    ("controller/restarts.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
+    ("controller/revisions.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),
+    ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
+    ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
+    ("workload/ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
+    ("workload/reconcile.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
+    ("workload/reconcile.py", "Delete"): rights_of(resources.WORKLOADS, "delete", *REREAD),
+    ("workload/reconcile.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
+    ("workload/release.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
+    # A release reads its Workload once more.
+    ("workload/release.py", "Release"): rights_of(resources.WORKLOADS, *REREAD),
+}
+
+WATCHED: set[Right] = set().union(
+    *(rights_of(r, "list", "watch") for r in (*resources.PLAIN, *resources.KUEUE))
+)
+
+OTHERS: set[Right] = (
+    rights_of(resources.EVENTS, "create")
+    # kopf looks which kinds are served, and watches for new ones.
+    | rights_of(resources.CRDS, "list", "watch")
+    # Owner references that block the owner's deletion (controller/owners.py).
+    | rights_of(resources.SETS, "update", sub="finalizers")
+    | rights_of(resources.PODS, "update", sub="finalizers")
+)
+
+# runtime/preflight.py looks for these two by name.
+PREFLIGHT = {
+    ("admissionregistration.k8s.io", plural, "get")
+    for plural in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+}
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / "deploy" / "manager" / name).read_text(encoding="utf-8")
+    return list(yaml.safe_load_all(text))
+
+
+def granted(rule: dict[str, Any]) -> set[Right]:
+    return {
+        (group, resource, verb)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def rules() -> list[dict[str, Any]]:
+    (role,) = load("cluster-role.yaml")
+    found: list[dict[str, Any]] = role["rules"]
+    return found
+
+
+def places_that_write() -> set[tuple[str, str]]:
+    """Every (module, action) in the pure core where an action is built."""
+    actions = {"Create", "Apply", "Patch", "Delete", "Release", "StatusWrite"}
+    found: set[tuple[str, str]] = set()
+    for folder in ("controller", "workload", "tas"):
+        for file in (PACKAGE / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                owner = node.func.value
+                if isinstance(owner, ast.Name) and owner.id == "actions":
+                    found.add((file.relative_to(PACKAGE).as_posix(), node.func.attr))
+    return {(module, action) for module, action in found if action in actions}
+
+
+def test_every_place_that_asks_for_a_write_is_in_the_table() -> None:
+    assert places_that_write() == set(WRITES)
+
+
+def test_the_role_allows_exactly_what_the_controller_does() -> None:
+    allowed: set[Right] = set()
+    for rule in rules():
+        if "resourceNames" not in rule:
+            allowed |= granted(rule)
+    needed = WATCHED | OTHERS | set().union(*WRITES.values())
+    assert needed - allowed == set(), "the controller may not do what it does"
+    assert allowed - needed == set(), "the controller may do what it never does"
+
+
+def test_policies_are_readable_by_name_only() -> None:
+    (rule,) = (rule for rule in rules() if "resourceNames" in rule)
+    assert granted(rule) == PREFLIGHT
+    assert rule["resourceNames"] == ["lws-kueue-pod-identity"]
+    # The names in this test are those in the code.
+    source = Path(preflight.__file__).read_text(encoding="utf-8")
+    for word in ("lws-kueue-pod-identity", *(plural for _, plural, _ in PREFLIGHT)):
+        assert word in source
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: ",".join(rule["resources"]))
+def test_no_rule_has_a_wildcard(rule: dict[str, Any]) -> None:
+    assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+
+
+def test_every_rule_has_its_reason_above_it() -> None:
+    lines = (ROOT / "deploy/manager/cluster-role.yaml").read_text(encoding="utf-8").splitlines()
+    starts = [n for n, line in enumerate(lines) if line.startswith("- apiGroups")]
+    for start in starts:
+        # Rules that follow each other may share a reason.
+        above = start - 1
+        while lines[above].startswith(("- apiGroups", "  ")):
+            above -= 1
+        assert lines[above].startswith("#"), f"line {start + 1} has no reason"
+
+
+def test_the_role_is_bound_to_the_service_account_of_the_deployment() -> None:
+    (binding,) = load("cluster-role-binding.yaml")
+    (account,) = load("service-account.yaml")
+    (deployment,) = load("deployment.yaml")
+    (namespace,) = load("namespace.yaml")
+    (role,) = load("cluster-role.yaml")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {
+            "kind": "ServiceAccount",
+            "name": account["metadata"]["name"],
+            "namespace": namespace["metadata"]["name"],
+        }
+    ]
+    assert deployment["metadata"]["namespace"] == namespace["metadata"]["name"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> None:
+    roles = {role["metadata"]["name"]: role for role in load("user-roles.yaml")}
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    targets = {
+        name: {
+            label.removeprefix(prefix)
+            for label in role["metadata"]["labels"]
+            if label.startswith(prefix)
+        }
+        for name, role in roles.items()
+    }
+    assert targets == {
+        "lws-kueue-leaderworkerset-editor": {"admin", "edit"},
+        "lws-kueue-leaderworkerset-viewer": {"view"},
+    }
+    viewer = set().union(
+        *(granted(rule) for rule in roles["lws-kueue-leaderworkerset-viewer"]["rules"])
+    )
+    assert {verb for _, _, verb in viewer} == {"get", "list", "watch"}

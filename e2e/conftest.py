@@ -14,8 +14,11 @@ from typing import Any, cast
 
 import pytest
 
+from e2e.controller.fixtures import controller, installed, shared_controller
 from lws_kueue import sandbox
 from lws_kueue.sandbox import engine, kueue
+
+__all__ = ["controller", "installed", "shared_controller"]
 
 OPTIONS = sandbox.Options(nodes=8, topology=sandbox.Topology(blocks=2, racks=2))
 

@@ -20,7 +20,7 @@ class Request:
     """One finished request, as the API server recorded it.
 
     `resource` is the plural, with the subresource after a slash; `status` is the HTTP code, 0 if
-    there was none.
+    there was none; `received` is the moment of its arrival, in RFC 3339.
     """
 
     user: str
@@ -31,6 +31,7 @@ class Request:
     name: str
     status: int
     uri: str
+    received: str
 
     @property
     def is_write(self) -> bool:
@@ -97,4 +98,5 @@ def _request(event: dict[str, Any]) -> Request:
         name=target.get("name", ""),
         status=(event.get("responseStatus") or {}).get("code", 0),
         uri=event["requestURI"],
+        received=event["requestReceivedTimestamp"],
     )

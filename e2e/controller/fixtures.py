@@ -26,7 +26,8 @@ def shared_controller(
     process = harness.ControllerProcess(kubeconfig=kubeconfig, log=log)
     process.start()
     yield process
-    process.stop()
+    if process.running:
+        process.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""The controller's writes into a namespace, as the API server's audit log has them."""
+
+from collections import Counter
+
+import pytest
+
+import lws_kueue
+from lws_kueue import sandbox
+from lws_kueue.sandbox import audit
+
+USER_AGENT = f"lws-kueue/{lws_kueue.__version__}"
+
+
+def writes(cluster: sandbox.Sandbox, *, namespace: str) -> list[audit.Request]:
+    """The controller's writes, Events excluded, refused ones included."""
+    if cluster.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    return [
+        request
+        for request in audit.requests(cluster)
+        if request.is_write
+        and request.user_agent == USER_AGENT
+        and request.namespace == namespace
+        and request.resource != "events"
+    ]
+
+
+def summary(found: list[audit.Request]) -> str:
+    """The writes by kind, for the message of a failing test."""
+    counts = Counter(f"{w.verb} {w.resource} -> {w.status}" for w in found)
+    return "\n".join(f"{count:5d}  {what}" for what, count in sorted(counts.items()))

@@ -1,0 +1,63 @@
+"""`lws-kueue install` and `lws-kueue run` as commands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import OpenCluster
+from e2e.controller import budget
+from lws_kueue import sandbox
+from lws_kueue.sandbox import audit
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lws_kueue.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_installing_twice_changes_nothing_the_second_time_and_says_so(
+    installed: sandbox.Sandbox,
+) -> None:
+    done = command("install", "--kubeconfig", installed.kubeconfig)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert len(rows) >= 7
+    assert {row[-1] for row in rows} == {"unchanged"}
+    assert any(row[0] == "CustomResourceDefinition" for row in rows)
+
+
+def test_every_request_of_install_carries_the_user_agent(installed: sandbox.Sandbox) -> None:
+    if installed.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    start = audit.position(installed)
+    command("install", "--kubeconfig", installed.kubeconfig)
+    applied = [
+        request
+        for request in audit.requests(installed, since=start)
+        if request.name == "lws-kueue-pod-identity" and request.verb == "patch"
+    ]
+    assert applied
+    assert {request.user_agent for request in applied} == {budget.USER_AGENT}
+
+
+def test_running_without_an_installation_is_refused_with_what_to_do(
+    fresh_cluster: OpenCluster,
+) -> None:
+    cluster = fresh_cluster(sandbox.Options(nodes=0))
+    done = command("run", "--kubeconfig", cluster.kubeconfig)
+    assert done.returncode == 1
+    assert "lws-kueue install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_kubeconfig_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
+    done = command("run", "--kubeconfig", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr

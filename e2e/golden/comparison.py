@@ -1,0 +1,181 @@
+"""Brings recorded and live objects into one form, so that what is left is a real difference.
+
+Replaced by names: uids, and what derives from them (a Workload's name, the group key, which is
+opaque to clients). Removed: what only the API server decides. Every other difference that is
+allowed stands in ``ALLOWED`` or in ``MARKS``, with its reason.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lws_kueue.api import names
+
+Object = dict[str, Any]
+
+# Marks that only Kueue's built-in integration needs (README of the recordings). Ours has another
+# value for pod-suspending-parent, and puts pod-index-offset on what it renders only.
+MARK_LABELS = frozenset({names.QUEUE_NAME, names.PRIORITY_CLASS, names.KUEUE_PREFIX + "managed"})
+MARK_ANNOTATIONS = frozenset(
+    names.KUEUE_PREFIX + name
+    for name in (
+        "pod-suspending-parent",
+        "pod-group-serving",
+        "pod-group-name",
+        "pod-group-total-count",
+        "prebuilt-workload-name",
+        "role-hash",
+        "pod-index-offset",
+    )
+)
+
+_SERVER_MADE = ("resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink")
+
+
+def _without_marks(meta: Object, *, labels: bool = True) -> None:
+    for field, marks in (("labels", MARK_LABELS), ("annotations", MARK_ANNOTATIONS)):
+        if field == "labels" and not labels:
+            continue
+        kept = {k: v for k, v in (meta.get(field) or {}).items() if k not in marks}
+        meta.pop(field, None)
+        if kept:
+            meta[field] = kept
+
+
+def _templates(obj: Object) -> Iterable[Object]:
+    """The pod templates in an object, wherever its kind has them."""
+    spec = obj.get("spec") or {}
+    if obj["kind"] == "StatefulSet":
+        yield spec["template"]
+    if obj["kind"] == "Workload":
+        yield from (podset["template"] for podset in spec["podSets"])
+    if obj["kind"] == "ControllerRevision":
+        spec = obj["data"]["spec"]
+    if "leaderWorkerTemplate" in spec:
+        template = spec["leaderWorkerTemplate"]
+        yield from (template[n] for n in ("leaderTemplate", "workerTemplate") if n in template)
+
+
+def _clean_pod(obj: Object) -> None:
+    obj.pop("status", None)
+    spec = obj["spec"]
+    # Where a pod lands is the scheduler's business; that it landed is ours.
+    spec["nodeName"] = bool(spec.get("nodeName"))
+    volumes = spec.get("volumes") or []
+    spec["volumes"] = [v for v in volumes if not v["name"].startswith("kube-api-access-")]
+    for container in spec["containers"]:
+        mounts = container.get("volumeMounts") or []
+        container["volumeMounts"] = [
+            m for m in mounts if not m["name"].startswith("kube-api-access-")
+        ]
+
+
+def _clean_status(obj: Object) -> None:
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        condition.pop("lastTransitionTime", None)
+
+
+def _gates_removed(obj: Object) -> None:
+    """ALLOWED: our StatefulSet templates carry the admission gate that Kueue's webhook adds."""
+    if obj["kind"] == "StatefulSet":
+        spec = obj["spec"]["template"]["spec"]
+        gates = [g for g in spec.pop("schedulingGates", []) if g["name"] != names.ADMISSION_GATE]
+        if gates:
+            spec["schedulingGates"] = gates
+
+
+def _pod_owners_removed(obj: Object) -> None:
+    """ALLOWED: Kueue's pod integration makes every pod an owner of the Workload.
+
+    The bridge does without that integration (kueue-contract 8.3 item 16).
+    """
+    if obj["kind"] == "Workload":
+        refs = obj["metadata"]["ownerReferences"]
+        obj["metadata"]["ownerReferences"] = [r for r in refs if r["kind"] != "Pod"]
+
+
+ALLOWED: tuple[Callable[[Object], None], ...] = (_gates_removed, _pod_owners_removed)
+
+
+def clean(objects: Iterable[Object], *, marks: bool) -> list[Object]:
+    """Remove what the server made and, with ``marks``, the marks and allowed differences."""
+    result = []
+    for original in objects:
+        obj = copy.deepcopy(original)
+        meta = obj["metadata"]
+        for field in _SERVER_MADE:
+            meta.pop(field, None)
+        if obj["kind"] == "Pod":
+            _clean_pod(obj)
+        _clean_status(obj)
+        if marks:
+            if obj["kind"] in ("StatefulSet", "Pod"):
+                _without_marks(meta)
+            for template in _templates(obj):
+                _without_marks(template.setdefault("metadata", {}))
+            for allowed in ALLOWED:
+                allowed(obj)
+        result.append(obj)
+    return result
+
+
+def _symbols(objects: Iterable[Object], *, queued: bool) -> dict[str, str]:
+    """Values that differ from cluster to cluster, and the names that stand for them."""
+    symbols: dict[str, str] = {}
+    for obj in objects:
+        meta, kind = obj["metadata"], obj["kind"]
+        if meta.get("uid"):
+            symbols[meta["uid"]] = f"<uid of {kind} {meta['name']}>"
+        labels = meta.get("labels") or {}
+        if kind == "Workload":
+            index = meta["annotations"][names.COMPONENT_WORKLOAD_INDEX]
+            symbols[meta["name"]] = f"<Workload of group {index}>"
+        if names.GROUP_KEY in labels:
+            symbols[labels[names.GROUP_KEY]] = f"<key of group {labels[names.GROUP_INDEX]}>"
+        # The StatefulSet controller's hash of a template that holds a group key, or our gate.
+        is_worker_set = kind == "StatefulSet" and names.GROUP_INDEX in labels
+        if is_worker_set or (kind == "StatefulSet" and queued):
+            for field in ("currentRevision", "updateRevision"):
+                symbols[obj["status"][field]] = f"<revision of StatefulSet {meta['name']}>"
+        # The marks are in the templates, hence in the recorded revision's hash.
+        if queued and kind == "ControllerRevision" and names.REVISION_KEY in labels:
+            symbols[labels[names.REVISION_KEY]] = "<revision key>"
+    return symbols
+
+
+def symbolic(objects: list[Object], *, queued: bool) -> dict[str, Object]:
+    """Return the objects by kind and name, with symbols in place of what differs."""
+    symbols = _symbols(objects, queued=queued)
+    # Longer values first: a name may contain a hash that has a symbol of its own.
+    pattern = re.compile("|".join(re.escape(s) for s in sorted(symbols, key=len, reverse=True)))
+
+    def replace(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda match: symbols[match[0]], value)
+        if isinstance(value, list):
+            return [replace(item) for item in value]
+        if isinstance(value, dict):
+            return {replace(key): replace(item) for key, item in value.items()}
+        return value
+
+    return {
+        f"{obj['kind']} {obj['metadata']['name']}": obj
+        for obj in (replace(original) for original in objects)
+    }
+
+
+def in_namespace(objects: Iterable[Object], namespace: str) -> list[Object]:
+    """Return recorded objects as if they had been made in another namespace than default."""
+    result = []
+    for original in objects:
+        obj = copy.deepcopy(original)
+        obj["metadata"]["namespace"] = namespace
+        if obj["kind"] == "Pod":
+            for container in obj["spec"]["containers"]:
+                for variable in container.get("env") or ():
+                    if variable["name"] == "LWS_LEADER_ADDRESS":
+                        host = variable["value"].rpartition(".")[0]
+                        variable["value"] = f"{host}.{namespace}"
+        result.append(obj)
+    return result

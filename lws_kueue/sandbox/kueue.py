@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, cluster, kueue_manager, kueue_settings
+from lws_kueue.sandbox import client, cluster, kueue_manager, kueue_settings, standin
+from lws_kueue.sandbox.standin import lifecycle
 
 Mode = Literal["auto", "manager", "standin", "none"]
 
@@ -37,8 +38,8 @@ def start(
       stand-in, in this order;
     - `manager` and `standin` insist on theirs; `none` starts nothing.
 
-    `settings` shape a manager; the others have their own. Raises SandboxError if the Kueue
-    that was asked for cannot be had, or would meet another one in the cluster.
+    `settings` shape what is started; a Kueue of the cluster has its own. Raises SandboxError
+    if the Kueue that was asked for cannot be had, or would meet another one in the cluster.
     """
     if mode == "none":
         yield cluster.NO_KUEUE
@@ -62,8 +63,9 @@ def start(
             f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
             f"{kueue_manager.MANIFESTS_VARIABLE}"
         )
-    with _standin(sandbox) as info:
-        yield info
+    _log.warning(_STANDIN_NOTICE, kueue_manager.BINARY_VARIABLE, kueue_manager.MANIFESTS_VARIABLE)
+    with standin.start(sandbox, options=_standin_options(settings)):
+        yield cluster.KueueInfo(kind="standin")
 
 
 def find_installed(api: client.Client) -> cluster.KueueInfo | None:
@@ -109,11 +111,15 @@ def _validates_workloads(configuration: client.Object) -> bool:
     )
 
 
-@contextlib.contextmanager
-def _standin(sandbox: cluster.Sandbox) -> Iterator[cluster.KueueInfo]:
-    # Imported late: a sandbox with a real Kueue has no use for the stand-in.
-    from lws_kueue.sandbox import standin
-
-    _log.warning(_STANDIN_NOTICE, kueue_manager.BINARY_VARIABLE, kueue_manager.MANIFESTS_VARIABLE)
-    with standin.start(sandbox):
-        yield cluster.KueueInfo(kind="standin")
+def _standin_options(settings: kueue_settings.KueueSettings) -> lifecycle.Options:
+    wait = settings.wait_for_pods_ready
+    if wait is None:
+        return lifecycle.Options()
+    defaults = lifecycle.Options()
+    base, longest = wait.backoff_base_seconds, wait.backoff_max_seconds
+    return lifecycle.Options(
+        pods_ready_timeout=wait.timeout,
+        backoff_base=defaults.backoff_base if base is None else base,
+        backoff_max=defaults.backoff_max if longest is None else longest,
+        backoff_limit=wait.backoff_limit_count,
+    )

@@ -35,13 +35,13 @@ _OFF: Final = {"VisibilityOnDemand": False}
 class WaitForPodsReady:
     """Eviction of Workloads whose pods do not become ready; None leaves Kueue's default.
 
-    `timeout` and `recovery_timeout` are Go durations ("5m"); `requeuing_timestamp` is
-    "Eviction" or "Creation"; no `backoff_limit_count` means that a Workload is requeued
-    for ever.
+    All times are seconds, `timeout` after admission and `recovery_timeout` after pods ceased
+    to be ready; `requeuing_timestamp` is "Eviction" or "Creation"; without a
+    `backoff_limit_count` a Workload is requeued for ever.
     """
 
-    timeout: str = "30m"
-    recovery_timeout: str | None = None
+    timeout: float = 1800
+    recovery_timeout: float | None = None
     block_admission: bool | None = None
     requeuing_timestamp: str | None = None
     backoff_limit_count: int | None = None
@@ -57,8 +57,8 @@ class WaitForPodsReady:
             backoffMaxSeconds=self.backoff_max_seconds,
         )
         return _given(
-            timeout=self.timeout,
-            recoveryTimeout=self.recovery_timeout,
+            timeout=_duration(self.timeout),
+            recoveryTimeout=_duration(self.recovery_timeout),
             blockAdmission=self.block_admission,
             requeuingStrategy=requeuing or None,
         )
@@ -66,7 +66,10 @@ class WaitForPodsReady:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KueueSettings:
-    """What a caller may choose about a Kueue manager that the sandbox starts.
+    """What a caller may choose about a Kueue that the sandbox starts.
+
+    The stand-in heeds `wait_for_pods_ready` alone, and of it the timeout and the backoff.
+    Without `frameworks` Kueue takes its default, which is "batch/job".
 
     `overrides` are top-level sections of the configuration (such as `fairSharing`); a section
     given there replaces the one that the other fields make.
@@ -120,6 +123,10 @@ def configuration(settings: KueueSettings, endpoints: Endpoints) -> dict[str, An
     if settings.wait_for_pods_ready is not None:
         rendered["waitForPodsReady"] = settings.wait_for_pods_ready.render()
     return {**rendered, **settings.overrides}
+
+
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:g}s"
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -184,9 +184,9 @@ def test_the_manager_listens_on_loopback_alone() -> None:
 
 
 def test_only_what_was_set_about_waiting_for_pods_is_written() -> None:
-    wait = kueue_settings.WaitForPodsReady(timeout="5s", backoff_limit_count=0)
+    wait = kueue_settings.WaitForPodsReady(timeout=0.5, backoff_limit_count=0)
     assert configuration(wait_for_pods_ready=wait)["waitForPodsReady"] == {
-        "timeout": "5s",
+        "timeout": "0.5s",
         "requeuingStrategy": {"backoffLimitCount": 0},
     }
 

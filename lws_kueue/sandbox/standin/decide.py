@@ -52,7 +52,12 @@ def decide(
         outcome = lifecycle.advance(
             state, observed=observed, inactive=problem, options=options or lifecycle.Options()
         )
-        specs += _spec_changes(workload, outcome, observed)
+        changes = _spec_changes(workload, outcome, observed)
+        if changes:
+            # The rest is for the next pass, which sees the spec as it then is.
+            specs += changes
+            states[key] = drafts.Draft(workload, now)
+            continue
         if outcome.competes and not workload.meta.deleting:
             competing.append(state)
         if outcome.recheck_after is not None:

@@ -234,7 +234,7 @@ _CONTAINERS = st.lists(
 
 
 @from_strategy(_CONTAINERS, _CONTAINERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_another_body_is_covered_only_if_it_is_the_same(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> None:

@@ -1,0 +1,120 @@
+"""When a group is made anew because one of its pods failed (lws-contract 5.2).
+
+Recreating a group is one deletion, that of its leader pod in the foreground: everything the leader
+owns goes with it, and the StatefulSet controller makes a new one. A leader that is being deleted
+already needs no second deletion, so a group is recreated once however many of its pods fail.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller import groups
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who a group consisted of when it was complete; ``pending`` if a pod did not run yet.
+
+    ``workers`` are the names of the worker pods by UID.
+    """
+
+    leader: str
+    worker_set: str
+    workers: Mapping[str, str]
+    pending: bool
+
+
+def members(group: groups.Group) -> Members | None:
+    """Return who a group consists of, to be kept for ``lost``; None while it is incomplete."""
+    if group.worker_set is None or len(group.pods) != group.size:
+        return None
+    return Members(
+        leader=group.leader.meta.uid,
+        worker_set=group.worker_set.meta.uid,
+        workers={pod.meta.uid: pod.meta.name for pod in group.workers},
+        pending=_pending(group),
+    )
+
+
+def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) -> str | None:
+    """Return the name of a worker pod that went without anybody having seen it being deleted.
+
+    A pod that is deleted without grace can vanish between two looks, which upstream does not
+    notice (lws-contract 8.8). ``before`` are the members of the group when it was last complete.
+    Only the pods of one incarnation are compared: with the leader or the worker StatefulSet all
+    workers go, which is a recreation already.
+    """
+    worker_set = group.worker_set.meta.uid if group.worker_set else ""
+    if (before.leader, before.worker_set) != (group.leader.meta.uid, worker_set):
+        return None
+    if before.pending and _only_after_start(owner):
+        return None
+    present = {pod.meta.uid for pod in group.workers}
+    gone = (name for uid, name in before.workers.items() if uid not in present)
+    return min(gone, default=None)
+
+
+def decide(
+    owner: lws.LeaderWorkerSet,
+    found: Iterable[groups.Group],
+    *,
+    leave_alone: Collection[int] = (),
+    lost_pods: Mapping[int, str] | None = None,
+) -> tuple[actions.Delete, ...]:
+    """Return the deletions that recreate groups in which a pod failed.
+
+    ``leave_alone`` are the indices of groups whose pods are stopped on purpose; ``lost_pods`` are
+    the results of ``lost`` by group index.
+    """
+    if owner.spec.leader_worker_template.restart_policy in ("None", "Default"):
+        return ()
+    deletions = []
+    for group in found:
+        if group.index in leave_alone or group.leader.meta.deleting:
+            continue
+        failed = (lost_pods or {}).get(group.index) or _failed(owner, group)
+        if failed is not None:
+            deletions.append(_recreate(group, failed))
+    return tuple(deletions)
+
+
+def _only_after_start(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether a group that is still starting is left alone."""
+    policy = owner.spec.leader_worker_template.restart_policy
+    legacy = names.RECREATE_GROUP_AFTER_START in owner.meta.annotations
+    return policy == "RecreateGroupAfterStart" or legacy
+
+
+def _failed(owner: lws.LeaderWorkerSet, group: groups.Group) -> str | None:
+    """Return the name of the first pod whose failure recreates the group."""
+    failed = next((pod for pod in group.pods if _triggers(pod, group)), None)
+    if failed is None or (_only_after_start(owner) and _pending(group)):
+        return None
+    return failed.meta.name
+
+
+def _triggers(pod: facts.Pod, group: groups.Group) -> bool:
+    # A worker at another revision than its leader belongs to what an update replaces.
+    current = pod.meta.labels.get(names.REVISION_KEY, "") == group.key
+    return current and (pod.meta.deleting or pod.restarted)
+
+
+def _pending(group: groups.Group) -> bool:
+    """Whether a pod of the group is missing or does not run yet."""
+    incomplete = len(group.pods) != group.size
+    return incomplete or any(pod.phase == "Pending" for pod in group.pods)
+
+
+def _recreate(group: groups.Group, failed: str) -> actions.Delete:
+    leader = group.leader.meta
+    text = (
+        f"Worker pod {failed} failed, deleted leader pod {leader.name} "
+        f"to recreate group {group.index}"
+    )
+    return actions.Delete(
+        actions.Ref("v1", "Pod", leader.namespace, leader.name),
+        leader.uid,
+        propagation="Foreground",
+        events=(actions.Event("Normal", "RecreateGroup", text),),
+    )

@@ -1,0 +1,175 @@
+"""The rolling update, as arithmetic on small values (lws-contract 4).
+
+Groups from the partition upwards are at the new revision or on their way there; the StatefulSet
+controller replaces them. A pass moves the partition down as far as the budget lets it and opens or
+closes surge groups above the desired ones. Nothing is remembered between passes but what stands
+on the leader StatefulSet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller import groups, scaling
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """How a group counts: a missing or incomplete one is neither ready nor updated."""
+
+    ready: bool = False
+    updated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What the leader StatefulSet says: its replicas N, its partition p, and R at that time."""
+
+    replicas: int
+    partition: int
+    desired_then: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the leader StatefulSet is to say."""
+
+    partition: int
+    replicas: int
+
+
+def decide(
+    owner: lws.LeaderWorkerSet, *, observation: groups.Observation, key: str, updated: bool
+) -> Target:
+    """Return partition and replicas for the leader StatefulSet of a set at revision ``key``.
+
+    ``updated`` says that the set has come to that revision in this very pass.
+    """
+    bounds = scaling.bounds(owner)
+    leader_set = observation.leader_set
+    if leader_set is None:
+        return plan(bounds, current=None, states=(), updated=False)
+    current = Current(
+        replicas=leader_set.replicas,
+        partition=leader_set.partition,
+        desired_then=_desired_then(leader_set, default=bounds.replicas),
+    )
+    states = states_of(observation.groups, count=current.replicas, key=key)
+    return plan(bounds, current=current, states=states, updated=updated)
+
+
+def _desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
+    """Return the replicas that the set asked for when the leader StatefulSet was applied last."""
+    written = leader_set.meta.annotations.get(names.REPLICAS, "")
+    return int(written) if written.isascii() and written.isdigit() else default
+
+
+def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> tuple[GroupState, ...]:
+    """Return the states of the groups 0 to ``count`` - 1 (lws-contract 4.1)."""
+    return tuple(
+        GroupState()
+        if group is None or not group.whole
+        else GroupState(ready=group.ready, updated=group.updated(key))
+        for group in groups.by_index(found, count)
+    )
+
+
+def plan(
+    bounds: scaling.Bounds,
+    *,
+    current: Current | None,
+    states: Sequence[GroupState],
+    updated: bool,
+) -> Target:
+    """Return the next target; ``current`` is None while there is no leader StatefulSet."""
+    target = _plan(bounds, current=current, states=states, updated=updated)
+    return Target(partition=max(target.partition, bounds.floor), replicas=target.replicas)
+
+
+def _plan(
+    bounds: scaling.Bounds,
+    *,
+    current: Current | None,
+    states: Sequence[GroupState],
+    updated: bool,
+) -> Target:
+    """Return the target before the partition that the user asked for is applied to it."""
+    desired = bounds.replicas
+    if current is None:
+        return Target(partition=0, replicas=desired)
+    if updated:
+        # All desired groups count as outdated. New groups come up first, at the new revision.
+        surged = desired if current.replicas < desired else reclaim(bounds, desired)
+        return Target(partition=min(desired, current.replicas), replicas=surged)
+    if current.partition == 0 and current.replicas in (desired, current.desired_then):
+        # At rest, and scaling away from there is nothing that a rollout had to do with.
+        return Target(partition=0, replicas=desired)
+    if current.replicas < desired:
+        return Target(partition=current.partition, replicas=desired)
+    unsettled = count_unsettled(states, desired)
+    replicas = reclaim(bounds, unsettled)
+    if current.desired_then != desired:
+        return Target(partition=min(current.partition, bounds.burst), replicas=replicas)
+    # Surge groups that exist add to what may be unavailable among the others.
+    step = bounds.unavailable + current.replicas - desired
+    return Target(
+        partition=_move(states, step=step, partition=current.partition), replicas=replicas
+    )
+
+
+def reclaim(bounds: scaling.Bounds, unsettled: int) -> int:
+    """Return the number of groups, with as many surge groups as the unsettled ones still need."""
+    if unsettled <= bounds.surge:
+        return bounds.replicas + max(0, unsettled - bounds.unavailable)
+    return bounds.burst
+
+
+def count_unsettled(states: Sequence[GroupState], desired: int) -> int:
+    """Count the desired groups that are not at the current revision and ready."""
+    settled = sum(state.ready and state.updated for state in states[:desired])
+    return desired - settled
+
+
+def _move(states: Sequence[GroupState], *, step: int, partition: int) -> int:
+    """Return the partition that opens up to ``step`` groups below those that are settled."""
+    count = len(states)
+    low = max(0, count - _settled_at_the_top(states) - step)
+    # What is broken below is unavailable already and eats from the budget.
+    moved = low + sum(not state.ready for state in states[:low])
+    # Replacing groups that are broken, or passing those that are updated, costs nothing.
+    for index in range(min(moved, count - 1), low - 1, -1):
+        if states[index].ready and not states[index].updated:
+            break
+        moved = index
+    # The partition moves in one direction; readiness that goes back does not raise it.
+    return min(moved, partition)
+
+
+def _settled_at_the_top(states: Sequence[GroupState]) -> int:
+    """Count the groups from the top down that are at the current revision and ready."""
+    settled = 0
+    for state in reversed(states):
+        if not (state.ready and state.updated):
+            break
+        settled += 1
+    return settled
+
+
+def events(
+    owner: lws.LeaderWorkerSet, *, live: facts.StatefulSet, target: Target, updated: bool
+) -> tuple[actions.Event, ...]:
+    """Return the events that belong to the apply of a target (lws-contract 1.6)."""
+    texts = []
+    name, last = owner.meta.name, live.replicas - 1
+    if target.replicas == last:
+        texts.append(("GroupsProgressing", f"deleting surge replica {name}-{last}"))
+    elif target.replicas < last:
+        first = target.replicas
+        text = f"deleting surge replicas from {name}-{first} to {name}-{last}"
+        texts.append(("GroupsProgressing", text))
+    if not updated and target.partition == live.partition - 1:
+        texts.append(("GroupsUpdating", f"Updating replica {target.partition}"))
+    elif not updated and target.partition < live.partition:
+        text = f"Updating replicas {target.partition} to {live.partition - 1} (inclusive)"
+        texts.append(("GroupsUpdating", text))
+    return tuple(actions.Event("Normal", reason, text) for reason, text in texts)

@@ -9,7 +9,7 @@ without them (or written past the policies) means the same here.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from lws_kueue.api import facts, names
@@ -22,6 +22,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        """Give a field that is null its default, as the API server does before it stores."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: field for key, field in value.items() if field is not None}
 
 
 class SubGroupPolicy(_Model):
@@ -44,11 +52,6 @@ class LeaderWorkerTemplate(_Model):
     volume_claim_templates: tuple[dict[str, Any], ...] = ()
     persistent_volume_claim_retention_policy: dict[str, str] | None = None
 
-    @field_validator("size", mode="before")
-    @classmethod
-    def _size_default(cls, value: Any) -> Any:
-        return 1 if value is None else value
-
 
 class RollingUpdateConfiguration(_Model):
     """Bounds of a rolling update; numbers of groups, or percentages of ``replicas``."""
@@ -70,11 +73,6 @@ class NetworkConfig(_Model):
 
     subdomain_policy: Literal["Shared", "UniquePerReplica"] = "Shared"
 
-    @field_validator("subdomain_policy", mode="before")
-    @classmethod
-    def _policy_default(cls, value: Any) -> Any:
-        return "Shared" if value is None else value
-
 
 class Spec(_Model):
     """The desired state of a set."""
@@ -84,16 +82,6 @@ class Spec(_Model):
     rollout_strategy: RolloutStrategy = RolloutStrategy()
     startup_policy: Literal["LeaderCreated", "LeaderReady"] = "LeaderCreated"
     network_config: NetworkConfig = NetworkConfig()
-
-    @field_validator("replicas", mode="before")
-    @classmethod
-    def _replicas_default(cls, value: Any) -> Any:
-        return 1 if value is None else value
-
-    @field_validator("network_config", "rollout_strategy", mode="before")
-    @classmethod
-    def _section_default(cls, value: Any) -> Any:
-        return {} if value is None else value
 
 
 class Condition(_Model):

@@ -93,7 +93,17 @@ def plan(
             now=now,
         )
         for index, workload in changes.by_index.items()
-        if index < wanted
+        # A group that leaves is released no more, but stopped like any other.
+        if index < wanted or state.must_stop(workload)
+    }
+    steps |= {
+        # No Workload can be made, so nothing will ever stand behind pods that were let go.
+        index: _Step(
+            chains=tuple((deletion,) for deletion in eviction.stop(None, pods.get(index, ()))),
+            stopping=True,
+        )
+        for index in changes.problems
+        if index not in changes.by_index
     }
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems

@@ -1,0 +1,249 @@
+"""Whole passes over a set in a cluster that is in memory: they converge, and never let a pod go
+without the admission of its own group, whatever happens in between and wherever they are cut off.
+"""
+
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from lws_kueue.api import actions, names
+from tests.controller import cluster_model
+
+SET = "demo"
+
+
+def body(
+    *, replicas: int = 2, size: int = 3, queue: str | None = "queue", leader: bool = False
+) -> dict[str, Any]:
+    template: dict[str, Any] = {
+        "metadata": {},
+        "spec": {"containers": [{"name": "c", "image": "app:1", "resources": {}}]},
+    }
+    group: dict[str, Any] = {"size": size, "workerTemplate": template, "restartPolicy": "None"}
+    if leader:
+        group["leaderTemplate"] = template
+    return {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {
+            "name": SET,
+            "generation": 1,
+            "labels": {names.QUEUE_NAME: queue} if queue else {},
+        },
+        "spec": {"replicas": replicas, "leaderWorkerTemplate": group},
+    }
+
+
+def cluster(**given: Any) -> cluster_model.Cluster:
+    result = cluster_model.Cluster()
+    result.store(body(**given))
+    return result
+
+
+def environment(model: cluster_model.Cluster) -> None:
+    model.collect_garbage()
+    model.make_pods()
+    model.run_pods()
+
+
+def settle(model: cluster_model.Cluster, *, admit: bool = True) -> None:
+    """Let everything run until no pass wants to write."""
+    for _ in range(60):
+        if admit:
+            for name in model.pending():
+                model.admit(name)
+        environment(model)
+        if not model.pass_once(SET) and not (admit and model.pending()):
+            environment(model)
+            if model.decide(SET).empty:
+                return
+    raise AssertionError(f"no rest: {model.decide(SET)}")
+
+
+def gated(model: cluster_model.Cluster) -> set[str]:
+    return {
+        name for name, pod in model.of_kind("Pod").items() if pod["spec"].get("schedulingGates")
+    }
+
+
+def test_a_plain_set_comes_to_rest_with_all_pods_running() -> None:
+    model = cluster(queue=None)
+    settle(model)
+    assert len(model.of_kind("Pod")) == 6
+    assert not gated(model)
+    assert not model.of_kind("Workload")
+    assert model.objects[names.LWS_KIND, SET]["status"]["readyReplicas"] == 2
+
+
+def test_an_unadmitted_set_comes_to_rest_with_all_pods_gated() -> None:
+    model = cluster()
+    settle(model, admit=False)
+    assert len(gated(model)) == 6
+    assert len(model.of_kind("Workload")) == 2
+    conditions = model.objects[names.LWS_KIND, SET]["status"]["conditions"]
+    assert "WaitingForAdmission" in [c["type"] for c in conditions]
+
+
+def test_only_the_pods_of_the_admitted_group_are_released() -> None:
+    model = cluster()
+    settle(model, admit=False)
+    first, _ = model.pending()
+    model.admit(first)
+    settle(model, admit=False)
+    assert gated(model) == {"demo-1", "demo-1-1", "demo-1-2"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("leader", [False, True])
+def test_admitting_everything_runs_everything(size: int, leader: bool) -> None:
+    model = cluster(size=size, leader=leader, replicas=3)
+    settle(model)
+    assert not gated(model)
+    assert model.objects[names.LWS_KIND, SET]["status"]["readyReplicas"] == 3
+    for workload in model.of_kind("Workload").values():
+        assert [c for c in workload["status"]["conditions"] if c["type"] == "PodsReady"]
+
+
+def test_a_group_costs_its_pods_plus_three_writes() -> None:
+    model = cluster(replicas=4, size=5)
+    settle(model)
+    counted = [w for w in model.writes if w != "status"]
+    assert len(counted) == 4 * (5 + 3) + 3
+
+
+def test_the_same_situation_gives_the_same_plan() -> None:
+    model = cluster(replicas=3)
+    for _ in range(4):
+        assert model.decide(SET) == model.decide(SET)
+        model.pass_once(SET)
+        environment(model)
+
+
+def test_a_scaled_down_group_keeps_its_workload_until_its_pods_are_gone() -> None:
+    model = cluster(replicas=2)
+    settle(model)
+    model.objects[names.LWS_KIND, SET]["spec"]["replicas"] = 1
+    model.pass_once(SET)
+    model.pass_once(SET)
+    assert len(model.of_kind("Workload")) == 2, "its pods still run"
+    settle(model)
+    assert len(model.of_kind("Workload")) == 1
+    assert set(model.of_kind("Pod")) == {"demo-0", "demo-0-1", "demo-0-2"}
+
+
+def test_an_evicted_group_is_stopped_and_gives_its_quota_back() -> None:
+    model = cluster()
+    settle(model)
+    first, second = sorted(model.of_kind("Workload"))
+    model.evict(first)
+    settle(model, admit=False)
+    assert gated(model) == {"demo-0", "demo-0-1", "demo-0-2"}
+    assert "admission" not in model.objects["Workload", first]["status"]
+    assert model.admitted() == [second]
+
+
+def test_a_deleted_set_lets_its_workloads_go_when_no_pod_can_run() -> None:
+    model = cluster()
+    settle(model)
+    del model.objects[names.LWS_KIND, SET]
+    workloads = set(model.of_kind("Workload"))
+    for name in workloads:
+        model.delete("Workload", name)
+    assert model.decide(SET).empty, "the pods still run"
+    model.collect_garbage()
+    while model.pass_once(SET):
+        model.collect_garbage()
+    assert not model.objects
+
+
+def test_a_set_that_the_built_in_integration_owns_gets_no_workload_and_no_gate() -> None:
+    model = cluster()
+    obj = model.objects[names.LWS_KIND, SET]
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    template["metadata"]["annotations"] = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
+    settle(model, admit=False)
+    assert not model.of_kind("Workload")
+    leader_set = model.objects["StatefulSet", SET]
+    assert not leader_set["spec"]["template"]["spec"].get("schedulingGates")
+
+
+def test_a_foreign_statefulset_in_the_way_stops_only_a_warning() -> None:
+    model = cluster(queue=None)
+    foreign = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {
+            "name": SET,
+            "ownerReferences": [{"kind": "Other", "name": "x", "uid": "uid-x", "controller": True}],
+        },
+        "spec": {"replicas": 0, "template": {"metadata": {"labels": {}}}},
+    }
+    model.store(foreign)
+    plan = model.decide(SET)
+    assert plan.empty
+    assert [w.type for w in plan.warnings] == ["Warning"]
+    assert plan.recheck_after
+
+
+EVENTS = st.sampled_from(
+    ["pass", "kill", "environment", "admit", "evict", "scale", "lose a pod", "lose a leader"]
+)
+
+
+def happen(model: cluster_model.Cluster, event: str, data: st.DataObject) -> None:
+    match event:
+        case "pass":
+            model.pass_once(SET)
+        case "kill":
+            model.pass_once(SET, writes=data.draw(st.integers(0, 5), label="writes"))
+        case "environment":
+            environment(model)
+        case "admit" if pending := model.pending():
+            model.admit(data.draw(st.sampled_from(pending), label="admitted"))
+        case "evict" if admitted := model.admitted():
+            model.evict(data.draw(st.sampled_from(admitted), label="evicted"))
+        case "scale":
+            obj = model.objects[names.LWS_KIND, SET]
+            obj["spec"]["replicas"] = data.draw(st.integers(0, 4), label="replicas")
+            model.touch(obj)
+        case "lose a pod" if pods := sorted(model.of_kind("Pod")):
+            model.delete("Pod", data.draw(st.sampled_from(pods), label="lost"))
+        case "lose a leader" if model.of_kind("Pod"):
+            model.delete("Pod", "demo-0")
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(events=st.lists(EVENTS, max_size=30), leader=st.booleans(), data=st.data())
+def test_whatever_happens_no_pod_is_let_go_unadmitted_and_all_ends_well(
+    events: list[str], leader: bool, data: st.DataObject
+) -> None:
+    model = cluster(leader=leader)
+    for event in events:
+        happen(model, event, data)  # The model raises where a pod is released unadmitted.
+    settle(model)
+    replicas = model.objects[names.LWS_KIND, SET]["spec"]["replicas"]
+    status = model.objects[names.LWS_KIND, SET]["status"]
+    assert status["readyReplicas"] == replicas
+    assert len(model.of_kind("Pod")) == 3 * replicas
+    assert len(model.of_kind("Workload")) == replicas
+    assert not gated(model)
+
+
+def test_a_plan_that_writes_nothing_is_empty() -> None:
+    assert actions.Plan().empty
+    assert not actions.Plan(chains=((actions.Create({}),),)).empty
+
+
+def test_pods_without_a_workload_that_cannot_be_made_are_stopped() -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["metadata"]["labels"][names.PRIORITY_CLASS] = "no-such-class"
+    (name,) = model.of_kind("Workload")
+    # Somebody forced the Workload away, finalizer and all.
+    del model.objects["Workload", name]
+    settle(model, admit=False)
+    assert len(gated(model)) == 3
+    assert not model.of_kind("Workload")

@@ -54,6 +54,7 @@ def leader(
         labels=identity | {names.REVISION_KEY: key},
         annotations=annotations,
     )
+    # Together at least one, as the StatefulSet API asks for.
     bounds = scaling.bounds(owner)
     return _stateful_set(
         owner,
@@ -70,7 +71,7 @@ def leader(
                 "type": owner.spec.rollout_strategy.type,
                 "rollingUpdate": {
                     "partition": partition,
-                    "maxUnavailable": max(1, bounds.unavailable + bounds.surge),
+                    "maxUnavailable": bounds.unavailable + bounds.surge,
                 },
             },
             "template": _gated(pod_template) if queue_gated else pod_template,

@@ -1,0 +1,58 @@
+"""A cluster on which the examples are applied as they are.
+
+They stand in the namespace `default` and make queues with fixed names, as a reader would, so they
+get a cluster that nothing else uses.
+"""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.controller import harness
+from lws_kueue import sandbox
+from lws_kueue.sandbox import binaries
+
+
+class Kubectl:
+    """The `kubectl` of the sandbox against one cluster."""
+
+    def __init__(self, cluster: sandbox.Sandbox) -> None:
+        self.cluster = cluster
+        self._program = binaries.ensure()["kubectl"]
+
+    def __call__(self, *arguments: str) -> str:
+        """Run it and return what it printed; its errors fail the test."""
+        done = subprocess.run(
+            [str(self._program), "--kubeconfig", str(self.cluster.kubeconfig), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def served(
+    cluster: sandbox.Sandbox,
+    backend: sandbox.Backend,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Kubectl]:
+    """A cluster with Kueue, the API and a running controller.
+
+    The shared cluster is asked for first: where none can be had, that one says why.
+    """
+    if backend == "kubeconfig":
+        pytest.skip("the examples use the namespace default, which belongs to the cluster's owner")
+    options = sandbox.Options(nodes=8, kueue="auto")
+    with sandbox.open(backend, options=options) as own:
+        harness.install(own)
+        process = harness.ControllerProcess(
+            kubeconfig=own.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
+            log=tmp_path_factory.mktemp("examples") / "controller.log",
+        )
+        process.start()
+        yield Kubectl(own)
+        print(process.tail())
+        process.stop()

@@ -1,0 +1,140 @@
+"""Every manifest of `examples/` is accepted as it is and does what its first lines say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.controller import harness
+from e2e.examples.conftest import Kubectl
+from lws_kueue.api import names
+from lws_kueue.runtime import manifests
+
+QUEUES = "queues.yaml"
+
+# File, the set in it, its pods in a group, and how many of its groups become ready.
+SETS = {
+    "leader-ready.yaml": ("leader-ready", 3, 1),
+    "leaderworkerset.yaml": ("sample", 3, 2),
+    "plain.yaml": ("plain", 3, 2),
+    "priority.yaml": ("urgent", 2, 1),
+    "shared-worker-template.yaml": ("shared-template", 4, 1),
+    "unique-per-replica.yaml": ("unique", 2, 2),
+    "vllm.yaml": ("vllm", 2, 1),
+}
+
+
+def path(file: str) -> str:
+    return str(manifests.examples() / file)
+
+
+def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
+    return kubectl.cluster.api.list(names.KUEUE_API_VERSION, "Workload", namespace="default")
+
+
+def is_queued(file: str) -> bool:
+    (live,) = (
+        obj for obj in manifests.load(manifests.examples() / file) if obj["kind"] == names.LWS_KIND
+    )
+    return names.QUEUE_NAME in live["metadata"].get("labels", {})
+
+
+@pytest.fixture
+def queues(served: Kubectl) -> Iterator[None]:
+    served("apply", "-f", path(QUEUES))
+    yield
+    served("delete", "--wait", "-f", path(QUEUES))
+
+
+def assert_own_service(kubectl: Kubectl, name: str) -> None:
+    """Nothing else in the example has taken the name of the set's headless Service."""
+    service = kubectl.cluster.api.find("v1", "Service", name, namespace="default")
+    if service is not None:
+        assert service["spec"]["clusterIP"] == "None"
+        assert [owner["name"] for owner in service["metadata"]["ownerReferences"]] == [name]
+
+
+def gone(kubectl: Kubectl) -> None:
+    """Wait until no pod and no Workload of the set is left."""
+    api = kubectl.cluster.api
+    for api_version, kind in (("v1", "Pod"), (names.KUEUE_API_VERSION, "Workload")):
+        api.wait_for_all(
+            api_version,
+            kind,
+            lambda found: not found,
+            namespace="default",
+            timeout=60,
+            what=f"every {kind} is gone",
+        )
+
+
+def test_no_example_is_left_out() -> None:
+    there = {file.name for file in manifests.examples().iterdir()}
+    assert there == {*SETS, QUEUES}
+
+
+@pytest.mark.parametrize("file", [QUEUES, *SETS])
+def test_an_example_has_no_field_that_the_api_does_not_know(served: Kubectl, file: str) -> None:
+    served("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", path(file))
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize("file", SETS)
+def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl, file: str) -> None:
+    name, size, groups = SETS[file]
+    served("apply", "-f", path(file))
+    harness.wait_ready(served.cluster, name, namespace="default", groups=groups)
+    pods = harness.pods(served.cluster, namespace="default")
+    assert len(pods) == size * groups
+    assert all(pod["spec"].get("nodeName") for pod in pods.values())
+    assert len(workloads(served)) == (groups if is_queued(file) else 0)
+    assert_own_service(served, name)
+    served("delete", "--wait", "-f", path(file))
+    gone(served)
+
+
+@pytest.mark.usefixtures("queues")
+def test_the_queue_has_room_for_exactly_three_groups_of_the_sample(served: Kubectl) -> None:
+    served("apply", "-f", path("leaderworkerset.yaml"))
+    served("scale", "leaderworkerset", "sample", "--replicas=4")
+    live = harness.wait_ready(served.cluster, "sample", namespace="default", groups=3)
+    # Which of the two new groups comes first is Kueue's affair: their Workloads are equally old.
+    held = {
+        frozenset({f"sample-{index}", f"sample-{index}-1", f"sample-{index}-2"}): index
+        for index in (2, 3)
+    }
+
+    def without_node(pods: dict[str, dict[str, Any]]) -> frozenset[str]:
+        return frozenset(name for name, pod in pods.items() if not pod["spec"].get("nodeName"))
+
+    pods = harness.wait_pods(
+        served.cluster,
+        lambda pods: without_node(pods) in held,
+        namespace="default",
+        what="exactly one group is held",
+    )
+    waiting = harness.condition(live, "WaitingForAdmission")
+    assert waiting is not None
+    assert waiting["message"].startswith(f"group {held[without_node(pods)]}: ")
+    served("delete", "--wait", "-f", path("leaderworkerset.yaml"))
+    gone(served)
+
+
+@pytest.mark.usefixtures("queues")
+def test_the_priority_of_the_example_arrives_in_its_workload(served: Kubectl) -> None:
+    served("apply", "-f", path("priority.yaml"))
+    harness.wait_ready(served.cluster, "urgent", namespace="default", groups=1)
+    (workload,) = workloads(served)
+    assert workload["spec"]["priority"] == 10000
+    assert workload["spec"]["priorityClassRef"]["name"] == "urgent"
+    served("delete", "--wait", "-f", path("priority.yaml"))
+    gone(served)
+
+
+def test_the_services_of_unique_per_replica_are_one_for_each_group(served: Kubectl) -> None:
+    served("apply", "-f", path("unique-per-replica.yaml"))
+    harness.wait_ready(served.cluster, "unique", namespace="default", groups=2)
+    services = served.cluster.api.list("v1", "Service", namespace="default")
+    assert {s["metadata"]["name"] for s in services} == {"kubernetes", "unique-0", "unique-1"}
+    served("delete", "--wait", "-f", path("unique-per-replica.yaml"))
+    gone(served)

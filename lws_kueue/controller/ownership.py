@@ -89,7 +89,8 @@ def _covered(live: Any, desired: Any, *, path: tuple[str, ...]) -> bool:
     if live is None and (desired in _EMPTY or (path[:-1], path[-1]) == _DROPPED):
         return True
     if desired is None:
-        return live in _EMPTY
+        # Go writes some unset fields as null, and the API server may make "" of that.
+        return live in (*_EMPTY, "")
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and _map_covered(live, desired, path=path)
     if isinstance(desired, list):
@@ -124,7 +125,7 @@ def _still_applied(fields: Mapping[str, Any], desired: Any, *, name: str = "") -
     for token, children in fields.items():
         kind, _, rest = token.partition(":")
         if kind == "f":
-            if not isinstance(desired, Mapping) or desired.get(rest) is None:
+            if not isinstance(desired, Mapping) or rest not in desired:
                 return False
             if not _still_applied(children, desired[rest], name=rest):
                 return False

@@ -205,6 +205,16 @@ def test_a_field_that_an_apply_would_remove_is_seen(path: tuple[str, ...]) -> No
     assert not covers(stored(desired()), _without(*path))
 
 
+def test_a_null_is_covered_by_what_the_server_makes_of_it() -> None:
+    """Seen on a v1.36.3 API server: a null ``grpc.service`` is owned, and stored as ""."""
+    probed = [{"name": "a", "image": "i", "readinessProbe": {"grpc": {"port": 80}}}]
+    body = desired(containers=probed)
+    obj = stored(body)
+    for service, covered in (("", True), (None, True), ("other", False)):
+        _pod(obj)["containers"][0]["readinessProbe"]["grpc"]["service"] = service
+        assert covers(obj, body) is covered
+
+
 def test_a_set_that_we_never_applied_is_not_covered() -> None:
     obj = stored(desired())
     for changes in ({"manager": "other"}, {"operation": "Update"}, {"subresource": "status"}):

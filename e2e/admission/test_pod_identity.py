@@ -189,6 +189,70 @@ def test_many_containers_with_many_variables_stay_within_the_cost_limit(
         assert container["env"][1]["value"] == "1000"
 
 
+def _injector(namespace: str) -> list[Object]:
+    """Return a policy that adds a container and a variable to pods that have an identity already.
+
+    It stands for the webhooks of service meshes and clouds, which run after all policies.
+    """
+    name = f"zz-inject-{namespace}"
+    patches = """[
+      JSONPatch{op: "add", path: "/spec/containers/-", value: {"name": "mesh", "image": "mesh"}},
+      JSONPatch{op: "add", path: "/spec/containers/0/env/0", value: {"name": "MESH", "value": "1"}}
+    ]"""
+    has_identity = {
+        "name": "has-an-identity",
+        "expression": "object.spec.containers.exists(c, c.?env.orValue([]).size() >= 3)",
+    }
+    policy = {
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE"],
+                    "resources": ["pods"],
+                }
+            ]
+        },
+        "matchConditions": [has_identity],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches}}],
+    }
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    return [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        for kind, spec in (
+            ("MutatingAdmissionPolicy", policy),
+            ("MutatingAdmissionPolicyBinding", {"policyName": name, "matchResources": here}),
+        )
+    ]
+
+
+def test_what_others_add_to_a_pod_afterwards_is_no_reason_to_refuse_it(pods: support.Pods) -> None:
+    injector = _injector(pods.namespace)
+    for obj in injector:
+        pods.api.apply(obj)
+    try:
+        seen: list[Object] = []
+
+        def injected() -> bool:
+            seen[:] = pods.accept(pods.leader("test-1"))["spec"]["containers"]
+            return len(seen) == 2
+
+        support.eventually(injected, what="the other policy is active")
+        own, mesh = seen
+        assert [name for name, _ in support.env(own)] == ["MESH", *LWS_VARIABLES]
+        assert "env" not in mesh
+    finally:
+        for obj in injector:
+            pods.api.delete(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+
+
 # Refusals ------------------------------------------------------------------------------------
 
 

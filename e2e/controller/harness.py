@@ -237,6 +237,11 @@ def wait_pods(
     )
 
 
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod is Ready."""
+    return (condition(pod, "Ready") or {}).get("status") == "True"
+
+
 def gates(pod: dict[str, Any]) -> list[str]:
     """The names of a pod's scheduling gates."""
     return [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]

@@ -7,6 +7,7 @@ import pytest
 from e2e.controller import harness
 from lws_kueue import sandbox
 from lws_kueue.api import names
+from lws_kueue.sandbox import binaries
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -216,7 +217,7 @@ def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
     cluster = installed
     cluster.api.create(harness.leader_worker_set("shown", namespace=namespace))
     harness.wait_ready(cluster, "shown", namespace=namespace, groups=2)
-    kubectl = sandbox.binaries.path("kubectl")
+    kubectl = binaries.ensure()["kubectl"]
     command = [kubectl, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "get", "lws"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     header, row = answer.stdout.splitlines()

@@ -100,6 +100,9 @@ def test_with_the_controller_stopped_deleted_pods_come_back_with_their_identity(
         group_key = after["metadata"]["labels"][names.GROUP_KEY]
         assert group_key == before[pod]["metadata"]["labels"][names.GROUP_KEY]
     controller.start()
-    for name in ("queued", "plain"):
-        harness.wait_ready(cluster, name, namespace=namespace, groups=1)
-    assert len(harness.pods(cluster, namespace=namespace)) == 6
+    harness.wait_pods(
+        cluster,
+        lambda seen: len(seen) == 6 and all(harness.is_ready(pod) for pod in seen.values()),
+        namespace=namespace,
+        what="both groups complete and ready again",
+    )

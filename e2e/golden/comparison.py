@@ -126,7 +126,9 @@ def _symbols(objects: Iterable[Object], *, queued: bool) -> dict[str, str]:
     for obj in objects:
         meta, kind = obj["metadata"], obj["kind"]
         if meta.get("uid"):
-            symbols[meta["uid"]] = f"<uid of {kind} {meta['name']}>"
+            # A revision's name holds a hash that may have a symbol of its own.
+            own = obj["revision"] if kind == "ControllerRevision" else meta["name"]
+            symbols[meta["uid"]] = f"<uid of {kind} {own}>"
         labels = meta.get("labels") or {}
         if kind == "Workload":
             index = meta["annotations"][names.COMPONENT_WORKLOAD_INDEX]

@@ -84,26 +84,25 @@ def plan(
         options=options,
     )
     by_index = {group.index: group for group in found.groups}
+    size = owner.spec.leader_worker_template.size
     steps = {
         index: _group(
             seen,
             workload,
             group=by_index.get(index),
+            size=by_index[index].size if index in by_index else size,
             pods=tuple(pods.get(index, ())),
             now=now,
         )
         for index, workload in changes.by_index.items()
-        # A group that leaves is released no more, but stopped like any other.
-        if index < wanted or state.must_stop(workload)
+        if index < wanted
     }
+    # What has no Workload and gets none, or leaves with an evicted one, is only stopped.
+    unserved = {index: None for index in changes.problems if index not in changes.by_index}
+    leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
     steps |= {
-        # No Workload can be made, so nothing will ever stand behind pods that were let go.
-        index: _Step(
-            chains=tuple((deletion,) for deletion in eviction.stop(None, pods.get(index, ()))),
-            stopping=True,
-        )
-        for index in changes.problems
-        if index not in changes.by_index
+        index: _stopped(workload, tuple(pods.get(index, ())))
+        for index, workload in {**unserved, **leaving}.items()
     }
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems
@@ -140,16 +139,16 @@ def _group(
     workload: kueue.Workload,
     *,
     group: groups.Group | None,
+    size: int,
     pods: tuple[facts.Pod, ...],
     now: datetime,
 ) -> _Step:
-    """Follow one Workload: release, report readiness, or stop.
+    """Follow one Workload: release, report readiness of ``size`` pods, or stop.
 
     Only pods that the chain of ownership puts into the group are ever released; what merely
     carries its labels is stopped with it.
     """
     own = group.pods if group else ()
-    size = group.size if group else 0
     report = ready.condition_write(workload, own, size=size, now=now)
     reported: tuple[actions.Chain, ...] = ((report,),) if report else ()
     if state.must_stop(workload):
@@ -161,6 +160,12 @@ def _group(
     return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
 
 
+def _stopped(workload: kueue.Workload | None, pods: tuple[facts.Pod, ...]) -> _Step:
+    """Stop the pods that were let go and that no admission stands behind any more."""
+    deletions = eviction.stop(workload, pods)
+    return _Step(chains=tuple((deletion,) for deletion in deletions), stopping=bool(deletions))
+
+
 def _stop(
     workload: kueue.Workload,
     pods: tuple[facts.Pod, ...],
@@ -169,9 +174,9 @@ def _stop(
     now: datetime,
 ) -> _Step:
     """Stop every pod that runs without quota, then give the quota back."""
-    deletions = eviction.stop(workload, pods)
+    stopped = _stopped(workload, pods)
     cleared = eviction.clear_admission(workload, pods, now=now)
-    chains = (*((deletion,) for deletion in deletions), *(((cleared,),) if cleared else ()))
+    chains = (*stopped.chains, *(((cleared,),) if cleared else ()))
     return _Step(
         chains=chains or reported,
         stopping=True,

@@ -85,9 +85,7 @@ def observe(
 ) -> Observation:
     """Put the objects of a set together. Mappings are by name, of the set's namespace."""
     named = stateful_sets.get(owner.meta.name)
-    ours = named is not None and (
-        named.meta.controller is None or named.meta.controller.uid == owner.meta.uid
-    )
+    ours = named is not None and _is_ours(owner, named.meta)
     leader_set = named if ours else None
     children = _by_controller(pods)
     sets = {s.meta.controller.uid: s for s in stateful_sets.values() if s.meta.controller}
@@ -119,6 +117,17 @@ def observe(
         problems=_problems(groups),
         foreign=None if ours else named,
     )
+
+
+def _is_ours(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+    """Whether a StatefulSet of the set's name is its leader StatefulSet.
+
+    One without a controller is, if it carries our label: the set was deleted without its children
+    and made again. Without the label it is somebody else's, and is never taken over.
+    """
+    if meta.controller is None:
+        return meta.labels.get(names.SET_NAME) == owner.meta.name
+    return meta.controller.uid == owner.meta.uid
 
 
 def by_index(groups: tuple[Group, ...], count: int) -> tuple[Group | None, ...]:

@@ -241,6 +241,18 @@ def unreachable(error: BaseException) -> bool:
     return isinstance(error, ApiError) and (error.status in (0, 429) or error.status >= 500)
 
 
+def namespace_leaves(error: ApiError) -> bool:
+    """Whether a create was refused because its namespace is being deleted, or is gone.
+
+    Nothing is to be done about that: the objects in it are deleted as well.
+    """
+    details = error.answer.get("details") or {}
+    causes = details.get("causes") or ()
+    terminating = any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+    gone = error.status == 404 and details.get("kind") == "namespaces"
+    return terminating or gone
+
+
 def patiently(*, seconds: float) -> tenacity.AsyncRetrying:
     """Retry a read for up to ``seconds`` while the API server cannot be reached."""
     return tenacity.AsyncRetrying(

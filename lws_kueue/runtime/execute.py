@@ -89,6 +89,9 @@ class Executor:
             raise _Stop from error
 
     def _failed(self, run: "_Run", action: actions.Action, error: client.ApiError) -> None:
+        if client.namespace_leaves(error):
+            logger.debug("%s: its namespace is going away: %s", run.name, error)
+            return
         run.outcome.failures.append(error)
         reason = getattr(action, "on_failure", "")
         if reason and not client.unreachable(error):

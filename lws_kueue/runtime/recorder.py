@@ -44,7 +44,8 @@ class Recorder:
                 await self._api.create(body, field_manager=names.FIELD_MANAGER)
             except client.ApiError as error:
                 # A namespace that is going away takes no events; neither case is worth a retry.
-                logger.info("An event was not recorded: %s", error)
+                level = logging.DEBUG if client.namespace_leaves(error) else logging.INFO
+                logger.log(level, "An event was not recorded: %s", error)
             finally:
                 self._queue.task_done()
 

@@ -133,6 +133,8 @@ class Cluster:
     def _apply(self, body: Object, manager: str, subresource: str) -> None:
         key = (body["kind"], body["metadata"]["name"])
         live = self.objects.get(key)
+        if live is None and subresource:
+            return
         if live is None or not subresource:
             status = live.get("status") if live else None
             body["metadata"]["managedFields"] = [

@@ -121,6 +121,16 @@ def test_the_same_situation_gives_the_same_plan() -> None:
         environment(model)
 
 
+def test_a_group_that_is_admitted_before_it_has_pods_is_not_called_ready() -> None:
+    model = cluster()
+    model.pass_once(SET)
+    for name in model.pending():
+        model.admit(name)
+    model.pass_once(SET)
+    for workload in model.of_kind("Workload").values():
+        assert "PodsReady" not in [c["type"] for c in workload["status"]["conditions"]]
+
+
 def test_a_scaled_down_group_keeps_its_workload_until_its_pods_are_gone() -> None:
     model = cluster(replicas=2)
     settle(model)

@@ -77,9 +77,16 @@ def test_a_leader_set_of_another_owner_is_foreign() -> None:
 
 
 def test_an_orphaned_leader_set_is_taken_back() -> None:
-    orphan = given.a_stateful_set(given.NAME, uid=given.LEADER_SET_UID)
+    labels = {names.SET_NAME: given.NAME}
+    orphan = given.a_stateful_set(given.NAME, uid=given.LEADER_SET_UID, labels=labels)
     found = given.observe(given.an_lws(), stateful_sets=[orphan], pods=[given.a_leader(0)])
     assert (found.leader_set, found.foreign, len(found.groups)) == (orphan, None, 1)
+
+
+def test_a_statefulset_without_owner_and_without_our_label_is_foreign() -> None:
+    stranger = given.a_stateful_set(given.NAME, uid=given.LEADER_SET_UID)
+    found = given.observe(given.an_lws(), stateful_sets=[stranger], pods=[])
+    assert (found.leader_set, found.foreign) == (None, stranger)
 
 
 def test_workers_that_the_leader_itself_controls_belong_to_its_group() -> None:

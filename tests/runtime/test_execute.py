@@ -139,6 +139,21 @@ def test_an_api_server_that_is_away_is_no_event() -> None:
     assert outcome.warnings == []
 
 
+def test_a_namespace_that_is_going_away_is_no_failure_and_no_event() -> None:
+    error = client.ApiError(
+        status=403,
+        reason="Forbidden",
+        message="being terminated",
+        request="test",
+        answer={"details": {"causes": [{"reason": "NamespaceTerminating"}]}},
+    )
+    api = ScriptedApi({"create x": error})
+    plan = actions.Plan(chains=((actions.Create(service("x"), on_failure="FailedCreate"),),))
+    outcome, _, _ = carry_out(plan, api)
+    assert not outcome.failed
+    assert outcome.warnings == []
+
+
 def test_a_name_that_is_taken_is_read_and_filed_under_the_set() -> None:
     api = ScriptedApi({"create taken": refusal(409, "AlreadyExists")})
     api.objects["taken"] = {

@@ -49,11 +49,11 @@ class Module:
         """What `go build` is given besides the packages."""
         return (*_BUILD_FLAGS, "-ldflags", " ".join(self.linker_flags))
 
-    def key(self) -> str:
-        """The name of this module's place in the cache."""
+    def key(self, system: str) -> str:
+        """The name of this module's place in the cache, built for an operating system."""
         digest = hashlib.sha256()
-        system = f"{platform.system()} {platform.machine()}"
-        for text in (system, *self.flags, *sorted(self.tools.values())):
+        target = f"{system} {platform.machine()}"
+        for text in (target, *self.flags, *sorted(self.tools.values())):
             digest.update(text.encode() + b"\0")
         for file in ("go.mod", "go.sum"):
             digest.update((self.source / file).read_bytes() + b"\0")
@@ -101,22 +101,23 @@ def cache_directory() -> Path:
     return Path(base).expanduser() / "lws-kueue"
 
 
-def missing() -> list[Module]:
+def missing(system: str) -> list[Module]:
     """The modules whose programs the cache does not hold."""
-    return [module for module in MODULES if not _place(module).is_dir()]
+    return [module for module in MODULES if not _place(module, system).is_dir()]
 
 
-def ensure() -> dict[str, Path]:
+def ensure(system: str = platform.system()) -> dict[str, Path]:
     """The programs by name; builds first what is missing, which takes minutes once.
 
+    `system` is where they will run, in the words of `platform.system`.
     Raises `NoBuilderError` at once if something is missing and nothing here can build it.
     """
-    to_build = missing()
+    to_build = missing(system)
     if to_build:
         builder = find_builder()
         for module in to_build:
-            _build_once(module, builder)
-    return {tool: _place(module) / tool for module in MODULES for tool in module.tools}
+            _build_once(module, builder, system)
+    return {tool: _place(module, system) / tool for module in MODULES for tool in module.tools}
 
 
 class Builder:
@@ -128,12 +129,17 @@ class Builder:
         """The command line that builds all tools of `module` into the directory `into`."""
         return ["go", "build", "-v", *module.flags, "-o", f"{into}/", *module.tools.values()]
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, system: str) -> dict[str, str]:
         """The user's environment, which may name proxies, less what would change the build.
 
         GOTOOLCHAIN stays the user's: `auto` fetches a newer Go by itself, `local` does not.
         """
-        return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+        return os.environ | {
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-mod=readonly",
+            "GOOS": system.lower(),
+            "GOWORK": "off",
+        }
 
 
 class DockerBuilder(Builder):
@@ -148,7 +154,7 @@ class DockerBuilder(Builder):
             *("-v", f"{module.source}:/module:ro", "-v", f"{into}:/out"),
             *("-v", "lws-kueue-go-cache:/cache"),
             *("-e", "GOCACHE=/cache/build", "-e", "GOMODCACHE=/cache/modules"),
-            *("-e", "CGO_ENABLED=0", "-e", "GOPROXY", "-e", "GOSUMDB"),
+            *("-e", "CGO_ENABLED=0", "-e", "GOOS", "-e", "GOPROXY", "-e", "GOSUMDB"),
             # What root in the container writes has to belong to the user, who moves it.
             *("-e", f"OWNER={os.getuid()}:{os.getgid()}"),
             *(_BUILD_IMAGE, "sh", "-ec", '"$@"; chown -R "$OWNER" /out', "build"),
@@ -204,12 +210,12 @@ def _required_go() -> str:
     raise cluster.ToolchainError("the go.mod of the sandbox names no Go version")
 
 
-def _place(module: Module) -> Path:
-    return cache_directory() / "binaries" / module.key()
+def _place(module: Module, system: str) -> Path:
+    return cache_directory() / "binaries" / module.key(system)
 
 
-def _build_once(module: Module, builder: Builder) -> None:
-    place = _place(module)
+def _build_once(module: Module, builder: Builder, system: str) -> None:
+    place = _place(module, system)
     place.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place.with_suffix(place.suffix + ".lock"), module):
         if place.is_dir():
@@ -217,21 +223,21 @@ def _build_once(module: Module, builder: Builder) -> None:
         _remove_leftovers(place)
         partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
-            _build(module, builder, into=partial)
+            _build(module, builder, system=system, into=partial)
             partial.chmod(0o755)
             partial.rename(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _build(module: Module, builder: Builder, *, into: Path) -> None:
+def _build(module: Module, builder: Builder, *, system: str, into: Path) -> None:
     title = f"building {module.name} {module.version}"
     hint = f"{module.typical} the first time, kept for later runs"
     with progress.Progress(title, hint=f"{hint}; {builder.description}") as shown:
         process = subprocess.Popen(
             builder.command(module, into=into),
             cwd=module.source,
-            env=builder.environment(),
+            env=builder.environment(system),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -36,7 +36,8 @@ def _open_backend(
     if kubeconfig is not None:
         raise cluster.SandboxError(f"the {backend} back end makes its own kubeconfig")
     if backend == "container":
-        from lws_kueue.sandbox import container  # Its libraries are optional.
+        # Its libraries are optional.
+        from lws_kueue.sandbox import container
 
         return container.open_container(options)
     return process.open_process(options)

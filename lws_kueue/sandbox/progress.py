@@ -74,7 +74,9 @@ class Progress:
                 self._say(self._line())
 
     def _line(self) -> str:
-        parts = [self._title, f"{self._packages} packages compiled"]
+        parts = [self._title]
+        if self._packages:
+            parts.append(f"{self._packages} packages compiled")
         if self._downloads:
             parts.append(f"{self._downloads} modules downloaded")
         return ", ".join([*parts, self._elapsed()])

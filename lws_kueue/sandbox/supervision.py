@@ -14,7 +14,8 @@ from typing import Any
 from lws_kueue.sandbox import cluster, supervisor
 
 _LOG_TAIL_LINES = 20
-_END_TIMEOUT_SECONDS = 15
+# Removing containers may take a while; killing processes takes a moment.
+_END_TIMEOUT_SECONDS = 90
 
 
 class Supervision:
@@ -51,6 +52,10 @@ class Supervision:
     def stop(self, name: str) -> None:
         """Kill a component and wait for its end; unknown names are ignored."""
         self._ask(do="stop", name=name)
+
+    def at_end(self, command: Sequence[str]) -> None:
+        """Have a command run when everything ends, with the environment of this process."""
+        self._ask(do="at-end", command=list(command), environment=dict(os.environ))
 
     def running(self) -> dict[str, int]:
         """The process ids of the components that run."""

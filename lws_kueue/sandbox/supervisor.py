@@ -24,6 +24,7 @@ from typing import Any
 # Above this, something in the directory is still being written by a process that is on its way
 # out; then removal is tried again.
 _REMOVAL_ATTEMPTS = 20
+_LAST_ACT_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,6 +34,7 @@ class Supervisor:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._last_acts: list[dict[str, Any]] = []
         # Loaded before any fork: between fork and exec as little as possible may happen.
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -42,6 +44,8 @@ class Supervisor:
             self._start(request)
         elif request["do"] == "stop":
             self._stop(request["name"])
+        elif request["do"] == "at-end":
+            self._last_acts.append(request)
         return {
             "running": {n: c.pid for n, c in self._children.items() if c.poll() is None},
             "ended": {n: c.poll() for n, c in self._children.items() if c.poll() is not None},
@@ -75,6 +79,17 @@ class Supervisor:
             child.kill()
         for child in self._children.values():
             child.wait()
+        for act in self._last_acts:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    act["command"],
+                    env=act["environment"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    timeout=_LAST_ACT_SECONDS,
+                    check=False,
+                )
         for _ in range(_REMOVAL_ATTEMPTS):
             shutil.rmtree(self.directory, ignore_errors=True)
             if not self.directory.exists():

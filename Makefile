@@ -1,0 +1,67 @@
+# Every target creates what it needs: the virtual environment, and (inside `lws-kueue`) the programs
+# of the sandbox, which are built on first use and kept in ~/.cache/lws-kueue.
+# Needed beforehand: make, git, Python >= 3.11 (PYTHON=... names another one) and Go >= 1.26.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# Options for the program behind a target: make demo ARGS=--keep
+ARGS ?=
+
+.PHONY: help demo test lint crds sandbox e2e-kind constraints clean
+
+help: ## This list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Watch a LeaderWorkerSet being admitted group by group on a real control plane.
+	$(BIN)/lws-kueue demo $(ARGS)
+
+test: $(INSTALLED) ## All tests that can run here; the summary says what was skipped and why.
+	$(BIN)/pytest tests -n 2
+	$(BIN)/pytest e2e $(ARGS)
+
+lint: $(INSTALLED) ## Style, types, layers and shell scripts.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	bash -n .ci/run e2e/kind/run.sh
+	@if command -v shellcheck; then shellcheck .ci/run e2e/kind/run.sh; \
+	else echo "shellcheck is not installed: shell scripts were only parsed"; fi
+
+crds: $(INSTALLED) ## Generate crds/ from tools/crds and the API server's own OpenAPI document.
+	$(BIN)/python -m tools.in_sandbox $(BIN)/python -m tools.crds --output crds/leaderworkersets.yaml
+
+sandbox: $(INSTALLED) ## Build the programs of the sandbox now instead of on first use.
+	$(BIN)/lws-kueue sandbox build
+
+e2e-kind: $(INSTALLED) ## The whole-system tests on kind with a released Kueue (needs docker, kind, kubectl).
+	e2e/kind/run.sh $(ARGS)
+
+constraints: ## Write constraints.txt anew, with the newest versions that pyproject.toml allows.
+	directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
+	$(PYTHON) -m venv "$$directory"; \
+	"$$directory/bin/python" $(PIP_INSTALL) '.[test,lint]'; \
+	{ sed -n '/^#/p' constraints.txt; \
+	  "$$directory/bin/python" -m pip freeze --exclude lws-kueue | LC_ALL=C sort -f; \
+	} > "$$directory/constraints.txt"; \
+	cp "$$directory/constraints.txt" constraints.txt
+
+clean: ## Remove the virtual environment and the tools' caches; the sandbox's programs stay.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Anew whenever the dependencies change. The stamp is the last step, so a failure is tried again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@

@@ -1,0 +1,104 @@
+"""What a person reads is true of the tree: links, folders, targets, versions."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import lws_kueue
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+def tracked() -> list[Path]:
+    """The files of the repository that are under version control, or would be."""
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip("this is not a git checkout")
+    return [Path(line) for line in done.stdout.splitlines() if (ROOT / line).exists()]
+
+
+def documents() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as the usual renderers make them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda d: d.relative_to(ROOT).as_posix())
+def test_links_of_a_document_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def test_contributing_has_one_line_for_each_folder() -> None:
+    table = text("CONTRIBUTING.md")
+    listed = re.findall(r"^\| `([^`]+)/` \|", table, re.MULTILINE)
+    files = tracked()
+    top = {f.parts[0] for f in files if len(f.parts) > 1}
+    package = {f"lws_kueue/{f.parts[1]}" for f in files if f.match("lws_kueue/*/*")}
+    package = {folder for folder in package if (ROOT / folder).is_dir()}
+    assert set(listed) >= top - {"lws_kueue"} | package
+    assert len(listed) == len(set(listed))
+    assert [folder for folder in listed if not (ROOT / folder).is_dir()] == []
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
+    assert {"demo", "test", "lint", "crds", "sandbox", "e2e-kind"} <= targets
+    for document in documents():
+        content = document.read_text(encoding="utf-8")
+        named = {
+            word
+            for call in re.findall(r"`make ([a-z0-9 -]+)[^`]*`|^make ([a-z0-9-]+)", content, re.M)
+            for word in " ".join(call).split()
+        }
+        assert named <= targets, document
+
+
+def test_ci_runs_lint_and_all_tests() -> None:
+    assert re.search(r"^exec make lint test$", text(".ci/run"), re.MULTILINE)
+
+
+def test_constraints_pin_every_dependency_to_a_version_that_the_project_allows() -> None:
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    lines = [line for line in text("constraints.txt").splitlines() if not line.startswith("#")]
+    pinned = dict(line.split("==") for line in lines)
+    versions = {re.sub(r"[-_.]+", "-", name).lower(): pinned[name] for name in pinned}
+    for one in map(Requirement, wanted):
+        assert versions[re.sub(r"[-_.]+", "-", one.name).lower()] in one.specifier, one
+    assert lines == sorted(lines, key=str.lower)
+
+
+def test_the_changelog_has_an_entry_for_this_version() -> None:
+    assert f"## {lws_kueue.__version__}" in text("CHANGELOG.md")
+
+
+def test_the_licence_is_apache_2() -> None:
+    assert "Apache License" in text("LICENSE").splitlines()[1]
+    assert tomllib.loads(text("pyproject.toml"))["project"]["license"] == "Apache-2.0"

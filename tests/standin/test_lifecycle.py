@@ -48,11 +48,8 @@ def test_deactivation_asks_and_waits_for_the_job_side() -> None:
     assert "admission" in world.get("Workload", "w")["status"]
     world.stop_pods("w")
     world.settle()
-    assert world.condition("w", "QuotaReserved") == (
-        "False",
-        "Deactivated",
-        "The workload is deactivated",
-    )
+    assert world.admitted() == []
+    assert world.condition("w", "QuotaReserved")[0] == "False"
     stats = world.get("Workload", "w")["status"]["schedulingStats"]["evictions"]
     assert stats == [{"reason": "Deactivated", "underlyingCause": "", "count": 1}]
 
@@ -80,10 +77,11 @@ def test_activation_lets_it_compete_again() -> None:
 
 def test_a_workload_that_never_had_quota_is_deactivated_too() -> None:
     world = World()
+    world.queues({"cpu": "1"})
     world.workload("w", active=False)
     world.settle()
     assert world.condition("w", "Evicted")[1] == "Deactivated"
-    assert world.condition("w", "QuotaReserved")[1] == "Deactivated"
+    assert set(world.conditions("w")) == {"Evicted"}
 
 
 @pytest.mark.parametrize("kind", ["LocalQueue", "ClusterQueue"])
@@ -98,7 +96,7 @@ def test_a_draining_queue_evicts_and_admits_again_when_it_runs(kind: str) -> Non
     world.settle()
     assert world.condition("w", "QuotaReserved") == (
         "False",
-        "Suspended",
+        "Inadmissible",
         f"{kind} {name} is inactive",
     )
     world.edit(kind, name, stopPolicy="None")
@@ -122,7 +120,7 @@ def test_a_held_queue_keeps_who_runs_and_admits_nobody(kind: str) -> None:
     assert "Evicted" not in world.conditions("w")
     world.remove("Workload", "w")
     world.settle()
-    assert world.condition("late", "QuotaReserved")[1] == "Suspended"
+    assert world.condition("late", "QuotaReserved")[1] == "Inadmissible"
 
 
 def test_missing_queues_are_named_until_they_come() -> None:
@@ -131,7 +129,7 @@ def test_missing_queues_are_named_until_they_come() -> None:
     world.settle()
     assert world.condition("w", "QuotaReserved") == (
         "False",
-        "Misconfigured",
+        "Inadmissible",
         "LocalQueue lq doesn't exist",
     )
     world.add("LocalQueue", "lq", spec={"clusterQueue": "cq"})
@@ -148,7 +146,7 @@ def test_a_queue_may_refuse_a_namespace() -> None:
     world.workload("w")
     world.settle()
     assert world.condition("w", "QuotaReserved")[1:] == (
-        "Misconfigured",
+        "Pending",
         "workload namespace doesn't match ClusterQueue selector",
     )
     world.get("Namespace", "default")["metadata"]["labels"] = {"team": "y"}
@@ -244,7 +242,7 @@ def test_admission_waits_for_the_checks() -> None:
     check = world.get("Workload", "w")["status"]["admissionChecks"][0]
     assert (check["name"], check["state"], check["message"]) == ("check", "Pending", "")
     assert world.condition("w", "QuotaReserved")[0] == "True"
-    assert world.condition("w", "Admitted")[:2] == ("False", "UnsatisfiedAdmissionChecks")
+    assert "Admitted" not in world.conditions("w")
     updates = [{"name": "main", "nodeSelector": {"a": "b"}}]
     world.set_check("w", "check", "Ready", podSetUpdates=updates)
     world.settle()
@@ -295,7 +293,8 @@ def test_a_check_of_one_flavor_applies_to_that_flavor_only() -> None:
     world.settle()
     assert world.admitted() == ["a"]
     assert "admissionChecks" not in world.get("Workload", "a")["status"]
-    assert world.condition("b", "Admitted")[1] == "UnsatisfiedAdmissionChecks"
+    assert world.condition("b", "QuotaReserved")[0] == "True"
+    assert world.get("Workload", "b")["status"]["admissionChecks"][0]["state"] == "Pending"
 
 
 def test_a_reservation_without_pods_is_given_up_when_the_queue_stops() -> None:
@@ -303,7 +302,7 @@ def test_a_reservation_without_pods_is_given_up_when_the_queue_stops() -> None:
     world.edit("ClusterQueue", "cq", stopPolicy="Hold")
     world.settle()
     assert "admission" not in world.get("Workload", "w")["status"]
-    assert world.condition("w", "QuotaReserved")[1] == "Suspended"
+    assert world.condition("w", "QuotaReserved")[1] == "Inadmissible"
     assert "Evicted" not in world.conditions("w")
 
 
@@ -356,7 +355,7 @@ def test_an_admitted_workload_stays_so_whatever_its_checks_do_later() -> None:
 
 def test_admitted_follows_the_reservation_and_its_time_is_added_up() -> None:
     world = admitted()
-    world.edit("Workload", "w", active=False)
+    world.edit("LocalQueue", "lq", stopPolicy="HoldAndDrain")
     world.settle(after=90)
     # A job side that gives only the quota back.
     world.set_condition("w", "QuotaReserved", status=False, reason="Pending")

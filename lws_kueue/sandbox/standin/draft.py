@@ -158,25 +158,27 @@ class Draft:
         self.sync_admitted()
 
     def sync_admitted(self) -> None:
-        """Derive Admitted from the reservation and the admission checks."""
+        """Derive Admitted from the reservation and the admission checks.
+
+        Like Kueue by default, a Workload that never was admitted does not get the condition.
+        """
         reserved = self.is_true("QuotaReserved")
-        if not reserved and not self.condition("QuotaReserved") and not self.condition("Admitted"):
+        checked = len(self.checks_in("Ready")) == len(self.checks)
+        if self.is_true("Admitted") == (reserved and checked):
             return
-        if not reserved:
-            self._not_admitted("NoReservation", "The workload has no reservation")
-        elif len(self.checks_in("Ready")) < len(self.checks):
-            self._not_admitted(
-                "UnsatisfiedAdmissionChecks", "The workload has not all checks ready"
-            )
-        else:
+        if reserved and checked:
             self.set("Admitted", True, "Admitted", "The workload is admitted")
+        elif reserved:
+            self._not_admitted("UnsatisfiedChecks", "The workload has not all checks ready")
+        elif checked:
+            self._not_admitted("NoReservation", "The workload has no reservation")
+        else:
+            message = "The workload has no reservation and not all checks ready"
+            self._not_admitted("NoReservationUnsatisfiedChecks", message)
 
     def _not_admitted(self, reason: str, message: str) -> None:
-        if self.is_true("Admitted"):
-            before = self.status.get("accumulatedPastExecutionTimeSeconds") or 0
-            self.status["accumulatedPastExecutionTimeSeconds"] = before + int(
-                self.since("Admitted")
-            )
+        before = self.status.get("accumulatedPastExecutionTimeSeconds") or 0
+        self.status["accumulatedPastExecutionTimeSeconds"] = before + int(self.since("Admitted"))
         self.set("Admitted", False, reason, message)
 
     def requeue(self, reason: str, message: str) -> None:

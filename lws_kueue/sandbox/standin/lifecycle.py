@@ -13,8 +13,10 @@ from lws_kueue.api import names
 from lws_kueue.sandbox.standin import matching, model
 from lws_kueue.sandbox.standin.draft import Draft
 
-MISCONFIGURED: Final = "Misconfigured"
-SUSPENDED: Final = "Suspended"
+# Kueue 0.19 uses finer reasons than these two only when asked to by a feature gate that is off
+# by default (kueue-contract 2.4 calls these the legacy ones). Nobody may depend on either.
+INADMISSIBLE: Final = "Inadmissible"
+PENDING: Final = "Pending"
 DEACTIVATED: Final = "Deactivated"
 GATED: Final = "AdmissionGated"
 DRAIN: Final = "HoldAndDrain"
@@ -78,14 +80,15 @@ def advance(
         if workload.active:
             _watch_over(draft, outcome, local=local, cluster=cluster, options=options)
         return outcome
+    if not workload.active:
+        return outcome
     blocker = _blocker(workload, observed, inactive)
     if blocker:
         draft.refuse(*blocker)
     elif draft.is_false("QuotaReserved", GATED):
-        draft.refuse("PendingEvaluation", "AdmissionGatedBy cleared, waiting for quota reservation")
+        draft.refuse(PENDING, "AdmissionGatedBy cleared, waiting for quota reservation")
     outcome.competes = not blocker and not draft.is_false("Requeued") and not _waits(draft)
-    if not blocker and draft.condition("QuotaReserved"):
-        draft.sync_admitted()
+    draft.sync_admitted()
     return outcome
 
 
@@ -160,19 +163,17 @@ def _blocker(
     """Say why a Workload cannot even be considered: reason and message."""
     local, cluster = observed.queues_of(workload)
     queue = workload.queue[1]
-    if not workload.active:
-        return DEACTIVATED, "The workload is deactivated"
     if local is None:
-        return MISCONFIGURED, f"LocalQueue {queue} doesn't exist"
+        return INADMISSIBLE, f"LocalQueue {queue} doesn't exist"
     if local.stopped:
-        return SUSPENDED, f"LocalQueue {queue} is inactive"
+        return INADMISSIBLE, f"LocalQueue {queue} is inactive"
     if cluster is None:
-        return MISCONFIGURED, f"ClusterQueue {local.cluster_queue} doesn't exist"
+        return INADMISSIBLE, f"ClusterQueue {local.cluster_queue} doesn't exist"
     if inactive is not None:
-        return SUSPENDED, f"ClusterQueue {cluster.meta.name} is inactive{inactive}"
+        return INADMISSIBLE, f"ClusterQueue {cluster.meta.name} is inactive{inactive}"
     labels = observed.namespaces.get(workload.meta.namespace, {})
     if not matching.selects(cluster.selector, labels):
-        return MISCONFIGURED, "workload namespace doesn't match ClusterQueue selector"
+        return PENDING, "workload namespace doesn't match ClusterQueue selector"
     if workload.gated_by:
         return GATED, f"Admission is gated by: {workload.gated_by}"
     return None
@@ -214,13 +215,13 @@ def _lost_queue(
 ) -> tuple[str, str] | None:
     queue = workload.queue[1]
     if local is None or local.meta.deleting:
-        return MISCONFIGURED, f"LocalQueue {queue} is terminating or missing"
+        return INADMISSIBLE, f"LocalQueue {queue} is terminating or missing"
     if local.stopped:
-        return SUSPENDED, f"LocalQueue {queue} is stopped"
+        return INADMISSIBLE, f"LocalQueue {queue} is stopped"
     if cluster is None or cluster.meta.deleting:
-        return MISCONFIGURED, f"ClusterQueue {local.cluster_queue} is terminating or missing"
+        return INADMISSIBLE, f"ClusterQueue {local.cluster_queue} is terminating or missing"
     if cluster.stopped:
-        return SUSPENDED, f"ClusterQueue {local.cluster_queue} is stopped"
+        return INADMISSIBLE, f"ClusterQueue {local.cluster_queue} is stopped"
     return None
 
 

@@ -8,16 +8,8 @@ a topology group are one unit (kueue-contract 3.5).
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from lws_kueue.sandbox.standin import matching, model, quantity, requests
-
-# Reasons of QuotaReserved=False (kueue-contract 2.4), least severe first.
-TOPOLOGY_FAILED: Final = "TopologyPlacementFailed"
-WAITING: Final = "WaitingForQuota"
-EXCEEDS: Final = "ExceedsMaxQuota"
-NO_FLAVOR: Final = "NoMatchingFlavor"
-_SEVERITY: Final = ("", TOPOLOGY_FAILED, WAITING, EXCEEDS, NO_FLAVOR)
 
 # Whether evicting others could free so much of a flavor's resource.
 Preemptible = Callable[[model.FlavorResource, int], bool]
@@ -43,11 +35,10 @@ class PodSetPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Assignment:
-    """The outcome for a Workload; ``reason`` and ``message`` say why it is not FIT."""
+    """The outcome for a Workload; ``message`` says why it is not FIT."""
 
     mode: Mode
     plans: tuple[PodSetPlan, ...]
-    reason: str = ""
     message: str = ""
 
     @property
@@ -96,7 +87,7 @@ def assign(context: Context, pod_sets: Sequence[model.PodSet]) -> Assignment:
     plans: dict[str, PodSetPlan] = {}
     assumed: model.Usage = {}
     messages: list[str] = []
-    mode, reason = Mode.FIT, ""
+    mode = Mode.FIT
     for unit in _units(pod_sets):
         found = _assign_unit(context, unit, assumed)
         for pod_set in unit:
@@ -110,11 +101,10 @@ def assign(context: Context, pod_sets: Sequence[model.PodSet]) -> Assignment:
                 because = ", ".join(sorted(found.reasons))
                 messages.append(f"couldn't assign flavors to pod set {pod_set.name}: {because}")
         mode = min(mode, found.mode)
-        reason = max(reason, found.reason, key=_SEVERITY.index)
         if found.mode == Mode.NO_FIT:
             break
     ordered = tuple(plans[p.name] for p in pod_sets if p.name in plans)
-    return Assignment(mode=mode, plans=ordered, reason=reason, message="; ".join(messages))
+    return Assignment(mode=mode, plans=ordered, message="; ".join(messages))
 
 
 def _units(pod_sets: Sequence[model.PodSet]) -> list[list[model.PodSet]]:
@@ -149,7 +139,6 @@ class _Found:
     mode: Mode = Mode.FIT
     flavors: dict[str, str] = dataclasses.field(default_factory=dict)
     reasons: list[str] = dataclasses.field(default_factory=list)
-    reason: str = ""
 
 
 def _assign_unit(
@@ -162,9 +151,7 @@ def _assign_unit(
         if resource in result.flavors or (group is None and wanted[resource] == 0):
             continue
         if group is None:
-            return _Found(
-                Mode.NO_FIT, {}, [f"resource {resource} unavailable in ClusterQueue"], NO_FLAVOR
-            )
+            return _Found(Mode.NO_FIT, {}, [f"resource {resource} unavailable in ClusterQueue"])
         needed = {name: wanted[name] for name in group.covered if name in wanted}
         best = _best_flavor(context, unit, group=group, needed=needed, assumed=assumed)
         if best.mode == Mode.NO_FIT:
@@ -172,7 +159,6 @@ def _assign_unit(
         result.flavors |= best.flavors
         result.reasons += best.reasons
         result.mode = min(result.mode, best.mode)
-        result.reason = max(result.reason, best.reason, key=_SEVERITY.index)
     return result
 
 
@@ -184,32 +170,23 @@ def _best_flavor(
     needed: quantity.Amounts,
     assumed: Mapping[model.FlavorResource, int],
 ) -> _Found:
-    """Try the flavors of a group in order.
-
-    The reasons of all flavors are kept. If none fits, the mildest reason counts: it is the
-    flavor that is nearest to fitting.
-    """
+    """Try the flavors of a group in order; the reasons of all that do not fit are kept."""
     best = _Found(Mode.NO_FIT)
     reasons: list[str] = []
-    severities: list[str] = []
     for name, nominal in group.flavors.items():
         mismatch = _mismatch(context, name, unit, group=group)
         if mismatch:
             reasons.append(mismatch)
-            severities.append(NO_FLAVOR)
             continue
         tried = _try_flavor(context, name, nominal=nominal, needed=needed, assumed=assumed)
         reasons += tried.reasons
         if tried.mode == Mode.FIT:
             return tried
-        severities.append(tried.reason)
         if tried.mode > best.mode:
             best = tried
         if tried.mode == Mode.PREEMPT and context.queue.stops_search_to_preempt:
             break
     best.reasons = reasons
-    if best.mode == Mode.NO_FIT:
-        best.reason = min(severities, key=_SEVERITY.index, default=NO_FLAVOR)
     return best
 
 
@@ -233,7 +210,7 @@ def _try_flavor(
                 f"({quantity.render(resource, amount)}) > maximum capacity "
                 f"({quantity.render(resource, most)})"
             )
-            return _Found(Mode.NO_FIT, {}, result.reasons, EXCEEDS)
+            return _Found(Mode.NO_FIT, {}, result.reasons)
         result.flavors[resource] = flavor
         if total > free:
             result.reasons.append(
@@ -242,7 +219,6 @@ def _try_flavor(
             )
             possible = context.preemptible(key, total)
             result.mode = min(result.mode, Mode.PREEMPT if possible else Mode.NO_CANDIDATES)
-            result.reason = WAITING
     return result
 
 

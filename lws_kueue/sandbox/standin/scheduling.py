@@ -13,7 +13,7 @@ from lws_kueue.sandbox.standin import model, quantity, quota, topology
 from lws_kueue.sandbox.standin.draft import Draft
 from lws_kueue.sandbox.standin.quota import Mode
 
-WAITING_FOR_PREEMPTED: Final = "WaitingForPreemptedWorkloads"
+PENDING: Final = "Pending"
 
 Key = tuple[str, str]
 
@@ -133,13 +133,12 @@ class Cycle:
             for p in draft.workload.pod_sets
         ]
         if not targets:
-            reason = found.reason if found.mode == Mode.NO_FIT else quota.WAITING
-            draft.refuse(reason, found.message)
+            draft.refuse(PENDING, found.message)
             return
         for target in targets:
             self._preempt(self.drafts[target.key], draft.workload, queue.meta.name)
         pending = f"Pending the preemption of {len(targets)} workload(s)"
-        draft.refuse(WAITING_FOR_PREEMPTED, f"{found.message}. {pending}")
+        draft.refuse(PENDING, f"{found.message}. {pending}")
         self._hold(queue, found)
 
     def _hold(self, queue: model.ClusterQueue, found: quota.Assignment) -> None:

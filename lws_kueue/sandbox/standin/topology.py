@@ -102,17 +102,15 @@ class Finder:
         """Tell a place that is taken from one that does not exist."""
         if failure.error:
             message = f"failed to assign flavors to pod set {failure.pod_set}: {failure.message}"
-            return dataclasses.replace(
-                found, mode=Mode.NO_FIT, reason=quota.NO_FLAVOR, message=message
-            )
+            return dataclasses.replace(found, mode=Mode.NO_FIT, message=message)
         message = f"couldn't assign flavors to pod set {failure.pod_set}: {failure.message}"
         try:
             self._find(context, found, [])
         except _Failure:
-            mode, reason = Mode.NO_FIT, quota.TOPOLOGY_FAILED
+            mode = Mode.NO_FIT
         else:
-            mode, reason = Mode.PREEMPT, quota.WAITING
-        return dataclasses.replace(found, mode=mode, reason=reason, message=message)
+            mode = Mode.PREEMPT
+        return dataclasses.replace(found, mode=mode, message=message)
 
     def _all_taken(self) -> list[placement.Taken]:
         return [*(t for taken in self._taken.values() for t in taken), *self._kept]

@@ -195,16 +195,23 @@ def _injector(namespace: str) -> list[Object]:
     It stands for the webhooks of service meshes and clouds, which run after all policies.
     """
     name = f"zz-inject-{namespace}"
-    patches = """[
-      JSONPatch{op: "add", path: "/spec/containers/-", value: {"name": "mesh", "image": "mesh"}},
-      JSONPatch{op: "add", path: "/spec/containers/0/env/0", value: {"name": "MESH", "value": "1"}}
-    ]"""
-    has_identity = {
-        "name": "has-an-identity",
-        "expression": "object.spec.containers.exists(c, c.?env.orValue([]).size() >= 3)",
-    }
+    # Policies run in no particular order. If this one comes before the identity, it leaves a note
+    # and is called again, because another policy changed the pod after it.
+    patches = """
+      object.spec.containers.exists(c, c.name == 'mesh') ? [] :
+      !object.spec.containers.exists(c, c.?env.orValue([]).size() >= 3) ? [
+        JSONPatch{op: "add", path: "/metadata/annotations/mesh", value: "early"}
+      ] : [
+        JSONPatch{
+          op: "add", path: "/spec/containers/-", value: {"name": "mesh", "image": "mesh"}
+        },
+        JSONPatch{
+          op: "add", path: "/spec/containers/0/env/0", value: {"name": "MESH", "value": "1"}
+        }
+      ]
+    """
     policy = {
-        "reinvocationPolicy": "Never",
+        "reinvocationPolicy": "IfNeeded",
         "matchConstraints": {
             "resourceRules": [
                 {
@@ -215,7 +222,6 @@ def _injector(namespace: str) -> list[Object]:
                 }
             ]
         },
-        "matchConditions": [has_identity],
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches}}],
     }
     here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}

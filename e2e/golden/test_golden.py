@@ -138,8 +138,12 @@ def test_what_is_made_of_a_set_equals_the_recording(
         queued=queued,
     )
     assert sorted(found) == sorted(wanted)
-    for identity, obj in wanted.items():
-        assert found[identity] == obj, identity
+    lines = [
+        f"{identity}{line}"
+        for identity, obj in wanted.items()
+        for line in comparison.differences(obj, found[identity])
+    ]
+    assert not lines, "\n".join(lines)
 
 
 @pytest.mark.parametrize("name", [n for n in COMMON_PATH if n.startswith("queued")])

@@ -63,6 +63,16 @@ def _spec(document: openapi.OpenAPI) -> Schema:
     }
 
 
+def _pod_template(document: openapi.OpenAPI) -> Schema:
+    """Return the schema of a pod template, which always has metadata, if only empty ones.
+
+    Clients find them there because upstream's webhooks write the whole structure back.
+    """
+    schema = document.structural(POD_TEMPLATE)
+    schema["properties"]["metadata"]["default"] = {}
+    return schema
+
+
 def _leader_worker_template(document: openapi.OpenAPI) -> Schema:
     return {
         "description": "The content of a group. A change of any part of it rolls out to all "
@@ -73,11 +83,11 @@ def _leader_worker_template(document: openapi.OpenAPI) -> Schema:
             "leaderTemplate": {
                 "description": "Template of the leader. Without it leaders are made from "
                 "workerTemplate.",
-                **document.structural(POD_TEMPLATE),
+                **_pod_template(document),
             },
             "workerTemplate": {
                 "description": "Template of the workers.",
-                **document.structural(POD_TEMPLATE),
+                **_pod_template(document),
             },
             "size": {
                 "description": "Number of pods in a group, the leader included.",

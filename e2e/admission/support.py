@@ -45,8 +45,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Object:
 
 
 def pod_template(container: str, image: str = "registry.example/app:1") -> Object:
-    """Return a template with one container."""
-    return {"spec": {"containers": [{"name": container, "image": image}]}}
+    """Return a template with one container, with the empty metadata that every template gets."""
+    return {"metadata": {}, "spec": {"containers": [{"name": container, "image": image}]}}
 
 
 def base_set(

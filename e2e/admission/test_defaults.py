@@ -143,6 +143,15 @@ def test_fields_inside_pod_templates_get_the_defaults_that_revision_keys_contain
     }
 
 
+def test_a_template_without_metadata_gets_empty_ones(sets: support.Sets) -> None:
+    given = sets.build()
+    del given["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
+    del given["spec"]["leaderWorkerTemplate"]["workerTemplate"]["metadata"]
+    stored = sets.accept(given)["spec"]["leaderWorkerTemplate"]
+    assert stored["workerTemplate"]["metadata"] == {}
+    assert "leaderTemplate" not in stored
+
+
 def test_metadata_of_templates_keeps_only_what_a_pod_can_take_over(sets: support.Sets) -> None:
     kept = {
         "name": "n",

@@ -54,6 +54,8 @@ def test_only_the_known_defaults_are_stored_in_pod_templates(template: Schema) -
         *("imagePullSecrets", "nodePublishSecretRef"),
     )
     assert found == {
+        # The template's own metadata.
+        ".metadata": {},
         **{f"{reference}.name": "" for reference in local_references},
         "ports.protocol": "TCP",
         "grpc.service": "",

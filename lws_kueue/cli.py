@@ -1,9 +1,11 @@
 """The command line: install, run, demo, sandbox."""
 
 import asyncio
+import importlib
 import logging
 import sys
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Final, NoReturn
 
 import click
 from rich import console as rich_console
@@ -20,8 +22,30 @@ _KUBECONFIG = click.option(
 )
 _CONTEXT = click.option("--context", help="Context of the kubeconfig file.")
 
+# Commands of the cluster on this machine. The controller in a cluster has no use for their
+# modules, so they are imported when they are asked for.
+_LATER: Final[Mapping[str, tuple[str, str]]] = {
+    "demo": ("lws_kueue.demo.command", "demo_command"),
+    "sandbox": ("lws_kueue.sandbox.cli", "sandbox_group"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Group(click.Group):
+    """A group that also has the commands of `_LATER`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _LATER:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = _LATER[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lws_kueue.__version__, prog_name="lws-kueue")
 def main() -> None:
     """LeaderWorkerSets on Kubernetes, admitted group by group by Kueue."""

@@ -1,0 +1,217 @@
+"""`lws-kueue demo` as a person starts it: its output in a log, its end, and what it leaves."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lws_kueue.api import names
+from lws_kueue.sandbox import binaries, client
+
+pytestmark = pytest.mark.usefixtures("process_only")
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "lws_kueue.cli", "demo"]
+WARM_SECONDS = 90.0
+PATIENCE = 180.0
+
+
+@pytest.fixture(autouse=True)
+def _warm() -> None:
+    """Building the programs takes minutes, once, and is not the demo's time."""
+    binaries.ensure()
+
+
+class Demo:
+    """A running demo and what it has said so far."""
+
+    def __init__(self, *arguments: str, directory: Path) -> None:
+        self.directory = directory
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            # A place of its own for the sandbox's files, so that one sees whether they are gone.
+            env=os.environ | {"TMPDIR": str(directory)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = ""
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self.output += line
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has said something."""
+        deadline = time.monotonic() + PATIENCE
+        with self._news:
+            while text not in self.output:
+                assert self._reader.is_alive(), self.output
+                assert time.monotonic() < deadline, self.output
+                self._news.wait(1)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit status."""
+        status = self._process.wait(PATIENCE)
+        self._reader.join(10)
+        return status
+
+    def children(self) -> dict[int, str]:
+        """The processes that it started, and those that they started, with their command lines."""
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                    command = (entry / "cmdline").read_text().replace("\0", " ")
+                except OSError:
+                    continue
+                parents[int(entry.name)] = (int(stat.rpartition(")")[2].split()[1]), command)
+        found: dict[int, str] = {}
+        todo = [self._process.pid]
+        while todo:
+            parent = todo.pop()
+            for pid, (of, command) in parents.items():
+                if of == parent:
+                    found[pid] = command
+                    todo.append(pid)
+        return found
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+Start = Callable[..., Demo]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start demos that end with the test."""
+    started: list[Demo] = []
+
+    def start_demo(*arguments: str) -> Demo:
+        started.append(Demo(*arguments, directory=tmp_path))
+        return started[-1]
+
+    yield start_demo
+    for demo in started:
+        demo.kill()
+
+
+def assert_nothing_is_left(demo: Demo, children: dict[int, str]) -> None:
+    """Whoever was a child is gone, and so are the files."""
+    assert children, "the demo was not looked at while it ran"
+    left = {pid: command for pid, command in children.items() if Path(f"/proc/{pid}").exists()}
+    assert left == {}, demo.output
+    assert list(demo.directory.glob("lws-kueue-sandbox-*")) == []
+
+
+def table_before(output: str, line: str) -> list[list[str]]:
+    """The rows of the last table above the first line with that text."""
+    above = output[: output.index(line)]
+    last = above[above.rindex("Group ") :]
+    return [
+        re.split(r"\s{2,}", row.strip()) for row in last.splitlines()[1:] if row.startswith("  ")
+    ]
+
+
+def test_the_demo_tells_its_story_and_ends_by_itself(start: Start) -> None:
+    began = time.monotonic()
+    demo = start()
+    demo.wait_for("Scaling sample from 2 to 4 groups")
+    children = demo.children()
+    status = demo.wait()
+    took = time.monotonic() - began
+    output = demo.output
+    assert status == 0, output
+    assert took < WARM_SECONDS, output
+    assert all(character.isprintable() or character == "\n" for character in output), output
+
+    two = table_before(output, "2 of 2 groups run")
+    assert [(row[0], row[2], row[4], row[5]) for row in two] == [
+        (str(index), "admitted", "released 3 of 3", "3/3 ready") for index in range(2)
+    ]
+    assert all("node-" in row[6] and "rack-0-" in row[7] for row in two)
+
+    four = table_before(output, "3 of 4 groups run")
+    assert len(four) == 4
+    (waiting,) = [row for row in four if row[2] != "admitted"]
+    assert waiting[2:] == ["pending", "needs 1 cpu", "held 3 of 3", "0/3 ready", "-", "-"]
+    (why,) = [line for line in output.splitlines() if line.strip().startswith("group ")]
+    assert f"group {waiting[0]}: ClusterQueue cluster-queue:" in why
+    assert "insufficient unused quota for cpu" in why
+
+    assert "Raising the quota of ClusterQueue cluster-queue from 3 cpu to 4 cpu" in output
+    last = table_before(output, "4 of 4 groups run")
+    assert [row[5] for row in last] == ["3/3 ready"] * 4
+    assert re.search(r"Done in \d+ s\..* made \d+ writes .*decided by: .*Kueue", output), output
+    assert_nothing_is_left(demo, children)
+
+
+def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
+    demo = start("--keep")
+    demo.wait_for("kubectl edit clusterqueue")
+    children = demo.children()
+    (kubeconfig,) = re.findall(r"export KUBECONFIG=(\S+)", demo.output)
+    (kubectl,) = re.findall(r"alias kubectl=(\S+)", demo.output)
+    # The controller still works: what is scaled up is put into the queue, and told.
+    command = [kubectl, "scale", "leaderworkerset", "sample", "--replicas=5"]
+    subprocess.run(command, env={"KUBECONFIG": kubeconfig}, check=True, capture_output=True)
+    api = client.Client(Path(kubeconfig))
+    api.wait_for_all(
+        names.KUEUE_API_VERSION,
+        "Workload",
+        lambda found: len(found) == 5,
+        namespace="default",
+        what="five Workloads",
+    )
+    api.close()
+    demo.send(signal.SIGINT)
+    assert demo.wait() == 0, demo.output
+    assert "Traceback" not in demo.output
+    assert_nothing_is_left(demo, children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals) -> None:
+    demo = start()
+    demo.wait_for("Applying examples/leaderworkerset.yaml")
+    children = demo.children()
+    demo.send(number)
+    assert demo.wait() == 128 + number, demo.output
+    assert "Interrupted" in demo.output
+    assert "Traceback" not in demo.output
+    assert_nothing_is_left(demo, children)
+
+
+def test_a_controller_that_dies_ends_the_demo_with_its_log(start: Start) -> None:
+    demo = start("--keep")
+    demo.wait_for("kubectl edit clusterqueue")
+    children = demo.children()
+    (controller,) = [pid for pid, command in children.items() if "lws_kueue.cli run" in command]
+    os.kill(controller, signal.SIGKILL)
+    assert demo.wait() == 1, demo.output
+    assert "lws-kueue ended with status -9; the end of its log:" in demo.output
+    assert "INFO lws_kueue.runtime" in demo.output
+    assert "Traceback" not in demo.output
+    assert_nothing_is_left(demo, children)

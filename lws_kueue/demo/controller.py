@@ -1,0 +1,77 @@
+"""The controller of the demo: its API installed, and itself as a child with just its rights."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import lws_kueue
+from lws_kueue import sandbox
+from lws_kueue.runtime import client, install, manifests
+from lws_kueue.sandbox import audit, supervision
+
+NAME: Final = "lws-kueue"
+_NAMESPACE: Final = "lws-kueue-system"
+_USER: Final = f"system:serviceaccount:{_NAMESPACE}:{NAME}"
+
+# The Deployment is what a real cluster runs; here a process stands in for it.
+_NOT_APPLIED: Final = frozenset({"Kustomization", "Deployment"})
+
+
+class Controller:
+    """The running controller."""
+
+    def __init__(self, supervisor: supervision.Supervision) -> None:
+        self._supervisor = supervisor
+
+    def check(self) -> None:
+        """Raise `ComponentDiedError` if it ended."""
+        self._supervisor.check()
+
+    def log_tail(self) -> str:
+        """Return the end of its log."""
+        return self._supervisor.log_tail(NAME)
+
+
+def install_api(cluster: sandbox.Sandbox) -> int:
+    """Install the API as `lws-kueue install` does; returns the number of its policies."""
+
+    async def run() -> list[install.Installed]:
+        api = await client.Client.load(kubeconfig=str(cluster.kubeconfig))
+        try:
+            return await install.install(api)
+        finally:
+            await api.close()
+
+    return sum(result.kind.endswith("Policy") for result in asyncio.run(run()))
+
+
+@contextlib.contextmanager
+def start(cluster: sandbox.Sandbox) -> Iterator[Controller]:
+    """Run the controller for as long as the context is open, however that ends.
+
+    It has a token of the service account that an installation in a cluster has. It is not waited
+    for: whatever it finds when it is up, it acts on.
+    """
+    for file in sorted((manifests.root() / "deploy" / "manager").glob("*.yaml")):
+        for obj in manifests.load(file):
+            if obj["kind"] not in _NOT_APPLIED:
+                cluster.api.apply(obj)
+    kubeconfig = cluster.service_account_kubeconfig(_NAMESPACE, NAME)
+    with contextlib.closing(supervision.Supervision()) as supervisor:
+        supervisor.start(
+            NAME,
+            [sys.executable, "-m", "lws_kueue.cli", "run", "--kubeconfig", str(kubeconfig)],
+            # The child imports this very package, wherever it was imported from here.
+            environment={"PYTHONPATH": str(Path(lws_kueue.__file__).parent.parent)},
+        )
+        yield Controller(supervisor)
+
+
+def writes(cluster: sandbox.Sandbox) -> tuple[int, int]:
+    """Return how many writes the controller has sent until now, and how many Events besides."""
+    own = [r for r in audit.requests(cluster) if r.user == _USER and r.is_write]
+    events = sum(r.resource == "events" for r in own)
+    return len(own) - events, events

@@ -24,6 +24,8 @@ from lws_kueue.sandbox import cluster, engine, progress
 _TOOLCHAIN = Path(__file__).parent / "toolchain"
 _BUILD_FLAGS = ("-trimpath", "-mod=readonly", "-buildvcs=false")
 _BUILD_IMAGE = "golang:1.26"
+# What a container has to know of the user's environment: the target, and ways out.
+_PASSED_ON = ("GOOS", "GOPROXY", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,8 @@ class DockerBuilder(Builder):
             *("-v", f"{module.source}:/module:ro", "-v", f"{into}:/out"),
             *("-v", "lws-kueue-go-cache:/cache"),
             *("-e", "GOCACHE=/cache/build", "-e", "GOMODCACHE=/cache/modules"),
-            *("-e", "CGO_ENABLED=0", "-e", "GOOS", "-e", "GOPROXY", "-e", "GOSUMDB"),
+            *("-e", "CGO_ENABLED=0"),
+            *(word for name in _PASSED_ON for word in ("-e", name)),
             # What root in the container writes has to belong to the user, who moves it.
             *("-e", f"OWNER={os.getuid()}:{os.getgid()}"),
             *(_BUILD_IMAGE, "sh", "-ec", '"$@"; chown -R "$OWNER" /out', "build"),
@@ -247,7 +250,8 @@ def _build(module: Module, builder: Builder, *, system: str, into: Path) -> None
             try:
                 tail = shown.follow(process)
             except BaseException:
-                process.kill()
+                # Not killed: `docker run` has to pass the signal on to its container.
+                process.terminate()
                 raise
         if process.returncode != 0:
             raise cluster.ToolchainError(f"{title} failed:\n" + "\n".join(tail))

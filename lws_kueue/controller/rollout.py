@@ -100,21 +100,66 @@ def _plan(
     if updated:
         # All desired groups count as outdated. New groups come up first, at the new revision.
         surged = desired if current.replicas < desired else reclaim(bounds, desired)
-        return Target(partition=min(desired, current.replicas), replicas=surged)
+        target = Target(partition=min(desired, current.replicas), replicas=surged)
+        return _guarded(bounds, states, target=target, partition=current.replicas)
     if current.partition == 0 and current.replicas in (desired, current.desired_then):
         # At rest, and scaling away from there is nothing that a rollout had to do with.
         return Target(partition=0, replicas=desired)
     if current.replicas < desired:
         return Target(partition=current.partition, replicas=desired)
-    unsettled = count_unsettled(states, desired)
-    replicas = reclaim(bounds, unsettled)
-    if current.desired_then != desired:
-        return Target(partition=min(current.partition, bounds.burst), replicas=replicas)
-    # Surge groups that exist add to what may be unavailable among the others.
-    step = bounds.unavailable + current.replicas - desired
-    return Target(
-        partition=_move(states, step=step, partition=current.partition), replicas=replicas
+    replicas = reclaim(bounds, count_unsettled(states, desired))
+    partition = min(current.partition, bounds.burst)
+    if current.desired_then == desired:
+        # Surge groups that exist add to what may be unavailable among the others.
+        step = bounds.unavailable + current.replicas - desired
+        partition = _move(states, step=step, partition=current.partition)
+    target = Target(partition=partition, replicas=replicas)
+    return _guarded(bounds, states, target=target, partition=current.partition)
+
+
+def _guarded(
+    bounds: scaling.Bounds,
+    states: Sequence[GroupState],
+    *,
+    target: Target,
+    partition: int,
+) -> Target:
+    """Return the target, held back where it would make too many groups unavailable.
+
+    Upstream goes over the budget in three situations: where broken groups stand among those that
+    it is about to open, where ready surge groups go while another one that is not ready stays,
+    and where a second update takes the surge groups that stand in for groups of the first one.
+    What is available already may always become less than the budget by itself, never by this.
+
+    ``partition`` is where the partition is now, above which nothing is held back.
+    """
+    most = max(target.replicas, min(len(states), bounds.burst))
+    available = _available(states, partition=partition, replicas=len(states))
+    needed = min(bounds.replicas - bounds.unavailable, available)
+    # Going on with the update comes first, so surge groups are kept before groups are held back.
+    held, replicas = target.partition, target.replicas
+    stays = _available(states, partition=held, replicas=most)
+    while stays < needed and held < partition:
+        stays += held < most and states[held].ready and not states[held].updated
+        held += 1
+    stays = _available(states, partition=held, replicas=replicas)
+    while stays < needed and replicas < most:
+        stays += _stays(states[replicas], index=replicas, partition=held)
+        replicas += 1
+    return Target(partition=held, replicas=replicas)
+
+
+def _available(states: Sequence[GroupState], *, partition: int, replicas: int) -> int:
+    """Count the groups below ``replicas`` that are ready and stay so."""
+    return sum(
+        _stays(state, index=index, partition=partition)
+        for index, state in enumerate(states[:replicas])
     )
+
+
+def _stays(state: GroupState, *, index: int, partition: int) -> bool:
+    """Whether a group is ready and not about to be replaced."""
+    return state.ready and (state.updated or index < partition)
 
 
 def reclaim(bounds: scaling.Bounds, unsettled: int) -> int:

@@ -329,6 +329,43 @@ def test_the_first_step_from_rest(
     assert (target.partition, target.replicas) == expected
 
 
+def test_ready_surge_is_kept_while_another_surge_group_is_not_ready() -> None:
+    w = world(4, 2, 3)
+    w.update()
+    w.ready(6, 5)
+    for index in range(4):
+        w.replace(index)
+    assert w.stage == (0, 7, 2, 7)
+    w.ready(0)
+    # With groups 0 and 4 alone there would be one ready group where two have to be.
+    assert w.stage == (0, 6, 2, 6)
+    w.ready(1)
+    assert w.stage == (0, 4, 2, 4)
+
+
+def test_broken_groups_among_those_to_open_eat_the_budget_too() -> None:
+    w = world(4, 2, 0)
+    w.unready(1, 2)
+    w.update()
+    assert w.partition == 4
+    w.unready(3)
+    assert w.partition == 2
+
+
+def test_a_second_update_keeps_the_surge_that_stands_in_for_groups_of_the_first() -> None:
+    w = world(4, 1, 2)
+    w.update()
+    w.ready(5, 4)
+    assert w.partition == 1
+    for index in (1, 2, 3):
+        w.replace(index)
+    w.update()
+    assert w.stage == (6, 6, 3, 0)
+    w.groups[3] = type(w.groups[3])(2, True)
+    w.settle()
+    assert w.partition == 5
+
+
 @pytest.mark.parametrize(("surge", "unavailable"), [(1, 0), (2, 0), (2, 1)])
 def test_scaling_down_at_rest_opens_no_surge_for_broken_groups(
     surge: int, unavailable: int
@@ -484,7 +521,7 @@ def finish(w: World, pick: Any = None) -> None:
 
 
 @from_strategy(_BOUNDS, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_rollout_ends_within_its_budget_and_moves_one_way(
     bounds: scaling.Bounds, data: st.DataObject
 ) -> None:
@@ -503,6 +540,36 @@ def test_a_rollout_ends_within_its_budget_and_moves_one_way(
         lowest = target.partition
         assert bounds.replicas <= target.replicas <= bounds.burst
     assert w.stage == (0, bounds.replicas, bounds.replicas, bounds.replicas)
+
+
+_STATES = st.lists(st.builds(rollout.GroupState, st.booleans(), st.booleans()), max_size=12)
+
+
+@from_strategy(_BOUNDS, _STATES, st.integers(0, 12), st.integers(0, 8), st.booleans())
+@settings(max_examples=1000, deadline=None)
+def test_no_pass_takes_more_than_the_budget_whatever_it_finds(
+    bounds: scaling.Bounds,
+    states: list[rollout.GroupState],
+    partition: int,
+    desired_then: int,
+    updated: bool,
+) -> None:
+    current = rollout.Current(len(states), partition, desired_then)
+    target = rollout.plan(bounds, current=current, states=states, updated=updated)
+    assert bounds.replicas <= target.replicas <= bounds.burst
+    at_rest = partition == 0 and desired_then == len(states)
+    if len(states) > bounds.burst or (at_rest and not updated):
+        # Groups that the user does not want any more go, whatever their state is.
+        return
+
+    def staying(now: rollout.Target) -> int:
+        below = states[: now.replicas]
+        return sum(s.ready and (s.updated or i < now.partition) for i, s in enumerate(below))
+
+    opened = len(states) if updated else partition
+    before = staying(rollout.Target(opened, len(states)))
+    assert staying(target) >= min(bounds.replicas - bounds.unavailable, before)
+    assert target.partition <= max(opened, bounds.floor)
 
 
 _EVENTS = st.lists(
@@ -548,7 +615,7 @@ def disturb(w: World, kind: str, value: int) -> None:
 
 
 @from_strategy(_BOUNDS, _EVENTS, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_whatever_happens_the_set_ends_at_its_newest_revision(
     bounds: scaling.Bounds, events: list[tuple[str, int]], data: st.DataObject
 ) -> None:

@@ -114,7 +114,7 @@ def runs(snapshot: Snapshot, *, groups: int) -> bool:
 def all_run_but_one(snapshot: Snapshot, *, groups: int) -> bool:
     """Whether ``groups`` groups exist, one of them waits for a reason of Kueue's, the others run.
 
-    Which one is Kueue's choice: groups that ask in the same second are equal to it. That Kueue
+    Which one is Kueue's choice, by UID for groups that ask in the same second. That Kueue
     has not considered a group yet, as the set says at first, is no reason.
     """
     found = snapshot.groups()

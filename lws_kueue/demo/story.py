@@ -94,7 +94,7 @@ class Stage:
         self.show.line(f"            {seen.why_waiting()}")
         if seen.groups()[-1].runs:
             self.show.line(
-                "            Kueue's choice: it has no order for one and the same second."
+                "            Not the last one: Kueue takes those that ask in the same second by UID."
             )
 
     def raise_quota(self) -> None:

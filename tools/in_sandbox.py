@@ -21,6 +21,7 @@ def main(command: list[str]) -> int:
     with sandbox.open(options=sandbox.Options(nodes=0, audit_log=False)) as cluster:
         environment = os.environ | {
             "KUBECONFIG": str(cluster.kubeconfig),
+            "KUBECACHEDIR": str(cluster.directory / "kubectl"),
             "PATH": f"{directory}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         return subprocess.run(command, env=environment, check=False).returncode

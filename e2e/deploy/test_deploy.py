@@ -20,7 +20,13 @@ CONTROLLER = "system:serviceaccount:lws-kueue-system:lws-kueue"
 
 def kubectl(cluster: sandbox.Sandbox, *arguments: str) -> str:
     done = subprocess.run(
-        [str(binaries.ensure()["kubectl"]), "--kubeconfig", str(cluster.kubeconfig), *arguments],
+        [
+            str(binaries.ensure()["kubectl"]),
+            f"--kubeconfig={cluster.kubeconfig}",
+            # What kubectl learns of the cluster goes with the cluster.
+            f"--cache-dir={cluster.directory}/kubectl",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -24,7 +24,13 @@ class Kubectl:
     def __call__(self, *arguments: str) -> str:
         """Run it and return what it printed; its errors fail the test."""
         done = subprocess.run(
-            [str(self._program), "--kubeconfig", str(self.cluster.kubeconfig), *arguments],
+            [
+                str(self._program),
+                f"--kubeconfig={self.cluster.kubeconfig}",
+                # What kubectl learns of the cluster goes with the cluster.
+                f"--cache-dir={self.cluster.directory}/kubectl",
+                *arguments,
+            ],
             capture_output=True,
             text=True,
             check=False,

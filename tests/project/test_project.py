@@ -15,9 +15,9 @@ LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 
 def tracked() -> list[Path]:
-    """The files of the repository that are under version control, or would be."""
+    """The files of the repository that are under version control."""
     done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files"],
         cwd=ROOT,
         capture_output=True,
         text=True,

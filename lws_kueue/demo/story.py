@@ -93,9 +93,7 @@ class Stage:
         )
         self.show.line(f"            {seen.why_waiting()}")
         if seen.groups()[-1].runs:
-            self.show.line(
-                "            Not the last one: Kueue takes those that ask in the same second by UID."
-            )
+            self.show.line("            Not the last one: in the same second Kueue goes by UID.")
 
     def raise_quota(self) -> None:
         """Give the queue as much more as one group needs, and see the last one start."""

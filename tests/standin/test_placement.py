@@ -84,7 +84,8 @@ def test_required_pods_stay_in_one_domain_of_the_level() -> None:
         "False",
         "Pending",
         "couldn't assign flavors to pod set main: "
-        'topology "tree" allows to fit only 8 out of 9 pod(s)',
+        'topology "tree" allows to fit only 8 out of 9 pod(s). '
+        'Total nodes: 8; excluded: resource "cpu": 2',
     )
 
 
@@ -100,7 +101,8 @@ def test_a_place_that_is_taken_is_waited_for() -> None:
     assert world.condition("late", "QuotaReserved")[1:] == (
         "Pending",
         "couldn't assign flavors to pod set main: "
-        'topology "tree" allows to fit only 2 out of 6 pod(s)',
+        'topology "tree" allows to fit only 2 out of 6 pod(s). '
+        'Total nodes: 8; excluded: resource "cpu": 4',
     )
     world.remove("Workload", "w2")
     world.settle()

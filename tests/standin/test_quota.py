@@ -72,6 +72,18 @@ def test_a_workload_that_can_never_fit_says_so() -> None:
     )
 
 
+def test_everything_that_is_missing_is_listed() -> None:
+    world = World()
+    world.queues({"cpu": "1", "memory": "1Gi"})
+    requests = {"cpu": "2", "memory": "3Gi"}
+    container = {"name": "c", "resources": {"requests": requests}}
+    world.workload("w", pod_sets=[pod_set("main", spec={"containers": [container]})])
+    world.settle()
+    message = world.condition("w", "QuotaReserved")[2]
+    assert "current podset request (2) > maximum capacity (1)" in message
+    assert "current podset request (3Gi) > maximum capacity (1Gi)" in message
+
+
 def test_quota_that_becomes_free_goes_to_whoever_waits() -> None:
     world = World()
     world.queues({"cpu": "1"})
@@ -159,6 +171,8 @@ def test_pods_count_when_the_queue_has_quota_for_them() -> None:
     assert world.admitted() == ["a"]
     assert world.assignment("a")["resourceUsage"] == {"cpu": "2", "pods": "2"}
     assert "quota for pods in flavor default, 1 more" in world.condition("b", "QuotaReserved")[2]
+    requests = world.get("Workload", "b")["status"]["resourceRequests"]
+    assert requests == [{"name": "main", "resources": {"cpu": "2"}}]
 
 
 def test_a_resource_without_quota_is_named() -> None:

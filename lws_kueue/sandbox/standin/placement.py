@@ -6,6 +6,7 @@ as a unit (2.2), the smaller one, the leader, first. At the requested level the 
 that holds everything is taken; below it as few domains as possible are used, fullest last.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -229,5 +230,21 @@ def _shortfall(tree: _Tree, main: Request, topology: model.Topology, asked: mode
     # With a group it can be the other pod set that is short.
     most = min(most, main.count - 1)
     if most <= 0:
-        return f'topology "{topology.name}" doesn\'t allow to fit any of {main.count} pod(s)'
-    return f'topology "{topology.name}" allows to fit only {most} out of {main.count} pod(s)'
+        found = f"doesn't allow to fit any of {main.count} pod(s)"
+    else:
+        found = f"allows to fit only {most} out of {main.count} pod(s)"
+    return f'topology "{topology.name}" {found}{_full_domains(tree, main.single)}'
+
+
+def _full_domains(tree: _Tree, single: quantity.Amounts) -> str:
+    """Count the lowest domains without room for a single pod, by the resource that lacks."""
+    leaves = list(tree.leaves()) if tree.children else []
+    lacking = collections.Counter(
+        min(single, key=lambda name: (leaf.free.get(name, 0) / max(single[name], 1), name))
+        for leaf in leaves
+        if _fit(leaf.free, single) == 0
+    )
+    if not lacking:
+        return ""
+    excluded = ", ".join(f'resource "{name}": {lacking[name]}' for name in sorted(lacking))
+    return f". Total nodes: {len(leaves)}; excluded: {excluded}"

@@ -210,14 +210,15 @@ def _try_flavor(
                 f"({quantity.render(resource, amount)}) > maximum capacity "
                 f"({quantity.render(resource, most)})"
             )
-            return _Found(Mode.NO_FIT, {}, result.reasons)
+            result.mode = Mode.NO_FIT
+            continue
         result.flavors[resource] = flavor
         if total > free:
             result.reasons.append(
                 f"insufficient unused quota for {resource} in flavor {flavor}, "
                 f"{quantity.render(resource, total - free)} more needed"
             )
-            possible = context.preemptible(key, total)
+            possible = result.mode > Mode.NO_FIT and context.preemptible(key, total)
             result.mode = min(result.mode, Mode.PREEMPT if possible else Mode.NO_CANDIDATES)
     return result
 

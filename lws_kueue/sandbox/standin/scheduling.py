@@ -1,8 +1,8 @@
 """The competition for quota: priority, then age (kueue-contract 2.4, 3.5).
 
-One cycle considers every competing Workload once, in order, against what is left after those
-before it. A Workload that has to wait for others to be evicted keeps its share reserved within
-the cycle, so nobody with less priority slips in while the evicted pods stop.
+One cycle considers the competing Workloads in order, each against what is left after those
+before it. Behind a Workload that waits for others to be evicted, and in a StrictFIFO queue behind
+any that waits, nobody is considered: like Kueue, so that nobody slips into what becomes free.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,11 +69,11 @@ class Cycle:
             _, queue = self.observed.queues_of(draft.workload)
             if queue is None or queue.meta.name in blocked:
                 continue
-            if not self._consider(draft, queue) and queue.strict:
-                # StrictFIFO: whoever stands behind one that waits, waits.
+            if self._consider(draft, queue):
                 blocked.add(queue.meta.name)
 
     def _consider(self, draft: Draft, queue: model.ClusterQueue) -> bool:
+        """Admit a Workload or let it wait; returns whether those behind it wait with it."""
         workload = draft.workload
         context = quota.Context(
             queue=queue,
@@ -88,9 +88,9 @@ class Cycle:
             found, assignments = self.places.complete(context, found)
         if found.mode == Mode.FIT:
             self._reserve(draft, queue, found, assignments)
-            return True
-        self._wait(draft, queue, found, context)
-        return False
+            return False
+        preempts = self._wait(draft, queue, found, context)
+        return preempts or queue.strict
 
     def _reserve(
         self,
@@ -124,29 +124,26 @@ class Cycle:
         queue: model.ClusterQueue,
         found: quota.Assignment,
         context: quota.Context,
-    ) -> None:
+    ) -> bool:
+        """Say why a Workload waits; returns whether it waits for others that it evicts."""
         targets: list[model.Workload] = []
         if found.mode > Mode.NO_FIT:
             targets = self._targets(draft.workload, queue, found, context)
         draft.status["resourceRequests"] = [
-            {"name": p.name, "resources": quantity.render_all(quota.totals(p, queue))}
+            {
+                "name": p.name,
+                "resources": quantity.render_all(quantity.times(p.single, p.count)),
+            }
             for p in draft.workload.pod_sets
         ]
         if not targets:
             draft.refuse(PENDING, found.message)
-            return
+            return False
         for target in targets:
             self._preempt(self.drafts[target.key], draft.workload, queue.meta.name)
         pending = f"Pending the preemption of {len(targets)} workload(s)"
         draft.refuse(PENDING, f"{found.message}. {pending}")
-        self._hold(queue, found)
-
-    def _hold(self, queue: model.ClusterQueue, found: quota.Assignment) -> None:
-        """Keep for this cycle what is free of what the Workload will take."""
-        used = self.used.get(queue.meta.name, {})
-        nominal = _nominal(queue)
-        free = {key: max(0, nominal.get(key, 0) - used.get(key, 0)) for key in found.usage}
-        self._use(queue.meta.name, {k: min(v, free[k]) for k, v in found.usage.items()})
+        return True
 
     # Preemption within the ClusterQueue ------------------------------------------------------
 
@@ -220,6 +217,8 @@ class Cycle:
             f"/{queue}"
         )
         victim.set("Preempted", True, "InClusterQueue", message)
+        # The one condition that Kueue sets without saying for which generation.
+        (victim.condition("Preempted") or {}).pop("observedGeneration", None)
         victim.evict("Preempted", message)
 
 

@@ -71,7 +71,8 @@ class ControllerProcess:
 
 def install(cluster: sandbox.Sandbox) -> None:
     """Install the API as a user does, and the service account with exactly its rights."""
-    command = [sys.executable, "-m", "lws_kueue.cli", "install", "--kubeconfig", cluster.kubeconfig]
+    arguments = ["install", "--kubeconfig", str(cluster.kubeconfig)]
+    command = [sys.executable, "-m", "lws_kueue.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for file in sorted((manifests.root() / "deploy" / "manager").glob("*.yaml")):

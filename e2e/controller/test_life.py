@@ -218,7 +218,7 @@ def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
     cluster.api.create(harness.leader_worker_set("shown", namespace=namespace))
     harness.wait_ready(cluster, "shown", namespace=namespace, groups=2)
     kubectl = binaries.ensure()["kubectl"]
-    command = [kubectl, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "get", "lws"]
+    command = [str(kubectl), f"--kubeconfig={cluster.kubeconfig}", "-n", namespace, "get", "lws"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     header, row = answer.stdout.splitlines()
     assert header.split() == ["NAME", "READY", "DESIRED", "UP-TO-DATE", "AGE"]

@@ -97,6 +97,12 @@ def plan(
         for index, workload in changes.by_index.items()
         if index < wanted
     }
+    # A change that has to wait is worth a warning, but the group itself waits for nothing.
+    running = {
+        index
+        for index, workload in changes.by_index.items()
+        if state.may_run(workload, seen.kueue.admission_checks)
+    }
     # What has no Workload and gets none, or leaves with an evicted one, is only stopped.
     unserved = {index: None for index in changes.problems if index not in changes.by_index}
     leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
@@ -110,7 +116,8 @@ def plan(
         {
             index: _why(seen, owner, changes.by_index.get(index), problem=problems.get(index))
             for index in range(wanted)
-        },
+            if not (index in running and index in changes.problems)
+        }
     )
     return Bridged(
         chains=(*changes.chains, *(chain for step in steps.values() for chain in step.chains)),

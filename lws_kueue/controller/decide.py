@@ -77,7 +77,12 @@ def _plan(situation: Situation, *, now: datetime, options: build.Options) -> act
         options=options,
         now=now,
     )
-    recreated = restarts.decide(owner, found.groups, leave_alone=bridged.stopping)
+    recreated = restarts.decide(
+        owner,
+        found.groups,
+        leave_alone=bridged.stopping,
+        lost_pods=_lost(situation),
+    )
     made = [_group(situation, group) for group in found.groups]
     outcome = status.compute(
         owner,
@@ -107,6 +112,35 @@ def _plan(situation: Situation, *, now: datetime, options: build.Options) -> act
         ),
         recheck_after=bridged.recheck_after,
     )
+
+
+def members(seen: observed.Observed) -> dict[int, restarts.Members]:
+    """Return the members of every complete group, to be given back as ``remembered``.
+
+    A group with gated pods is not remembered: what Kueue holds or takes back is no failure.
+    """
+    if seen.lws is None:
+        return {}
+    found = groups.observe(
+        seen.lws, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
+    )
+    return {
+        group.index: complete
+        for group in found.groups
+        if not any(pod.gates for pod in group.pods)
+        and (complete := restarts.members(group)) is not None
+    }
+
+
+def _lost(situation: Situation) -> dict[int, str]:
+    """Return the worker pods that vanished between two looks, by group index."""
+    remembered = situation.seen.remembered
+    lost = {
+        group.index: restarts.lost(situation.owner, before=remembered[group.index], group=group)
+        for group in situation.found.groups
+        if group.index in remembered
+    }
+    return {index: name for index, name in lost.items() if name is not None}
 
 
 def _blocked(name: str) -> actions.Plan:

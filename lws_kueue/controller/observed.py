@@ -6,6 +6,7 @@ from typing import Literal
 
 from lws_kueue.api import facts, lws
 from lws_kueue.api import kueue as kueue_api
+from lws_kueue.controller import restarts
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -31,7 +32,10 @@ class Kueue:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A set and its objects by name; ``lws`` is None when the set itself is gone."""
+    """A set and its objects by name; ``lws`` is None when the set itself is gone.
+
+    ``remembered`` are the members of each group by index, from when it was last complete.
+    """
 
     namespace: str
     name: str
@@ -42,3 +46,4 @@ class Observed:
     services: Mapping[str, facts.Service] = field(default_factory=dict)
     revisions: Mapping[str, facts.Revision] = field(default_factory=dict)
     workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
+    remembered: Mapping[int, restarts.Members] = field(default_factory=dict)

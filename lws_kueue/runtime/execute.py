@@ -5,6 +5,8 @@ A failure in one chain never stops another chain (kueue-contract R37).
 """
 
 import asyncio
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +49,7 @@ class Executor:
         self._cache = store
         self._events = events
         self._slots = asyncio.Semaphore(MOST_PARALLEL)
+        self._applied: dict[actions.Ref, tuple[str, str]] = {}
 
     async def run(
         self, key: cache.SetKey, *, regarding: facts.Meta | None, plan: actions.Plan
@@ -124,6 +127,8 @@ class Executor:
 
     async def _apply(self, run: "_Run", action: actions.Apply) -> None:
         ref = actions.ref_of(action.body)
+        if self._in_vain(ref, action):
+            return
         logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
         body: Mapping[str, Any] = action.body
         if action.resource_version:
@@ -142,8 +147,26 @@ class Executor:
                 raise
             await self._reread(run, ref, adopt=not action.force)
             raise _Stop from error
+        version = answer["metadata"]["resourceVersion"]
+        self._applied[ref] = (_fingerprint(action), version)
         self._learn(run, answer)
         self._emit(run, action.events)
+
+    def _in_vain(self, ref: actions.Ref, action: actions.Apply) -> bool:
+        """Whether the same was applied before and the object is still what came of it.
+
+        An API server may drop a field (a feature gate), so that an object never becomes what is
+        applied. Once is enough then.
+        """
+        before = self._applied.get(ref)
+        cached = self._cache.get(
+            resources.of(ref.api_version, ref.kind), namespace=ref.namespace, name=ref.name
+        )
+        return (
+            before is not None
+            and cached is not None
+            and before == (_fingerprint(action), cached.meta.resource_version)
+        )
 
     async def _patch(self, run: "_Run", action: actions.Patch) -> None:
         ref = action.ref
@@ -256,6 +279,11 @@ class _Run:
         """What we wrote for this set belongs to it, unless its own marks say otherwise."""
         resource = resources.of(obj["apiVersion"], obj["kind"])
         return cache.set_of(resource, facts.Meta.of(obj)) or self.key
+
+
+def _fingerprint(action: actions.Apply) -> str:
+    text = json.dumps([action.body, action.field_manager, action.subresource], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _status_patch(write: actions.StatusWrite) -> actions.Patch:

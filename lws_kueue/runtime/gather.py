@@ -1,11 +1,18 @@
 """From the cache to the one value that a decision is made on."""
 
-from lws_kueue.controller import observed
+from collections.abc import Mapping
+
+from lws_kueue.controller import observed, restarts
 from lws_kueue.runtime import cache, resources
 
 
 def gather(
-    store: cache.Cache, key: cache.SetKey, *, support: observed.Support, detail: str
+    store: cache.Cache,
+    key: cache.SetKey,
+    *,
+    support: observed.Support,
+    detail: str,
+    remembered: Mapping[int, restarts.Members],
 ) -> observed.Observed | cache.InvalidSet:
     """Return everything known of a set, or the set itself when its spec cannot be read.
 
@@ -24,6 +31,7 @@ def gather(
         services=dict(store.of_set(key, resources.SERVICES)),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
+        remembered=remembered,
     )
 
 

@@ -49,9 +49,15 @@ async def _apply(api: client.Client, obj: dict[str, Any]) -> Installed:
     change: Change = "changed"
     if before is None:
         change = "created"
-    elif before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]:
+    elif _content(before) == _content(after):
         change = "unchanged"
     return Installed(kind=obj["kind"], name=name, change=change)
+
+
+def _content(obj: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what an apply may change; the status is written by the API server's own parts."""
+    meta = obj["metadata"]
+    return meta.get("generation"), meta.get("labels"), meta.get("annotations"), obj.get("spec")
 
 
 async def _active(api: client.Client) -> None:

@@ -8,7 +8,7 @@ import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide
+from lws_kueue.controller import decide, restarts
 from lws_kueue.runtime import cache, client, execute, gather, inflow, recorder, work_queue
 from lws_kueue.runtime import settings as runtime_settings
 from lws_kueue.workload import build
@@ -38,6 +38,7 @@ class Loop:
         self._events = events
         self._status_written: dict[cache.SetKey, float] = {}
         self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
+        self._members: dict[cache.SetKey, dict[int, restarts.Members]] = {}
 
     async def work(self) -> None:
         """Take keys and pass over their sets until cancelled."""
@@ -58,7 +59,11 @@ class Loop:
     async def _pass(self, key: cache.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
         situation = gather.gather(
-            self._cache, key, support=self._inflow.support, detail=self._inflow.detail
+            self._cache,
+            key,
+            support=self._inflow.support,
+            detail=self._inflow.detail,
+            remembered=self._members.get(key, {}),
         )
         if isinstance(situation, cache.InvalidSet):
             message = f"The stored spec is not valid and is left alone: {situation.problem}"
@@ -70,6 +75,8 @@ class Loop:
             options=self._options,
         )
         regarding = situation.lws.meta if situation.lws else None
+        # What is forgotten by a restart is only that a pod went unseen while nobody looked.
+        self._members.setdefault(key, {}).update(decide.members(situation))
         plan, held = self._coalesce(key, plan)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
         if regarding is None:
@@ -133,3 +140,4 @@ class Loop:
     def _forget(self, key: cache.SetKey) -> None:
         self._status_written.pop(key, None)
         self._warned.pop(key, None)
+        self._members.pop(key, None)

@@ -2,6 +2,7 @@
 without the admission of its own group, whatever happens in between and wherever they are cut off.
 """
 
+import dataclasses
 from typing import Any
 
 import hypothesis
@@ -9,6 +10,8 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, names
+from lws_kueue.controller import decide
+from lws_kueue.workload import build
 from tests.controller import cluster_model
 
 SET = "demo"
@@ -257,3 +260,35 @@ def test_pods_without_a_workload_that_cannot_be_made_are_stopped() -> None:
     settle(model, admit=False)
     assert len(gated(model)) == 3
     assert not model.of_kind("Workload")
+
+
+def test_a_worker_that_vanished_unseen_recreates_its_group_once() -> None:
+    model = cluster(queue=None, replicas=1)
+    group = model.objects[names.LWS_KIND, SET]["spec"]["leaderWorkerTemplate"]
+    group["restartPolicy"] = "RecreateGroupOnPodRestart"
+    settle(model)
+    remembered = decide.members(model.observe(SET))
+    model.delete("Pod", "demo-0-1")
+    model.make_pods()
+    seen = dataclasses.replace(model.observe(SET), remembered=remembered)
+    plan = decide.decide(seen, now=cluster_model.NOW, options=build.Options())
+    deletions = [a for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
+    assert [(d.ref.name, d.propagation) for d in deletions] == [("demo-0", "Foreground")]
+
+
+def test_a_group_that_kueue_holds_is_not_remembered() -> None:
+    model = cluster(replicas=2)
+    settle(model)
+    assert sorted(decide.members(model.observe(SET))) == [0, 1]
+    model.evict(model.admitted()[0])
+    settle(model, admit=False)
+    assert sorted(decide.members(model.observe(SET))) == [1]
+
+
+def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    model.objects[names.LWS_KIND, SET]["metadata"]["labels"][names.QUEUE_NAME] = "other"
+    plan = model.decide(SET)
+    assert [w.reason for w in plan.warnings] == ["QueueChangeDeferred"]
+    assert plan.status is None

@@ -1,14 +1,17 @@
 """The work queue: one pass per key at a time, none missed, none twice."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
 from lws_kueue.runtime import work_queue
 
 
-def run(coroutine):  # type: ignore[no-untyped-def]
-    return asyncio.run(asyncio.wait_for(coroutine, timeout=5))
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario; one that hangs fails instead."""
+    asyncio.run(asyncio.wait_for(scenario, timeout=5))
 
 
 def test_a_key_added_many_times_is_passed_once() -> None:

@@ -1,13 +1,11 @@
 """Plain sets on the common path: create, scale, delete, status, columns, start-up policies."""
 
-import subprocess
-
 import pytest
 
 from e2e.controller import harness
+from e2e.kubectl import kubectl
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import binaries
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -217,9 +215,6 @@ def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
     cluster = installed
     cluster.api.create(harness.leader_worker_set("shown", namespace=namespace))
     harness.wait_ready(cluster, "shown", namespace=namespace, groups=2)
-    kubectl = binaries.ensure()["kubectl"]
-    command = [str(kubectl), f"--kubeconfig={cluster.kubeconfig}", "-n", namespace, "get", "lws"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    header, row = answer.stdout.splitlines()
+    header, row = kubectl(cluster, "-n", namespace, "get", "lws").splitlines()
     assert header.split() == ["NAME", "READY", "DESIRED", "UP-TO-DATE", "AGE"]
     assert row.split()[:4] == ["shown", "2", "2", "2"]

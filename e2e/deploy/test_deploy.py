@@ -1,7 +1,6 @@
 """`kubectl apply --server-side -k deploy` on an empty cluster gives what the README promises."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,30 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.kubectl import kubectl
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLLER = "system:serviceaccount:lws-kueue-system:lws-kueue"
-
-
-def kubectl(cluster: sandbox.Sandbox, *arguments: str) -> str:
-    done = subprocess.run(
-        [
-            str(binaries.ensure()["kubectl"]),
-            f"--kubeconfig={cluster.kubeconfig}",
-            # What kubectl learns of the cluster goes with the cluster.
-            f"--cache-dir={cluster.directory}/kubectl",
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ They stand in the namespace `default` and make queues with fixed names, as a rea
 get a cluster that nothing else uses.
 """
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from e2e.controller import harness
+from e2e.kubectl import kubectl
 from lws_kueue import sandbox
-from lws_kueue.sandbox import binaries
 
 
 class Kubectl:
@@ -19,24 +18,10 @@ class Kubectl:
 
     def __init__(self, cluster: sandbox.Sandbox) -> None:
         self.cluster = cluster
-        self._program = binaries.ensure()["kubectl"]
 
     def __call__(self, *arguments: str) -> str:
-        """Run it and return what it printed; its errors fail the test."""
-        done = subprocess.run(
-            [
-                str(self._program),
-                f"--kubeconfig={self.cluster.kubeconfig}",
-                # What kubectl learns of the cluster goes with the cluster.
-                f"--cache-dir={self.cluster.directory}/kubectl",
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        """Run it and return what it printed."""
+        return kubectl(self.cluster, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -181,10 +181,12 @@ def test_quota_admits_and_says_who_has_to_wait_and_why(queues: Queues) -> None:
         "couldn't assign flavors to pod set main: insufficient unused quota for cpu in flavor "
         f"{queues.name}, 200m more needed"
     )
-    status = queues.wait(
-        "LocalQueue", queues.name, lambda q: q["status"].get("admittedWorkloads") == 2
-    )["status"]
-    assert status["pendingWorkloads"] == 1
+
+    def counted(queue: Object) -> bool:
+        status = queue.get("status") or {}
+        return (status.get("admittedWorkloads"), status.get("pendingWorkloads")) == (2, 1)
+
+    status = queues.wait("LocalQueue", queues.name, counted)["status"]
     assert status["flavorsUsage"] == [
         {"name": queues.name, "resources": [{"name": "cpu", "total": "600m"}]}
     ]

@@ -111,6 +111,18 @@ class Executor:
             answer: dict[str, Any] = await request
             return answer
 
+    async def _guarded(
+        self, run: "_Run", ref: actions.Ref, request: Any, *, adopt: bool = False
+    ) -> dict[str, Any]:
+        """Write; where a guard refuses, learn what the object is by now and end the chain."""
+        try:
+            return await self._write(run, request)
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            await self._reread(run, ref, adopt=adopt)
+            raise _Stop from error
+
     async def _create(self, run: "_Run", action: actions.Create) -> None:
         ref = actions.ref_of(action.body)
         logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
@@ -140,13 +152,7 @@ class Executor:
             subresource=action.subresource,
             force=action.force,
         )
-        try:
-            answer = await self._write(run, request)
-        except client.ApiError as error:
-            if error.status not in (404, 409):
-                raise
-            await self._reread(run, ref, adopt=not action.force)
-            raise _Stop from error
+        answer = await self._guarded(run, ref, request, adopt=not action.force)
         version = answer["metadata"]["resourceVersion"]
         self._applied[ref] = (_fingerprint(action), version)
         self._learn(run, answer)
@@ -183,13 +189,7 @@ class Executor:
             subresource=action.subresource,
             field_manager=names.FIELD_MANAGER,
         )
-        try:
-            answer = await self._write(run, request)
-        except client.ApiError as error:
-            if error.status not in (404, 409):
-                raise
-            await self._reread(run, ref)
-            raise _Stop from error
+        answer = await self._guarded(run, ref, request)
         self._learn(run, answer)
         self._emit(run, action.events)
 

@@ -10,21 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lws_kueue.api import facts, names
+from lws_kueue.sandbox.standin import nodes as machines
 from lws_kueue.sandbox.standin import quantity, requests
 
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]
 Usage = dict[FlavorResource, int]
-
-# Annotations that mark a pod as one whose place comes from a topology assignment; its use of
-# a node is counted through its Workload (kueue-contract 3.5).
-_TOPOLOGY_ANNOTATIONS = (
-    names.PODSET_REQUIRED_TOPOLOGY,
-    names.PODSET_PREFERRED_TOPOLOGY,
-    names.PODSET_UNCONSTRAINED_TOPOLOGY,
-    names.PODSET_SLICE_REQUIRED_TOPOLOGY,
-    names.PODSET_SLICE_CONSTRAINTS,
-)
 
 
 def parse_time(text: str) -> datetime.datetime:
@@ -336,52 +327,6 @@ class PriorityClass:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Node:
-    """A node that may take pods."""
-
-    name: str
-    labels: Mapping[str, str]
-    taints: tuple[Object, ...]
-    allocatable: quantity.Amounts
-    usable: bool
-
-    @classmethod
-    def of(cls, obj: Object) -> "Node":
-        """Parse a Node."""
-        spec = obj.get("spec") or {}
-        status = obj.get("status") or {}
-        conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
-        return cls(
-            name=obj["metadata"]["name"],
-            labels=obj["metadata"].get("labels") or {},
-            taints=tuple(spec.get("taints") or ()),
-            allocatable=quantity.parse_all(status.get("allocatable")),
-            usable=conditions.get("Ready") == "True" and not spec.get("unschedulable"),
-        )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BoundPod:
-    """What a pod takes from its node; nothing if its Workload's assignment counts instead."""
-
-    node: str
-    requests: quantity.Amounts
-
-    @classmethod
-    def of(cls, obj: Object) -> "BoundPod":
-        """Parse a Pod."""
-        spec = obj.get("spec") or {}
-        annotations = obj["metadata"].get("annotations") or {}
-        over = (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if over or any(key in annotations for key in _TOPOLOGY_ANNOTATIONS):
-            return cls(node="", requests={})
-        return cls(
-            node=spec.get("nodeName") or "",
-            requests=requests.of_pod(spec) | {requests.PODS: 1},
-        )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that a pass decides from; keys are names, or (namespace, name) if namespaced.
 
@@ -395,8 +340,8 @@ class Observed:
     topologies: Mapping[str, Topology] = dataclasses.field(default_factory=dict)
     checks: Mapping[str, AdmissionCheck] = dataclasses.field(default_factory=dict)
     priority_classes: Mapping[str, PriorityClass] = dataclasses.field(default_factory=dict)
-    nodes: Mapping[str, Node] = dataclasses.field(default_factory=dict)
-    pods: Mapping[tuple[str, str], BoundPod] = dataclasses.field(default_factory=dict)
+    nodes: Mapping[str, machines.Node] = dataclasses.field(default_factory=dict)
+    pods: Mapping[tuple[str, str], machines.BoundPod] = dataclasses.field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def queues_of(self, workload: Workload) -> tuple[LocalQueue | None, ClusterQueue | None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from lws_kueue.sandbox.standin import matching, model, quantity, requests
+from lws_kueue.sandbox.standin import nodes as machines
 
 HOSTNAME: Final = "kubernetes.io/hostname"
 
@@ -84,7 +85,7 @@ def _fit(free: Mapping[str, int], single: quantity.Amounts) -> int:
 class Places:
     """The nodes of the cluster and what is taken on them, for one pass."""
 
-    nodes: Mapping[str, model.Node]
+    nodes: Mapping[str, machines.Node]
     bound: Mapping[str, quantity.Amounts]
 
     @classmethod
@@ -131,7 +132,7 @@ class Places:
         return root
 
 
-def _eligible(node: model.Node, wanted: Sequence[Request], flavor: model.Flavor) -> bool:
+def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flavor) -> bool:
     if not node.usable:
         return False
     if any(node.labels.get(key) != value for key, value in flavor.labels.items()):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from lws_kueue.api import names
 from lws_kueue.sandbox.standin import model
+from lws_kueue.sandbox.standin import nodes as machines
 
 Object = Mapping[str, Any]
 Key = tuple[str, str]
@@ -43,12 +44,12 @@ KINDS: Final = (
     Kind(_KUEUE, "AdmissionCheck", "checks", model.AdmissionCheck.of),
     Kind(_KUEUE, "WorkloadPriorityClass", "priority_classes", model.PriorityClass.of),
     Kind("v1", "Namespace", "namespaces", _labels),
-    Kind("v1", "Node", "nodes", model.Node.of),
+    Kind("v1", "Node", "nodes", machines.Node.of),
     Kind(
         "v1",
         "Pod",
         "pods",
-        model.BoundPod.of,
+        machines.BoundPod.of,
         namespaced=True,
         # Only bound pods take room; a gated pod becomes visible when it is bound.
         field_selector="spec.nodeName!=",

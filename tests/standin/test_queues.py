@@ -182,7 +182,7 @@ def _act(world: World, step: str, name: str) -> None:
         world.edit("Workload", name, active=step == "on")
     elif (
         conditions.get("Evicted", {}).get("status") == "True"
-        and conditions["QuotaReserved"]["status"] == "True"
+        and conditions.get("QuotaReserved", {}).get("status") == "True"
     ):
         world.stop_pods(name)
 

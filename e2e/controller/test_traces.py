@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from e2e.controller import harness
+import pytest
+
+from e2e.controller import budget, harness
 from lws_kueue import sandbox
 from lws_kueue.api import names
+from lws_kueue.sandbox import audit
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 
@@ -106,3 +109,18 @@ def test_with_the_controller_stopped_deleted_pods_come_back_with_their_identity(
         namespace=namespace,
         what="both groups complete and ready again",
     )
+
+
+def test_every_request_of_the_controller_carries_its_user_agent(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess
+) -> None:
+    if installed.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    start = audit.position(installed)
+    # A restart makes requests of every kind: lists, discovery, probes, and watches that end.
+    controller.stop()
+    controller.start()
+    user = "system:serviceaccount:" + ":".join(harness.SERVICE_ACCOUNT)
+    requests = [r for r in audit.requests(installed, since=start) if r.user == user]
+    assert {"list", "get"} <= {request.verb for request in requests}
+    assert {request.user_agent for request in requests} == {budget.USER_AGENT}

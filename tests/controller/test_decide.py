@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, names
-from lws_kueue.controller import decide
+from lws_kueue.controller import decide, observed
 from lws_kueue.workload import build
 from tests.controller import cluster_model
 
@@ -292,3 +292,17 @@ def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:
     plan = model.decide(SET)
     assert [w.reason for w in plan.warnings] == ["QueueChangeDeferred"]
     assert plan.status is None
+
+
+def test_under_a_kueue_of_another_version_pods_stay_gated_and_the_set_says_why() -> None:
+    model = cluster()
+    settle(model, admit=False)
+    support = observed.Kueue(support="unsupported", detail="it serves v1beta1 but not v1beta2")
+    seen = dataclasses.replace(model.observe(SET), kueue=support)
+    plan = decide.decide(seen, now=cluster_model.NOW, options=build.Options())
+    assert not any(plan.chains), "nothing is released, nothing is stopped"
+    assert [w.reason for w in plan.warnings] == ["KueueUnsupported"]
+    assert plan.status is not None
+    (waiting,) = (c for c in plan.status.status["conditions"] if c["type"] == "WaitingForAdmission")
+    assert waiting["reason"] == "KueueUnsupported"
+    assert "v1beta2" in waiting["message"]

@@ -28,6 +28,9 @@ COMPONENTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 OWNER = """
 import json, signal, sys
 from lws_kueue import sandbox
+# Started from a background job, these would be ignored from the beginning.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if sys.argv[1] == "early":
     # Says what it started as soon as the API server runs, then goes on starting.
     from lws_kueue.sandbox import readiness

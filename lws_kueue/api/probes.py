@@ -45,7 +45,10 @@ class Probe:
 
 
 def probes(namespace: str = "default") -> tuple[Probe, ...]:
-    """Return one probe for each policy, to be sent into `namespace`, which has to exist."""
+    """Return a probe for each policy that acts on new objects, to be sent into `namespace`.
+
+    The namespace has to exist.
+    """
     return (
         _set(
             namespace=namespace,

@@ -107,7 +107,7 @@ def plan(
     unserved = {index: None for index in changes.problems if index not in changes.by_index}
     leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
     steps |= {
-        index: _stopped(workload, tuple(pods.get(index, ())))
+        index: _stopped(workload, tuple(pods.get(index, ())), group=by_index.get(index))
         for index, workload in {**unserved, **leaving}.items()
     }
     problems = {index: step.problem for index, step in steps.items() if step.problem}
@@ -159,7 +159,7 @@ def _group(
     report = ready.condition_write(workload, own, size=size, now=now)
     reported: tuple[actions.Chain, ...] = ((report,),) if report else ()
     if state.must_stop(workload):
-        return _stop(workload, pods, reported=reported, now=now)
+        return _stop(workload, pods, group=group, reported=reported, now=now)
     if not state.may_run(workload, seen.kueue.admission_checks):
         return _Step(chains=reported)
     released, problems = release.plan_release(workload, own, flavors=seen.kueue.flavors)
@@ -167,21 +167,46 @@ def _group(
     return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
 
 
-def _stopped(workload: kueue.Workload | None, pods: tuple[facts.Pod, ...]) -> _Step:
-    """Stop the pods that were let go and that no admission stands behind any more."""
+def _stopped(
+    workload: kueue.Workload | None,
+    pods: tuple[facts.Pod, ...],
+    *,
+    group: groups.Group | None,
+) -> _Step:
+    """Stop the pods that were let go and that no admission stands behind any more.
+
+    A worker StatefulSet without the gate (of a plain set that was orphaned and made again in a
+    queue) would make the workers anew, ungated. It goes with its leader: in the foreground, so
+    that it makes none while it waits for garbage collection.
+    """
+    if group is not None and _makes_ungated(group):
+        leader = group.leader
+        if leader.meta.deleting:
+            return _Step(stopping=True)
+        deletion = eviction.replace_ungated(leader)
+        return _Step(chains=((deletion,),), stopping=True)
     deletions = eviction.stop(workload, pods)
     return _Step(chains=tuple((deletion,) for deletion in deletions), stopping=bool(deletions))
+
+
+def _makes_ungated(group: groups.Group) -> bool:
+    if group.worker_set is None:
+        return False
+    pod = (group.worker_set.spec.get("template") or {}).get("spec") or {}
+    gates = [gate.get("name") for gate in pod.get("schedulingGates") or ()]
+    return names.ADMISSION_GATE not in gates
 
 
 def _stop(
     workload: kueue.Workload,
     pods: tuple[facts.Pod, ...],
     *,
+    group: groups.Group | None,
     reported: tuple[actions.Chain, ...],
     now: datetime,
 ) -> _Step:
     """Stop every pod that runs without quota, then give the quota back."""
-    stopped = _stopped(workload, pods)
+    stopped = _stopped(workload, pods, group=group)
     cleared = eviction.clear_admission(workload, pods, now=now)
     chains = (*stopped.chains, *(((cleared,),) if cleared else ()))
     return _Step(

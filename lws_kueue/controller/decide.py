@@ -8,7 +8,7 @@ only: a revision exists before anything carries its key, and obsolete revisions 
 from dataclasses import dataclass
 from datetime import datetime
 
-from lws_kueue.api import actions, lws, names
+from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import (
     bridge,
     groups,
@@ -46,15 +46,15 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
     """Return what to do about a set now."""
     owner = seen.lws
     if owner is None or owner.meta.deleting:
-        return leaving.plan(seen)
+        return leaving.plan(seen, now=now)
     found = groups.observe(
         owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
     )
     if found.foreign is not None:
-        return _blocked(found.foreign.meta.name)
+        return _blocked(seen, found.foreign, now=now)
     leader_set = found.leader_set
     if leader_set is not None and leader_set.meta.deleting:
-        return actions.Plan(recheck_after=RECHECK_DELETING)
+        return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     leader_key = leader_set.meta.labels.get(names.REVISION_KEY, "") if leader_set else None
     situation = Situation(
         seen=seen,
@@ -99,6 +99,7 @@ def _plan(situation: Situation, *, now: datetime, options: build.Options) -> act
         *(made_group.chain for made_group in made),
         *((deletion,) for deletion in recreated),
         *bridged.chains,
+        *leaving.former(situation.seen),
     )
     return actions.Plan(
         prepare=(choice.create,) if choice.create else (),
@@ -143,15 +144,17 @@ def _lost(situation: Situation) -> dict[int, str]:
     return {index: name for index, name in lost.items() if name is not None}
 
 
-def _blocked(name: str) -> actions.Plan:
+def _blocked(seen: observed.Observed, foreign: facts.StatefulSet, *, now: datetime) -> actions.Plan:
+    """Wait for the name: garbage collection frees that of a former set, a stranger's a person."""
+    holder = foreign.meta.controller
+    if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
+        return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     message = (
-        f"StatefulSet {name} exists and belongs to something else; it has the name that the "
-        "leader StatefulSet needs. Delete or rename it, or give the set another name"
+        f"StatefulSet {foreign.meta.name} exists and belongs to something else; it has the name "
+        "that the leader StatefulSet needs. Delete or rename it, or give the set another name"
     )
-    return actions.Plan(
-        warnings=(actions.Event("Warning", "FailedCreate", message),),
-        recheck_after=RECHECK_FOREIGN,
-    )
+    warning = actions.Event("Warning", "FailedCreate", message)
+    return leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
 
 
 def _leader_set(situation: Situation, target: rollout.Target) -> actions.Chain:

@@ -191,20 +191,26 @@ def choose(
     ``leader_key`` is the key on the leader StatefulSet, "" if it carries none, and None if there
     is no leader StatefulSet.
     """
-    mine = own(owner, revisions)
+    every = tuple(revisions)
+    mine = own(owner, every)
+    taken = frozenset(revision.meta.name for revision in every)
     stored = find(mine, leader_key or "")
     if stored is not None and same(owner, stored):
         return Choice(key=key_label(stored), updated=False, stored=stored)
     if stored is None and leader_key:
         message = "Creating missing revision with key {} for existing LeaderWorkerSet"
-        return _create(owner, mine=mine, key=leader_key, updated=False, message=message)
+        return _create(
+            owner, mine=mine, taken=taken, key=leader_key, updated=False, message=message
+        )
     again = _reusable(owner, mine)
     if again is not None:
         return Choice(key=key_label(again), updated=stored is not None, stored=again)
     message = "Creating revision with key {} for " + (
         "updated LWS" if stored is not None else "a newly created LeaderWorkerSet"
     )
-    return _create(owner, mine=mine, key=None, updated=stored is not None, message=message)
+    return _create(
+        owner, mine=mine, taken=taken, key=None, updated=stored is not None, message=message
+    )
 
 
 def _reusable(
@@ -220,12 +226,16 @@ def _create(
     owner: lws.LeaderWorkerSet,
     *,
     mine: tuple[facts.Revision, ...],
+    taken: frozenset[str],
     key: str | None,
     updated: bool,
     message: str,
 ) -> Choice:
     last = highest(mine)
-    body = build(owner, last.number + 1 if last else 1, key)
+    number = last.number + 1 if last else 1
+    # A former set of the same name may have left a revision that still waits for its deletion.
+    while (body := build(owner, number, key))["metadata"]["name"] in taken:
+        number += 1
     key = body["metadata"]["labels"][names.REVISION_KEY]
     event = actions.Event("Normal", "CreatingRevision", message.format(key))
     return Choice(key=key, updated=updated, create=actions.Create(body, events=(event,)))

@@ -6,6 +6,7 @@ leaves its UID behind for a while, because a late event may still describe it. T
 facts, not JSON: they are parsed once for each version of an object.
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,8 @@ from lws_kueue.api import facts, kueue, lws, names
 from lws_kueue.runtime import resources
 
 TOMBSTONE_SECONDS: Final = 600.0
+
+logger = logging.getLogger(__name__)
 
 
 class SetKey(NamedTuple):
@@ -94,6 +97,12 @@ class _Entry:
     belongs_to: SetKey | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Grave:
+    version: str | None
+    at: float
+
+
 @dataclass(slots=True)
 class Children:
     """The cached objects of one set, by kind and name."""
@@ -110,7 +119,7 @@ class Cache:
         self._clock = clock
         self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
         self._sets: dict[SetKey, Children] = defaultdict(Children)
-        self._gone: dict[str, float] = {}
+        self._gone: dict[str, _Grave] = {}
 
     # Reading ------------------------------------------------------------------------------
 
@@ -149,7 +158,7 @@ class Cache:
         meta = facts.Meta.of(obj)
         at = (meta.namespace, meta.name)
         old = self._entries[resource].get(at)
-        if meta.uid in self._gone:
+        if self._is_dead(meta):
             return None
         if old and not newer(meta.resource_version, old.meta.resource_version):
             return None
@@ -162,10 +171,21 @@ class Cache:
         return {k for k in (key, old.belongs_to if old else None) if k}
 
     def remove(
-        self, resource: resources.Resource, *, namespace: str, name: str, uid: str
+        self,
+        resource: resources.Resource,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        version: str | None = None,
     ) -> set[SetKey] | None:
-        """Forget the object with ``uid``; returns the sets concerned, None when not known."""
-        self._bury(uid)
+        """Forget the object with ``uid``; returns the sets concerned, None when not known.
+
+        ``version`` is the resourceVersion of its disappearance. A watch with a label selector
+        also says DELETED when the label goes, and the label may come back in a later version.
+        None means that the object is gone for good.
+        """
+        self._bury(uid, version)
         at = (namespace, name)
         old = self._entries[resource].get(at)
         if old is None or old.meta.uid != uid:
@@ -183,10 +203,16 @@ class Cache:
         for obj in items:
             meta = obj["metadata"]
             seen.add((meta.get("namespace", ""), meta["name"]))
-            touched |= self.upsert(resource, obj) or set()
+            try:
+                touched |= self.upsert(resource, obj) or set()
+            except ValueError:
+                # One odd object (pydantic's errors are ValueErrors) must not hide the others.
+                logger.exception("A %s was not understood: %s", resource.kind, meta["name"])
         for at, entry in list(self._entries[resource].items()):
             if at not in seen and not newer(entry.meta.resource_version, as_of):
-                gone = self.remove(resource, namespace=at[0], name=at[1], uid=entry.meta.uid)
+                gone = self.remove(
+                    resource, namespace=at[0], name=at[1], uid=entry.meta.uid, version=as_of
+                )
                 touched |= gone or set()
         return touched
 
@@ -208,9 +234,16 @@ class Cache:
         if not any(children.by_kind.values()):
             del self._sets[old.belongs_to]
 
-    def _bury(self, uid: str) -> None:
+    def _is_dead(self, meta: facts.Meta) -> bool:
+        grave = self._gone.get(meta.uid)
+        if grave is None:
+            return False
+        return grave.version is None or not newer(meta.resource_version, grave.version)
+
+    def _bury(self, uid: str, version: str | None) -> None:
         now = self._clock()
-        self._gone[uid] = now
-        if len(self._gone) > 1000:
-            horizon = now - TOMBSTONE_SECONDS
-            self._gone = {u: at for u, at in self._gone.items() if at > horizon}
+        self._gone.pop(uid, None)
+        self._gone[uid] = _Grave(version=version, at=now)
+        # Graves stand in the order of their times.
+        while (oldest := next(iter(self._gone.items())))[1].at < now - TOMBSTONE_SECONDS:
+            del self._gone[oldest[0]]

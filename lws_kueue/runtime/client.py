@@ -145,7 +145,11 @@ class Client:
             ) from error
         if not 200 <= response.status < 300:
             raise _error(status=response.status, reason=response.reason, body=data, request=name)
-        parsed = json.loads(data) if data else {}
+        try:
+            parsed = json.loads(data) if data else {}
+        except ValueError as error:
+            # A proxy in between answers for a server that is away.
+            raise ApiError(status=0, reason="NotJson", message=str(error), request=name) from error
         return parsed if isinstance(parsed, dict) else {}
 
     async def get(

@@ -5,17 +5,20 @@ A failure in one chain never stops another chain (kueue-contract R37).
 """
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.runtime import cache, client, recorder, resources
+from lws_kueue.workload import state
 
 MOST_PARALLEL: Final = 16
+MOST_REMEMBERED: Final = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ class Outcome:
     """What became of a plan; ``warnings`` are about writes that the API server refused."""
 
     writes: int = 0
+    status_written: bool = False
     stale: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
     warnings: list[actions.Event] = field(default_factory=list)
@@ -58,9 +62,10 @@ class Executor:
         run = _Run(key=key, regarding=regarding, outcome=Outcome())
         if not await self._chain(run, plan.prepare):
             return run.outcome
-        await asyncio.gather(*(self._chain(run, chain) for chain in plan.chains))
+        await _all(self._chain(run, chain) for chain in plan.chains)
         if plan.status:
-            await self._chain(run, (_status_patch(plan.status),))
+            chain = (_status_patch(plan.status),)
+            run.outcome.status_written = await self._chain(run, chain)
         if not run.outcome.failed and not run.outcome.stale:
             await self._chain(run, plan.finish)
         return run.outcome
@@ -105,32 +110,54 @@ class Executor:
             for event in events:
                 self._events.record(run.regarding, event)
 
-    async def _write(self, run: "_Run", request: Any) -> dict[str, Any]:
+    async def _write(
+        self, run: "_Run", request: "_Request", *, allowed: Callable[[], bool] | None = None
+    ) -> dict[str, Any]:
+        """Send a request when a slot is free, unless it is no longer ``allowed`` by then."""
         async with self._slots:
-            run.outcome.writes += 1
-            answer: dict[str, Any] = await request
-            return answer
+            if allowed is not None and not allowed():
+                run.outcome.stale = True
+                raise _Stop
+            answer = await request()
+        run.outcome.writes += 1
+        return answer
 
     async def _guarded(
-        self, run: "_Run", ref: actions.Ref, request: Any, *, adopt: bool = False
+        self,
+        run: "_Run",
+        ref: actions.Ref,
+        request: "_Request",
+        *,
+        adopt: bool = False,
+        allowed: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:
         """Write; where a guard refuses, learn what the object is by now and end the chain."""
+        known = self._cached(ref) is not None
         try:
-            return await self._write(run, request)
+            return await self._write(run, request, allowed=allowed)
         except client.ApiError as error:
-            if error.status not in (404, 409):
+            if error.status not in (404, 409) or client.namespace_leaves(error):
                 raise
+            if adopt and known:
+                raise  # Reading it once more would decide the same: this is for the backoff.
             await self._reread(run, ref, adopt=adopt)
             raise _Stop from error
+
+    def _cached(self, ref: actions.Ref) -> Any | None:
+        resource = resources.of(ref.api_version, ref.kind)
+        return self._cache.get(resource, namespace=ref.namespace, name=ref.name)
 
     async def _create(self, run: "_Run", action: actions.Create) -> None:
         ref = actions.ref_of(action.body)
         logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
-        request = self._api.create(action.body, field_manager=names.FIELD_MANAGER)
+        request = functools.partial(
+            self._api.create, action.body, field_manager=names.FIELD_MANAGER
+        )
+        known = self._cached(ref) is not None
         try:
             answer = await self._write(run, request)
         except client.ApiError as error:
-            if error.reason != "AlreadyExists":
+            if error.reason != "AlreadyExists" or known:
                 raise
             await self._reread(run, ref, adopt=True)
             return
@@ -146,7 +173,8 @@ class Executor:
         if action.resource_version:
             meta = {**body["metadata"], "resourceVersion": action.resource_version}
             body = {**body, "metadata": meta}
-        request = self._api.apply(
+        request = functools.partial(
+            self._api.apply,
             body,
             field_manager=action.field_manager,
             subresource=action.subresource,
@@ -164,24 +192,26 @@ class Executor:
         An API server may drop a field (a feature gate), so that an object never becomes what is
         applied. Once is enough then.
         """
-        before = self._applied.get(ref)
-        cached = self._cache.get(
-            resources.of(ref.api_version, ref.kind), namespace=ref.namespace, name=ref.name
-        )
+        before, cached = self._applied.get(ref), self._cached(ref)
+        if len(self._applied) > MOST_REMEMBERED:
+            self._applied.clear()  # Forgetting costs one write that changes nothing.
         return (
             before is not None
             and cached is not None
             and before == (_fingerprint(action), cached.meta.resource_version)
         )
 
-    async def _patch(self, run: "_Run", action: actions.Patch) -> None:
+    async def _patch(
+        self, run: "_Run", action: actions.Patch, *, allowed: Callable[[], bool] | None = None
+    ) -> None:
         ref = action.ref
         logger.info("%s: patch %s %s %s", run.name, ref.kind, ref.name, action.subresource)
         meta = {
             **action.body.get("metadata", {}),
             "resourceVersion": action.resource_version,
         }
-        request = self._api.merge_patch(
+        request = functools.partial(
+            self._api.merge_patch,
             resources.of(ref.api_version, ref.kind),
             namespace=ref.namespace,
             name=ref.name,
@@ -189,14 +219,15 @@ class Executor:
             subresource=action.subresource,
             field_manager=names.FIELD_MANAGER,
         )
-        answer = await self._guarded(run, ref, request)
+        answer = await self._guarded(run, ref, request, allowed=allowed)
         self._learn(run, answer)
         self._emit(run, action.events)
 
     async def _delete(self, run: "_Run", action: actions.Delete) -> None:
         ref = action.ref
         logger.info("%s: delete %s %s", run.name, ref.kind, ref.name)
-        request = self._api.delete(
+        request = functools.partial(
+            self._api.delete,
             resources.of(ref.api_version, ref.kind),
             namespace=ref.namespace,
             name=ref.name,
@@ -240,7 +271,26 @@ class Executor:
                 self._learn(run, fresh)
             run.outcome.stale = True
             return
-        await asyncio.gather(*(self._chain(run, (patch,)) for patch in action.patches))
+        await _all(self._let_go(run, action, patch) for patch in action.patches)
+
+    async def _let_go(self, run: "_Run", release: actions.Release, patch: actions.Patch) -> None:
+        """Release one pod, unless an eviction became known while it waited for its turn."""
+
+        def allowed() -> bool:
+            cached = self._cached(release.workload)
+            return (
+                cached is not None
+                and cached.meta.uid == release.uid
+                and cached.spec.active
+                and state.admission(cached) is state.Admission.ADMITTED
+            )
+
+        try:
+            await self._patch(run, patch, allowed=allowed)
+        except client.ApiError as error:
+            self._failed(run, patch, error)
+        except _Stop:
+            return
 
     def _learn(self, run: "_Run", obj: Mapping[str, Any]) -> None:
         resource = resources.of(obj["apiVersion"], obj["kind"])
@@ -259,7 +309,19 @@ class Executor:
                     resource, namespace=ref.namespace, name=ref.name, uid=cached.meta.uid
                 )
         else:
-            self._cache.upsert(resource, obj, belongs_to=run.key if adopt else None)
+            # An object that says whose it is stays with that set.
+            stranger = adopt and cache.set_of(resource, facts.Meta.of(obj)) is None
+            self._cache.upsert(resource, obj, belongs_to=run.key if stranger else None)
+
+
+_Request = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def _all(steps: Iterable[Awaitable[Any]]) -> None:
+    """Wait for all, whatever becomes of one; a pass must be over when it ends."""
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ only when it is a change that a decision can see: the counters in a queue's stat
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names
@@ -62,11 +63,14 @@ class Inflow:
                 namespace=meta.get("namespace", ""),
                 name=meta["name"],
                 uid=meta["uid"],
+                version=meta["resourceVersion"],
             )
         else:
             touched = self._cache.upsert(resource, obj)
         if kind is None:
-            self._relist_soon(resource)
+            # A gap in one watch is most often one in all, and an empty list makes no event.
+            for each in self._watched():
+                self._relist_soon(each)
         await self._enqueue(touched or set())
         if resource in SHARED and touched is not None:
             await self._on_shared(resource, obj, deleted=kind == "DELETED")
@@ -99,6 +103,10 @@ class Inflow:
         for key in keys:
             await self._queue.add(key)
 
+    def _watched(self) -> tuple[resources.Resource, ...]:
+        kueue = resources.KUEUE if self.support == "served" else ()
+        return (*resources.PLAIN, *kueue)
+
     # Lists --------------------------------------------------------------------------------
 
     def _relist_soon(self, resource: resources.Resource) -> None:
@@ -115,20 +123,35 @@ class Inflow:
         except client.ApiError as error:
             # The periodic list comes anyway.
             logger.warning("Listing %s failed: %s", resource.plural, error)
+        except Exception:
+            logger.exception("Listing %s failed", resource.plural)
 
     async def _list(self, resource: resources.Resource) -> set[cache.SetKey]:
         selector = names.SET_NAME if resource in resources.BY_SET_NAME else ""
         listing = await self._api.list(resource, label_selector=selector)
-        return self._cache.replace(resource, listing.items, as_of=listing.resource_version)
+        touched = self._cache.replace(resource, listing.items, as_of=listing.resource_version)
+        if resource in SHARED:
+            await self._compare_shared(resource, listing.items)
+        return touched
+
+    async def _compare_shared(
+        self, resource: resources.Resource, items: Iterable[facts.Object]
+    ) -> None:
+        """Notice what changed among shared objects, whichever of list and watch saw it first."""
+        seen = set()
+        for obj in items:
+            meta = obj["metadata"]
+            seen.add((resource, meta.get("namespace", ""), meta["name"]))
+            await self._on_shared(resource, obj, deleted=False)
+        for at in [at for at in self._essences if at[0] == resource and at not in seen]:
+            gone = {"metadata": {"namespace": at[1], "name": at[2]}}
+            await self._on_shared(resource, gone, deleted=True)
 
     async def list_all(self) -> None:
         """List every kind and ask for a pass over every set."""
         await self.probe_kueue()
-        for resource in resources.PLAIN:
+        for resource in self._watched():
             await self._list(resource)
-        if self.support == "served":
-            for resource in resources.KUEUE:
-                await self._list(resource)
         await self._enqueue(self._cache.keys())
 
     async def probe_kueue(self) -> None:
@@ -137,13 +160,14 @@ class Inflow:
         if (support, detail) == (self.support, self.detail):
             return
         logger.info("Kueue is %s. %s", support, detail)
-        was, self.support, self.detail = self.support, support, detail
         if support == "served":
+            # Before it counts as served: a set must not be judged by Workloads not yet listed.
             for resource in resources.KUEUE:
                 await self._list(resource)
-        elif was == "served":
+        elif self.support == "served":
             for resource in resources.KUEUE:
                 self._cache.forget(resource)
+        self.support, self.detail = support, detail
         await self._enqueue(self._queue_managed())
 
     async def close(self) -> None:

@@ -85,7 +85,7 @@ class Loop:
             self._warn(key, regarding, (*plan.warnings, *outcome.warnings))
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
-        if plan.status and not outcome.failed:
+        if outcome.status_written:
             self._status_written[key] = asyncio.get_running_loop().time()
         await self._again(key, plan, outcome=outcome, held=held)
         return outcome.failed

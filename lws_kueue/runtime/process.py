@@ -20,6 +20,7 @@ from lws_kueue.runtime import (
 from lws_kueue.runtime import settings as runtime_settings
 
 STARTUP_PATIENCE = 120.0
+WATCH_PAUSE = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -88,16 +89,26 @@ async def _watch(
     source: inflow.Inflow,
     stop: asyncio.Event,
 ) -> None:
-    """Let kopf watch until stopped; kopf also handles SIGINT and SIGTERM."""
+    """Let kopf watch until stopped; kopf also handles SIGINT and SIGTERM.
+
+    kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
+    was just deleted). Then it starts anew, and what was missed meanwhile is listed.
+    """
     liveness = settings.liveness_port
-    await kopf.operator(
-        registry=watch.registry(api=api, sink=source.on_event),
-        settings=watch.settings(),
-        clusterwide=True,
-        standalone=True,
-        stop_flag=stop,
-        liveness_endpoint=f"http://0.0.0.0:{liveness}/healthz" if liveness else None,
-    )
+    while True:
+        try:
+            await kopf.operator(
+                registry=watch.registry(api=api, sink=source.on_event),
+                settings=watch.settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=stop,
+                liveness_endpoint=f"http://0.0.0.0:{liveness}/healthz" if liveness else None,
+            )
+            return
+        except Exception:
+            logger.exception("Watching ended; it starts again in %s s", WATCH_PAUSE)
+        await asyncio.sleep(WATCH_PAUSE)
 
 
 async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:
@@ -108,3 +119,5 @@ async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what
             await action()
         except client.ApiError as error:
             logger.warning("The periodic %s failed: %s", what, error)
+        except Exception:
+            logger.exception("The periodic %s failed", what)

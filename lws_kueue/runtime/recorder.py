@@ -46,6 +46,8 @@ class Recorder:
                 # A namespace that is going away takes no events; neither case is worth a retry.
                 level = logging.DEBUG if client.namespace_leaves(error) else logging.INFO
                 logger.log(level, "An event was not recorded: %s", error)
+            except Exception:
+                logger.exception("An event was not recorded")
             finally:
                 self._queue.task_done()
 

@@ -60,6 +60,18 @@ def stop(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[ac
     )
 
 
+def replace_ungated(leader: facts.Pod) -> actions.Delete:
+    """Return the deletion of a group whose worker StatefulSet makes pods without the gate.
+
+    In the foreground the StatefulSet goes first, and makes no pod while it waits for that.
+    """
+    told = f"Replacing the group of {leader.meta.name}: its workers are made without a gate"
+    event = actions.Event("Normal", "Stopped", told)
+    return actions.Delete(
+        group.ref(leader), leader.meta.uid, propagation="Foreground", events=(event,)
+    )
+
+
 def _why(workload: kueue.Workload | None) -> str:
     if workload is None:
         return "its group has no Workload"

@@ -235,12 +235,13 @@ def removal(workload: kueue.Workload, pods: Iterable[facts.Pod]) -> actions.Chai
     if any(group.could_run(pod) for pod in pods):
         return ()
     ref, meta = group.workload_ref(workload), workload.meta
-    chain: list[actions.Action] = []
-    if names.WORKLOAD_FINALIZER in meta.finalizers:
-        # Kueue leaves the finalizer of a Workload that has an owner to the owner's side.
-        kept = [one for one in meta.finalizers if one != names.WORKLOAD_FINALIZER]
-        body = {"metadata": {"finalizers": kept or None}}
-        chain.append(actions.Patch(ref, body, meta.resource_version))
     if not meta.deleting:
-        chain.append(actions.Delete(ref, meta.uid))
-    return tuple(chain)
+        # The finalizer goes when the deletion is certain: without it, a Workload that came to be
+        # wanted again after a crash would lack it for good.
+        return (actions.Delete(ref, meta.uid),)
+    if names.WORKLOAD_FINALIZER not in meta.finalizers:
+        return ()
+    # Kueue leaves the finalizer of a Workload that has an owner to the owner's side.
+    kept = [one for one in meta.finalizers if one != names.WORKLOAD_FINALIZER]
+    body = {"metadata": {"finalizers": kept or None}}
+    return (actions.Patch(ref, body, meta.resource_version),)

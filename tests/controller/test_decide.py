@@ -306,3 +306,53 @@ def test_under_a_kueue_of_another_version_pods_stay_gated_and_the_set_says_why()
     (waiting,) = (c for c in plan.status.status["conditions"] if c["type"] == "WaitingForAdmission")
     assert waiting["reason"] == "KueueUnsupported"
     assert "v1beta2" in waiting["message"]
+
+
+def test_the_workloads_of_a_former_set_of_the_name_are_let_go() -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    (old,) = model.of_kind("Workload")
+    del model.objects[names.LWS_KIND, SET]
+    model.delete("Workload", old)
+    model.store(body(replicas=1))
+    settle(model)
+    (new,) = model.of_kind("Workload")
+    assert new != old
+    assert not gated(model)
+
+
+def test_an_eviction_is_followed_while_the_set_is_being_deleted() -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["metadata"]["finalizers"] = ["example.com/hold"]
+    model.delete(names.LWS_KIND, SET)
+    (name,) = model.of_kind("Workload")
+    model.evict(name)
+    plan = model.decide(SET)
+    stopped = [a.ref.name for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
+    assert sorted(stopped) == ["demo-0", "demo-0-1", "demo-0-2"]
+    for pod in stopped:
+        model.delete("Pod", pod)
+    model.pass_once(SET)
+    assert "admission" not in model.objects["Workload", name]["status"]
+
+
+def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
+    # A plain set that was deleted without its children, and made again in a queue.
+    model = cluster(queue=None, replicas=1)
+    settle(model)
+    del model.objects[names.LWS_KIND, SET]
+    del model.objects["StatefulSet", SET]["metadata"]["ownerReferences"]
+    model.store(body(replicas=1))
+    deletions: list[actions.Delete] = []
+    while not deletions:
+        plan = model.decide(SET)
+        assert not plan.empty
+        deletions = [a for c in plan.chains for a in c if isinstance(a, actions.Delete)]
+        model.pass_once(SET)
+    assert [(d.ref.name, d.propagation) for d in deletions] == [("demo-0", "Foreground")]
+    settle(model)
+    assert len(model.of_kind("Pod")) == 3
+    worker_set = model.objects["StatefulSet", "demo-0"]
+    assert worker_set["spec"]["template"]["spec"]["schedulingGates"]

@@ -57,6 +57,34 @@ def test_a_late_event_does_not_bring_a_deleted_object_back() -> None:
     assert not store.of_set(KEY, resources.PODS)
 
 
+def test_an_object_whose_label_comes_back_is_seen_again() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=5))
+    store.remove(resources.PODS, namespace="ns", name="set-0", uid="u1", version="6")
+    assert store.upsert(resources.PODS, pod(version=6)) is None
+    assert store.upsert(resources.PODS, pod(version=7)) == {KEY}
+
+
+def test_graves_are_forgotten_after_a_while() -> None:
+    now = [0.0]
+    store = cache.Cache(clock=lambda: now[0])
+    store.remove(resources.PODS, namespace="ns", name="set-0", uid="u1")
+    now[0] = cache.TOMBSTONE_SECONDS + 1
+    store.remove(resources.PODS, namespace="ns", name="other", uid="u2")
+    assert store.upsert(resources.PODS, pod()) == {KEY}
+
+
+def test_one_odd_object_in_a_list_does_not_hide_the_others() -> None:
+    store = cache.Cache()
+    odd = {
+        "metadata": {"name": "odd", "uid": "o", "resourceVersion": "1"},
+        "spec": {"nodeLabels": 1},
+    }
+    even = {"metadata": {"name": "even", "uid": "e", "resourceVersion": "1"}, "spec": {}}
+    store.replace(resources.FLAVORS, [odd, even], as_of="5")
+    assert [flavor.meta.name for flavor in store.all(resources.FLAVORS)] == ["even"]
+
+
 def test_deleting_an_old_object_leaves_its_successor_of_the_same_name() -> None:
     store = cache.Cache()
     store.upsert(resources.PODS, pod(version=9, uid="new"))

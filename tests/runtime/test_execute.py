@@ -1,9 +1,12 @@
 """Plan execution against a scripted API: order, guards, and what failures stop."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from lws_kueue.api import actions, facts
+import pytest
+
+from lws_kueue.api import actions, facts, names
 from lws_kueue.runtime import cache, client, execute, resources
 
 KEY = cache.SetKey("ns", "set")
@@ -82,8 +85,12 @@ def pod_patch(name: str) -> actions.Patch:
     )
 
 
-def carry_out(plan: actions.Plan, api: ScriptedApi) -> tuple[execute.Outcome, Events, cache.Cache]:
+def carry_out(
+    plan: actions.Plan, api: ScriptedApi, *, known: Iterable[dict[str, Any]] = ()
+) -> tuple[execute.Outcome, Events, cache.Cache]:
     events, store = Events(), cache.Cache()
+    for obj in known:
+        store.upsert(resources.of(obj["apiVersion"], obj["kind"]), obj)
 
     async def scenario() -> execute.Outcome:
         executor = execute.Executor(api=api, store=store, events=events)  # type: ignore[arg-type]
@@ -152,6 +159,56 @@ def test_a_namespace_that_is_going_away_is_no_failure_and_no_event() -> None:
     outcome, _, _ = carry_out(plan, api)
     assert not outcome.failed
     assert outcome.warnings == []
+    assert outcome.writes == 0, "so that it is not tried again at once"
+
+
+def test_a_name_that_is_known_to_be_taken_is_a_failure_with_backoff() -> None:
+    api = ScriptedApi({"create taken": refusal(409, "AlreadyExists")})
+    known = service("taken")
+    known["metadata"] |= {"uid": "f", "resourceVersion": "2"}
+    plan = actions.Plan(chains=((actions.Create(service("taken"), on_failure="FailedCreate"),),))
+    outcome, _, _ = carry_out(plan, api, known=[known])
+    assert outcome.failed
+    assert [warning.reason for warning in outcome.warnings] == ["FailedCreate"]
+
+
+def test_an_object_of_another_set_is_not_taken_from_it() -> None:
+    api = ScriptedApi({"create other-0": refusal(409, "AlreadyExists")})
+    other = service("other-0")
+    other["metadata"] |= {
+        "uid": "f",
+        "resourceVersion": "2",
+        "labels": {names.SET_NAME: "other-0"},
+    }
+    api.objects["other-0"] = other
+    _, _, store = carry_out(actions.Plan(chains=((actions.Create(service("other-0")),),)), api)
+    assert not store.of_set(KEY, resources.SERVICES)
+    assert store.of_set(cache.SetKey("ns", "other-0"), resources.SERVICES)
+
+
+def test_a_fault_of_the_program_in_one_chain_ends_the_pass_only_after_the_others() -> None:
+    api = ScriptedApi({"create bad": ValueError("a bug")})
+    plan = actions.Plan(
+        chains=((actions.Create(service("bad")),), (actions.Create(service("good")),))
+    )
+    with pytest.raises(ValueError, match="a bug"):
+        carry_out(plan, api)
+    assert "create good" in api.calls
+
+
+def test_the_same_apply_is_not_repeated_while_the_object_is_what_came_of_it() -> None:
+    api = ScriptedApi()
+    apply = actions.Apply(service("x"), field_manager="lws")
+    events, store = Events(), cache.Cache()
+
+    async def scenario() -> None:
+        executor = execute.Executor(api=api, store=store, events=events)  # type: ignore[arg-type]
+        for _ in range(3):
+            plan = actions.Plan(chains=((apply,),))
+            await executor.run(KEY, regarding=REGARDING, plan=plan)
+
+    asyncio.run(scenario())
+    assert api.calls == ["apply x"]
 
 
 def test_a_name_that_is_taken_is_read_and_filed_under_the_set() -> None:
@@ -186,19 +243,21 @@ def release(*pods: str, version: str = "5") -> actions.Plan:
     return actions.Plan(chains=((act,),))
 
 
-def workload(version: str, uid: str = "wu") -> dict[str, Any]:
+def workload(version: str, uid: str = "wu", *, evicted: bool = False) -> dict[str, Any]:
+    true = {"QuotaReserved", "Admitted", *(["Evicted"] if evicted else [])}
     return {
         "apiVersion": "kueue.x-k8s.io/v1beta2",
         "kind": "Workload",
         "metadata": {"namespace": "ns", "name": "w", "uid": uid, "resourceVersion": version},
-        "spec": {},
+        "spec": {"podSets": [{"name": "main", "count": 1}]},
+        "status": {"conditions": [{"type": kind, "status": "True"} for kind in sorted(true)]},
     }
 
 
 def test_pods_are_released_when_the_workload_is_what_the_decision_saw() -> None:
     api = ScriptedApi()
     api.objects["w"] = workload("5")
-    outcome, _, _ = carry_out(release("a", "b"), api)
+    outcome, _, _ = carry_out(release("a", "b"), api, known=[workload("5")])
     assert api.calls[0] == "get w"
     assert sorted(api.calls[1:]) == ["patch a", "patch b"]
     assert outcome.writes == 2
@@ -215,10 +274,18 @@ def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
         assert outcome.writes == 0
 
 
+def test_an_eviction_that_becomes_known_meanwhile_stops_the_release() -> None:
+    api = ScriptedApi()
+    api.objects["w"] = workload("5")
+    outcome, _, _ = carry_out(release("a"), api, known=[workload("6", evicted=True)])
+    assert api.calls == ["get w"]
+    assert outcome.stale
+
+
 def test_one_pod_that_cannot_be_released_does_not_hold_up_the_others() -> None:
     api = ScriptedApi({"patch a": refusal(422, "Invalid")})
     api.objects["w"] = workload("5")
-    outcome, _, _ = carry_out(release("a", "b"), api)
+    outcome, _, _ = carry_out(release("a", "b"), api, known=[workload("5")])
     assert "patch b" in api.calls
     assert outcome.failed
 

@@ -1,0 +1,156 @@
+"""What is learned of the cluster, and whom it wakes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lws_kueue.api import names
+from lws_kueue.runtime import cache, client, inflow, resources, work_queue
+
+KEY = cache.SetKey("ns", "set")
+
+
+def live_set(*, queued: bool = True) -> dict[str, Any]:
+    labels = {names.QUEUE_NAME: "q"} if queued else {}
+    return {
+        "metadata": {
+            "namespace": "ns",
+            "name": "set",
+            "uid": "s",
+            "resourceVersion": "1",
+            "labels": labels,
+        },
+        "spec": {"leaderWorkerTemplate": {"workerTemplate": {}}},
+    }
+
+
+def local_queue(*, version: int, pending: int = 0, stop: str = "None") -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": "q", "uid": "q", "resourceVersion": str(version)},
+        "spec": {"clusterQueue": "cq", "stopPolicy": stop},
+        "status": {"pendingWorkloads": pending},
+    }
+
+
+class Server:
+    """Serves lists and discovery; a kind in ``broken`` cannot be listed."""
+
+    def __init__(self) -> None:
+        self.lists: dict[resources.Resource, list[dict[str, Any]]] = {}
+        self.broken: set[resources.Resource] = set()
+        self.kueue = True
+
+    async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
+        if resource in self.broken:
+            raise client.ApiError(status=503, reason="", message="", request="list")
+        return client.Listing(tuple(self.lists.get(resource, ())), "100")
+
+    async def request(self, method: str, path: str) -> dict[str, Any]:
+        assert method == "GET"
+        if not self.kueue:
+            raise client.ApiError(status=404, reason="NotFound", message="", request=path)
+        if path.endswith(names.KUEUE_VERSION):
+            return {"resources": [{"name": "workloads"}]}
+        return {"versions": [{"version": names.KUEUE_VERSION}]}
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.server = Server()
+        self.store = cache.Cache()
+        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        self.inflow = inflow.Inflow(
+            api=self.server,  # type: ignore[arg-type]
+            store=self.store,
+            queue=self.queue,
+        )
+
+    async def woken(self) -> list[cache.SetKey]:
+        found = []
+        while len(self.queue):
+            key = await self.queue.get()
+            await self.queue.done(key)
+            found.append(key)
+        return found
+
+
+def test_a_counter_in_a_queues_status_wakes_nobody_but_a_stop_policy_does() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.store.upsert(resources.SETS, live_set())
+        event = scene.inflow.on_event
+        await event(resources.LOCAL_QUEUES, "ADDED", local_queue(version=1))
+        assert await scene.woken() == [KEY]
+        await event(resources.LOCAL_QUEUES, "MODIFIED", local_queue(version=2, pending=4))
+        assert await scene.woken() == []
+        await event(resources.LOCAL_QUEUES, "MODIFIED", local_queue(version=3, stop="Hold"))
+        assert await scene.woken() == [KEY]
+        await event(resources.LOCAL_QUEUES, "DELETED", local_queue(version=4, stop="Hold"))
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_a_list_sees_first_wakes_the_sets_that_wait_for_it() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.lists[resources.LOCAL_QUEUES] = [local_queue(version=7)]
+        await scene.inflow._list(resources.LOCAL_QUEUES)
+        assert await scene.woken() == [KEY]
+        scene.server.lists[resources.LOCAL_QUEUES] = []
+        await scene.inflow._list(resources.LOCAL_QUEUES)
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_kueue_counts_as_served_only_once_its_objects_are_listed() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.store.upsert(resources.SETS, live_set())
+        scene.server.broken = {resources.WORKLOADS}
+        with pytest.raises(client.ApiError):
+            await scene.inflow.probe_kueue()
+        supports = [scene.inflow.support]
+        scene.server.broken = set()
+        await scene.inflow.probe_kueue()
+        supports.append(scene.inflow.support)
+        assert supports == ["missing", "served"]
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists = {
+            resources.SETS: [live_set()],
+            resources.LOCAL_QUEUES: [local_queue(version=1)],
+        }
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.kueue = False
+        await scene.inflow.probe_kueue()
+        assert scene.inflow.support == "missing"
+        assert not list(scene.store.all(resources.LOCAL_QUEUES))
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_a_deletion_that_no_watch_saw_is_noticed_by_the_list() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.lists[resources.SETS] = []
+        assert await scene.inflow._list(resources.SETS) == {KEY}
+        assert scene.store.get(resources.SETS, namespace="ns", name="set") is None
+
+    asyncio.run(scenario())

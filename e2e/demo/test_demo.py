@@ -176,7 +176,8 @@ def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
     (kubectl,) = re.findall(r"alias kubectl=(\S+)", demo.output)
     # The controller still works: what is scaled up is put into the queue, and told.
     command = [kubectl, "scale", "leaderworkerset", "sample", "--replicas=5"]
-    subprocess.run(command, env={"KUBECONFIG": kubeconfig}, check=True, capture_output=True)
+    environment = os.environ | {"KUBECONFIG": kubeconfig}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
     api = client.Client(Path(kubeconfig))
     api.wait_for_all(
         names.KUEUE_API_VERSION,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.api import actions, kueue, lws, names
 from lws_kueue.controller import groups, observed
 from lws_kueue.workload import build, eviction, ready, reconcile, release, state
 from lws_kueue.workload import pods as members
@@ -72,63 +72,87 @@ def plan(
         return Bridged()
     if seen.kueue.support != "served":
         return _explained({index: _why(seen, owner, None) for index in range(wanted)})
-    pods = members.by_group((*found.stale, *(p for g in found.groups for p in g.pods)))
+    scene = _Scene(seen, owner, found, now=now)
     changes = reconcile.changes(
         owner,
         seen.workloads.values(),
         desired=range(wanted),
-        pods=pods,
+        pods=scene.pods,
         classes=build.PriorityClasses(
             workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
         ),
         options=options,
     )
-    by_index = {group.index: group for group in found.groups}
-    size = owner.spec.leader_worker_template.size
-    steps = {
-        index: _group(
-            seen,
-            workload,
-            group=by_index.get(index),
-            size=by_index[index].size if index in by_index else size,
-            pods=tuple(pods.get(index, ())),
-            now=now,
-        )
-        for index, workload in changes.by_index.items()
-        if index < wanted
-    }
-    # A change that has to wait is worth a warning, but the group itself waits for nothing.
-    running = {
-        index
-        for index, workload in changes.by_index.items()
-        if state.may_run(workload, seen.kueue.admission_checks)
-    }
-    # What has no Workload and gets none, or leaves with an evicted one, is only stopped.
-    unserved = {index: None for index in changes.problems if index not in changes.by_index}
-    leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
-    steps |= {
-        index: _stopped(workload, tuple(pods.get(index, ())), group=by_index.get(index))
-        for index, workload in {**unserved, **leaving}.items()
-    }
+    steps = _steps(scene, changes, wanted=wanted)
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems
     explained = _explained(
         {
             index: _why(seen, owner, changes.by_index.get(index), problem=problems.get(index))
             for index in range(wanted)
-            if not (index in running and index in changes.problems)
+            # A change that has to wait is worth a warning, but its group waits for nothing.
+            if not (index in changes.problems and scene.may_run(changes.by_index.get(index)))
         }
     )
+    rechecks = (step.recheck_after for step in steps.values() if step.recheck_after is not None)
     return Bridged(
         chains=(*changes.chains, *(chain for step in steps.values() for chain in step.chains)),
         warnings=(*(p.event for p in problems.values()), *explained.warnings),
         waiting=explained.waiting,
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
-        recheck_after=min(
-            (s.recheck_after for s in steps.values() if s.recheck_after is not None),
-            default=None,
-        ),
+        recheck_after=min(rechecks, default=None),
     )
+
+
+class _Scene:
+    """The set as the bridge looks at it: groups and pods by index.
+
+    The pods of a group are those that the chain of ownership puts there, whatever their labels
+    say, and those that merely carry its label: what is left of the group that was there before.
+    """
+
+    def __init__(
+        self,
+        seen: observed.Observed,
+        owner: lws.LeaderWorkerSet,
+        found: groups.Observation,
+        *,
+        now: datetime,
+    ) -> None:
+        self.checks = seen.kueue.admission_checks
+        self.flavors = seen.kueue.flavors
+        self.now = now
+        self.groups = {group.index: group for group in found.groups}
+        self.pods = {index: tuple(pods) for index, pods in members.by_group(found.stale).items()}
+        for index, group in self.groups.items():
+            self.pods[index] = (*group.pods, *self.pods.get(index, ()))
+        self._size = owner.spec.leader_worker_template.size
+
+    def size(self, index: int) -> int:
+        """How many pods the group has when it is complete."""
+        return self.groups[index].size if index in self.groups else self._size
+
+    def may_run(self, workload: kueue.Workload | None) -> bool:
+        """Whether pods may be released under the Workload."""
+        return workload is not None and state.may_run(workload, self.checks)
+
+
+def _steps(scene: _Scene, changes: reconcile.Changes, *, wanted: int) -> dict[int, "_Step"]:
+    """Return what each group's Workload asks for.
+
+    What has no Workload and gets none, or leaves with an evicted one, is only stopped.
+    """
+    steps = {
+        index: _group(scene, index, workload)
+        for index, workload in changes.by_index.items()
+        if index < wanted
+    }
+    unserved = {index: None for index in changes.problems if index not in changes.by_index}
+    leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
+    return steps | {
+        index: _stopped(scene, index, workload)
+        for index, workload in {**unserved, **leaving}.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,51 +165,40 @@ class _Step:
     recheck_after: float | None = None
 
 
-def _group(
-    seen: observed.Observed,
-    workload: kueue.Workload,
-    *,
-    group: groups.Group | None,
-    size: int,
-    pods: tuple[facts.Pod, ...],
-    now: datetime,
-) -> _Step:
-    """Follow one Workload: release, report readiness of ``size`` pods, or stop.
+def _group(scene: _Scene, index: int, workload: kueue.Workload) -> _Step:
+    """Follow one Workload: release, report readiness, or stop.
 
     Only pods that the chain of ownership puts into the group are ever released; what merely
     carries its labels is stopped with it.
     """
+    group = scene.groups.get(index)
     own = group.pods if group else ()
-    report = ready.condition_write(workload, own, size=size, now=now)
+    report = ready.condition_write(workload, own, size=scene.size(index), now=scene.now)
     reported: tuple[actions.Chain, ...] = ((report,),) if report else ()
     if state.must_stop(workload):
-        return _stop(workload, pods, group=group, reported=reported, now=now)
-    if not state.may_run(workload, seen.kueue.admission_checks):
+        return _stop(scene, index, workload, reported=reported)
+    if not scene.may_run(workload):
         return _Step(chains=reported)
-    released, problems = release.plan_release(workload, own, flavors=seen.kueue.flavors)
+    released, problems = release.plan_release(workload, own, flavors=scene.flavors)
     chains: tuple[actions.Chain, ...] = ((released,),) if released else ()
     return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
 
 
-def _stopped(
-    workload: kueue.Workload | None,
-    pods: tuple[facts.Pod, ...],
-    *,
-    group: groups.Group | None,
-) -> _Step:
+def _stopped(scene: _Scene, index: int, workload: kueue.Workload | None) -> _Step:
     """Stop the pods that were let go and that no admission stands behind any more.
 
     A worker StatefulSet without the gate (of a plain set that was orphaned and made again in a
     queue) would make the workers anew, ungated. It goes with its leader: in the foreground, so
     that it makes none while it waits for garbage collection.
     """
+    if workload is not None and not state.must_stop(workload):
+        return _Step()
+    group = scene.groups.get(index)
     if group is not None and _makes_ungated(group):
-        leader = group.leader
-        if leader.meta.deleting:
+        if group.leader.meta.deleting:
             return _Step(stopping=True)
-        deletion = eviction.replace_ungated(leader)
-        return _Step(chains=((deletion,),), stopping=True)
-    deletions = eviction.stop(workload, pods)
+        return _Step(chains=((eviction.replace_ungated(group.leader),),), stopping=True)
+    deletions = eviction.stop(workload, scene.pods.get(index, ()))
     return _Step(chains=tuple((deletion,) for deletion in deletions), stopping=bool(deletions))
 
 
@@ -198,21 +211,17 @@ def _makes_ungated(group: groups.Group) -> bool:
 
 
 def _stop(
-    workload: kueue.Workload,
-    pods: tuple[facts.Pod, ...],
-    *,
-    group: groups.Group | None,
-    reported: tuple[actions.Chain, ...],
-    now: datetime,
+    scene: _Scene, index: int, workload: kueue.Workload, *, reported: tuple[actions.Chain, ...]
 ) -> _Step:
     """Stop every pod that runs without quota, then give the quota back."""
-    stopped = _stopped(workload, pods, group=group)
-    cleared = eviction.clear_admission(workload, pods, now=now)
+    pods = scene.pods.get(index, ())
+    stopped = _stopped(scene, index, workload)
+    cleared = eviction.clear_admission(workload, pods, now=scene.now)
     chains = (*stopped.chains, *(((cleared,),) if cleared else ()))
     return _Step(
         chains=chains or reported,
         stopping=True,
-        recheck_after=eviction.stuck_in(pods, now=now),
+        recheck_after=eviction.stuck_in(pods, now=scene.now),
     )
 
 

@@ -356,3 +356,16 @@ def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
     assert len(model.of_kind("Pod")) == 3
     worker_set = model.objects["StatefulSet", "demo-0"]
     assert worker_set["spec"]["template"]["spec"]["schedulingGates"]
+
+
+def test_a_pod_whose_group_label_was_edited_is_stopped_with_the_group_that_it_belongs_to() -> None:
+    model = cluster(replicas=2)
+    settle(model)
+    first, _ = model.admitted()
+    pod = model.objects["Pod", "demo-0-1"]
+    pod["metadata"]["labels"][names.GROUP_INDEX] = "1"
+    model.evict(first)
+    plan = model.decide(SET)
+    stopped = [a.ref.name for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
+    assert sorted(stopped) == ["demo-0", "demo-0-1", "demo-0-2"]
+    assert [w.reason for w in plan.warnings] == ["InvalidPod"]

@@ -16,13 +16,15 @@ import pytest
 
 from e2e.controller.fixtures import controller, installed, shared_controller
 from lws_kueue import sandbox
-from lws_kueue.sandbox import engine, kueue
+from lws_kueue.api import names as kueue_names
+from lws_kueue.sandbox import client, engine, kueue
 
 __all__ = ["controller", "installed", "shared_controller"]
 
 OPTIONS = sandbox.Options(nodes=8, topology=sandbox.Topology(blocks=2, racks=2))
 
 _CLUSTER = pytest.StashKey[sandbox.Sandbox]()
+_KUEUE = pytest.StashKey[str]()
 
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]
 
@@ -35,6 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what the tests run on; kubeconfig if --kubeconfig is given, else process",
     )
     group.addoption("--kubeconfig", type=Path, help="use the cluster of this kubeconfig")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which Kueue decided: a stand-in proves less than a real one."""
+    if _KUEUE in config.stash:
+        terminalreporter.write_line(f"Kueue in these tests: {config.stash[_KUEUE]}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,10 +81,13 @@ def cluster(request: pytest.FixtureRequest, backend: sandbox.Backend) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def kueue_info(cluster: sandbox.Sandbox) -> Iterator[sandbox.KueueInfo]:
+def kueue_info(
+    cluster: sandbox.Sandbox, request: pytest.FixtureRequest
+) -> Iterator[sandbox.KueueInfo]:
     """The Kueue that serves the shared cluster: its own, a manager, or the stand-in."""
     with kueue.start(cluster, mode="auto") as info:
         cluster.kueue = info
+        request.config.stash[_KUEUE] = str(info)
         yield info
 
 
@@ -110,6 +123,10 @@ def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Itera
     )
     yield name
     cluster.api.delete("v1", "Namespace", name, missing_ok=True)
+    # Queues of the whole cluster that a test makes for itself have the name of its namespace.
+    for kind in ("ClusterQueue", "ResourceFlavor"):
+        with contextlib.suppress(LookupError, client.ApiError):
+            cluster.api.delete(kueue_names.KUEUE_API_VERSION, kind, name, missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ from lws_kueue.runtime import manifests
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
 STOP_SECONDS = 15.0
 
+# On a real cluster this one can be pulled, and runs for ever.
+IMAGE = "registry.k8s.io/pause:3.10"
+
 
 class ControllerProcess:
     """The controller as a user runs it: one process, one kubeconfig, one log."""
@@ -103,7 +106,7 @@ def leader_worker_set(
             "containers": [
                 {
                     "name": "c",
-                    "image": "registry.example/app:1",
+                    "image": IMAGE,
                     "resources": {"requests": {"cpu": cpu}},
                 }
             ],
@@ -253,6 +256,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.fault: BaseException | None = None
         self._lock = threading.Lock()
 
     def add(self, event: dict[str, Any]) -> None:
@@ -276,13 +280,23 @@ def recording(
                 api_version, kind, namespace=namespace, resource_version=at, timeout=1
             )
             for event in events:
+                assert event["type"] != "ERROR", event
                 record.add(event)
                 at = event["object"]["metadata"]["resourceVersion"]
 
-    thread = threading.Thread(target=watch, daemon=True)
+    def watch_and_keep_the_fault() -> None:
+        try:
+            watch()
+        except BaseException as fault:
+            record.fault = fault
+
+    thread = threading.Thread(target=watch_and_keep_the_fault, daemon=True)
     thread.start()
     try:
         yield record
     finally:
         stop.set()
         thread.join(timeout=10)
+    # A history with a gap would prove nothing.
+    assert not thread.is_alive()
+    assert record.fault is None, record.fault

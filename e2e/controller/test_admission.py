@@ -22,17 +22,6 @@ def admitted(workload: dict[str, Any]) -> bool:
     return conditions.get("Admitted") == "True"
 
 
-def first_admissions(workloads: list[dict[str, Any]]) -> dict[str, int]:
-    """Per group index: the resourceVersion with which its Workload was first seen Admitted."""
-    result: dict[str, int] = {}
-    for event in workloads:
-        obj = event["object"]
-        index = obj["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX]
-        if event["type"] != "DELETED" and admitted(obj):
-            result.setdefault(index, int(obj["metadata"]["resourceVersion"]))
-    return result
-
-
 def unadmitted_intervals(workloads: list[dict[str, Any]]) -> dict[str, list[tuple[int, bool]]]:
     """Per group index: the history of (resourceVersion, admitted)."""
     result: dict[str, list[tuple[int, bool]]] = {}

@@ -68,9 +68,10 @@ def test_an_api_server_that_goes_away_and_comes_back_loses_nothing(
                 name: pod["metadata"]["uid"]
                 for name, pod in harness.pods(cluster, namespace="default").items()
             }
+            # It goes away while a third group is being made, and nobody knows how far that is.
+            harness.scale(cluster, "kept", namespace="default", replicas=3)
             cluster.stop_api_server()
             cluster.start_api_server()
-            harness.scale(cluster, "kept", namespace="default", replicas=3)
             harness.wait_ready(cluster, "kept", namespace="default", groups=3, timeout=90)
             assert controller.running
             after = harness.pods(cluster, namespace="default")
@@ -132,7 +133,7 @@ def test_a_foreign_statefulset_of_the_sets_name_is_left_alone_and_named(
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "c", "image": "registry.example/app:1"}]},
+                "spec": {"containers": [{"name": "c", "image": harness.IMAGE}]},
             },
         },
     }

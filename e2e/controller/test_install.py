@@ -37,14 +37,17 @@ def test_every_request_of_install_carries_the_user_agent(installed: sandbox.Sand
     if installed.audit_log is None:
         pytest.skip("this cluster shows no audit log")
     start = audit.position(installed)
-    command("install", "--kubeconfig", installed.kubeconfig)
-    applied = [
+    done = command("install", "--kubeconfig", installed.kubeconfig)
+    assert done.returncode == 0, done.stderr
+    # Nobody else touches what is installed.
+    kinds = ("admissionpolicies", "admissionpolicybindings", "customresourcedefinitions")
+    requests = [
         request
         for request in audit.requests(installed, since=start)
-        if request.name == "lws-kueue-pod-identity" and request.verb == "patch"
+        if request.resource.endswith(kinds) and request.verb in ("get", "patch")
     ]
-    assert applied
-    assert {request.user_agent for request in applied} == {budget.USER_AGENT}
+    assert len([request for request in requests if request.verb == "patch"]) >= 7
+    assert {request.user_agent for request in requests} == {budget.USER_AGENT}
 
 
 def test_running_without_an_installation_is_refused_with_what_to_do(
@@ -55,6 +58,25 @@ def test_running_without_an_installation_is_refused_with_what_to_do(
     assert done.returncode == 1
     assert "lws-kueue install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_installing_says_what_was_created_and_what_was_changed(fresh_cluster: OpenCluster) -> None:
+    cluster = fresh_cluster(sandbox.Options(nodes=0))
+
+    def changes() -> dict[str, str]:
+        done = command("install", "--kubeconfig", cluster.kubeconfig)
+        assert done.returncode == 0, done.stderr
+        rows = [line.split() for line in done.stdout.splitlines()[1:]]
+        return {f"{kind} {name}": change for kind, name, change in rows}
+
+    assert set(changes().values()) == {"created"}
+    kind, name = "ValidatingAdmissionPolicy", "lws-kueue-rules"
+    cluster.api.patch(
+        "admissionregistration.k8s.io/v1", kind, name, body={"spec": {"failurePolicy": "Ignore"}}
+    )
+    again = changes()
+    assert again.pop(f"{kind} {name}") == "changed"
+    assert set(again.values()) == {"unchanged"}
 
 
 def test_a_kubeconfig_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:

@@ -218,3 +218,69 @@ def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
     header, row = kubectl(cluster, "-n", namespace, "get", "lws").splitlines()
     assert header.split() == ["NAME", "READY", "DESIRED", "UP-TO-DATE", "AGE"]
     assert row.split()[:4] == ["shown", "2", "2", "2"]
+
+
+def test_a_new_image_rolls_out_group_by_group_under_the_same_workloads(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    queue = harness.queues(cluster, namespace=namespace, cpu="4")
+    cluster.api.create(harness.leader_worker_set("roll", namespace=namespace, queue=queue))
+    harness.wait_ready(cluster, "roll", namespace=namespace, groups=2)
+
+    def workloads() -> dict[str, str]:
+        found = cluster.api.list(names.KUEUE_API_VERSION, "Workload", namespace=namespace)
+        return {w["metadata"]["name"]: w["metadata"]["uid"] for w in found}
+
+    before = workloads()
+    image = "registry.k8s.io/pause:3.9"
+    obj = cluster.api.get(*LWS, "roll", namespace=namespace)
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    template["spec"]["containers"][0]["image"] = image
+    cluster.api.replace(obj)
+    harness.wait_pods(
+        cluster,
+        lambda seen: (
+            len(seen) == 6
+            and all(harness.is_ready(pod) for pod in seen.values())
+            and {pod["spec"]["containers"][0]["image"] for pod in seen.values()} == {image}
+        ),
+        namespace=namespace,
+        what="six ready pods of the new image",
+    )
+    live = harness.wait_ready(cluster, "roll", namespace=namespace, groups=2)
+    assert live["status"]["updatedReplicas"] == 2
+    assert workloads() == before
+
+
+@pytest.mark.row("E2E-16")
+def test_a_deleted_worker_recreates_its_whole_group_and_no_other(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(harness.leader_worker_set("whole", namespace=namespace))
+    harness.wait_ready(cluster, "whole", namespace=namespace, groups=2)
+
+    def uids() -> dict[str, str]:
+        found = harness.pods(cluster, namespace=namespace)
+        return {name: pod["metadata"]["uid"] for name, pod in found.items()}
+
+    before = uids()
+    cluster.api.delete("v1", "Pod", "whole-0-1", namespace=namespace)
+    harness.wait_pods(
+        cluster,
+        lambda seen: (
+            len(seen) == 6
+            and all(harness.is_ready(pod) for pod in seen.values())
+            and all(
+                seen[name]["metadata"]["uid"] != before[name]
+                for name in ("whole-0", "whole-0-1", "whole-0-2")
+            )
+        ),
+        namespace=namespace,
+        what="three new pods of group 0",
+    )
+    after = uids()
+    assert {n: u for n, u in after.items() if n.startswith("whole-1")} == {
+        n: u for n, u in before.items() if n.startswith("whole-1")
+    }

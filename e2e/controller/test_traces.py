@@ -22,7 +22,17 @@ def everything(cluster: sandbox.Sandbox, *, namespace: str) -> list[dict[str, An
         (names.KUEUE_API_VERSION, "Workload"),
         (names.KUEUE_API_VERSION, "LocalQueue"),
     )
-    return [obj for kind in kinds for obj in cluster.api.list(*kind, namespace=namespace)]
+    shared = (
+        ("v1", "Namespace"),
+        ("v1", "Node"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        (names.KUEUE_API_VERSION, "ClusterQueue"),
+        (names.KUEUE_API_VERSION, "ResourceFlavor"),
+    )
+    return [
+        *(obj for kind in kinds for obj in cluster.api.list(*kind, namespace=namespace)),
+        *(obj for kind in shared for obj in cluster.api.list(*kind)),
+    ]
 
 
 def test_kopf_writes_no_annotation_and_no_finalizer_on_any_object(

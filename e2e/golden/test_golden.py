@@ -52,8 +52,10 @@ def live(cluster: sandbox.Sandbox, *, namespace: str, queued: bool) -> list[dict
 
 
 @pytest.fixture
-def queue(installed: sandbox.Sandbox, namespace: str) -> str:
+def queue(installed: sandbox.Sandbox, backend: sandbox.Backend, namespace: str) -> str:
     """The queue of the recordings: ClusterQueue cq, flavor default on nodes of the pool gpu."""
+    if backend == "kubeconfig":
+        pytest.skip("the recordings name an image that does not exist, and label all nodes")
     for node in installed.api.list("v1", "Node"):
         body = {"metadata": {"labels": POOL}}
         installed.api.patch("v1", "Node", node["metadata"]["name"], body=body)

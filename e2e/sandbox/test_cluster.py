@@ -87,7 +87,9 @@ def test_stateful_sets_come_up_scale_and_go(cluster: sandbox.Sandbox, namespace:
                 "selector": {"matchLabels": labels},
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": "main", "image": "image"}]},
+                    "spec": {
+                        "containers": [{"name": "main", "image": "registry.k8s.io/pause:3.10"}]
+                    },
                 },
             },
         }

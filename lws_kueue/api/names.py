@@ -22,8 +22,6 @@ GROUP_INDEX: Final = LWS_PREFIX + "group-index"
 GROUP_KEY: Final = LWS_PREFIX + "group-key"
 WORKER_INDEX: Final = LWS_PREFIX + "worker-index"
 REVISION_KEY: Final = LWS_PREFIX + "template-revision-hash"
-SUBGROUP_INDEX: Final = LWS_PREFIX + "subgroup-index"
-SUBGROUP_KEY: Final = LWS_PREFIX + "subgroup-key"
 
 # Annotations (lws-contract 2.2).
 SIZE: Final = LWS_PREFIX + "size"
@@ -57,7 +55,6 @@ QUEUE_NAME: Final = KUEUE_PREFIX + "queue-name"
 PRIORITY_CLASS: Final = KUEUE_PREFIX + "priority-class"
 MAX_EXEC_TIME_SECONDS: Final = KUEUE_PREFIX + "max-exec-time-seconds"
 ADMISSION_GATED_BY: Final = KUEUE_PREFIX + "admission-gated-by"
-ELASTIC_JOB: Final = KUEUE_PREFIX + "elastic-job"
 
 JOB_UID: Final = KUEUE_PREFIX + "job-uid"
 IS_GROUP_WORKLOAD: Final = KUEUE_PREFIX + "is-group-workload"

@@ -203,13 +203,6 @@ class Client(connection.Connection):
             if not (missing_ok and error.status == 404):
                 raise
 
-    def delete_collection(
-        self, api_version: str, kind: str, *, namespace: str | None = None, label_selector: str = ""
-    ) -> None:
-        """Ask for the deletion of all objects of a kind that the selector names."""
-        path = self.resource(api_version, kind).path(namespace=namespace)
-        self.request("DELETE", path, query=_selectors(label_selector, ""))
-
     def _path_of(self, obj: Object, *, with_name: bool) -> str:
         metadata = obj["metadata"]
         resource = self.resource(obj["apiVersion"], obj["kind"])

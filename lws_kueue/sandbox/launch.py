@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lws_kueue.sandbox import cluster, existing, kueue, process
+from lws_kueue.sandbox import cluster, engine, existing, kueue, process
 
 
 @contextlib.contextmanager
@@ -36,7 +36,9 @@ def _open_backend(
     if kubeconfig is not None:
         raise cluster.SandboxError(f"the {backend} back end makes its own kubeconfig")
     if backend == "container":
-        # Its libraries are optional.
+        # Its libraries are optional, so it is imported only where they are.
+        if trouble := engine.problem():
+            raise cluster.SandboxError(f"no container back end: {trouble}")
         from lws_kueue.sandbox import container
 
         return container.open_container(options)

@@ -6,8 +6,6 @@ from typing import Any
 
 from lws_kueue.sandbox import cluster
 
-_KUBELET_PORT = 10250
-
 
 def build(options: cluster.Options) -> list[dict[str, Any]]:
     """The Node objects of a cluster, `node-0` first, without status but for their resources."""

@@ -16,7 +16,7 @@ import pytest
 
 from e2e.controller.fixtures import controller, installed, shared_controller
 from lws_kueue import sandbox
-from lws_kueue.api import names as kueue_names
+from lws_kueue.api import names
 from lws_kueue.sandbox import client, engine, kueue
 
 __all__ = ["controller", "installed", "shared_controller"]
@@ -126,7 +126,7 @@ def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Itera
     # Queues of the whole cluster that a test makes for itself have the name of its namespace.
     for kind in ("ClusterQueue", "ResourceFlavor"):
         with contextlib.suppress(LookupError, client.ApiError):
-            cluster.api.delete(kueue_names.KUEUE_API_VERSION, kind, name, missing_ok=True)
+            cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -135,21 +135,28 @@ def test_unique_per_replica_gives_every_group_its_own_service_and_subdomain(
         assert address == f"{group}.{group}.{namespace}"
 
 
+def delete_and_await_another(
+    cluster: sandbox.Sandbox, api_version: str, kind: str, name: str, *, namespace: str
+) -> None:
+    """Delete an object and wait for one of the same name that is not it."""
+    old = cluster.api.get(api_version, kind, name, namespace=namespace)["metadata"]["uid"]
+    cluster.api.delete(api_version, kind, name, namespace=namespace)
+    cluster.api.wait_for(
+        api_version,
+        kind,
+        name,
+        lambda seen: bool(seen and seen["metadata"]["uid"] != old),
+        namespace=namespace,
+        what=f"a new {kind} {name}",
+    )
+
+
 @pytest.mark.row("CTL-10")
 def test_a_deleted_service_comes_back(installed: sandbox.Sandbox, namespace: str) -> None:
     cluster = installed
     cluster.api.create(harness.leader_worker_set("net", namespace=namespace, replicas=1))
     harness.wait_ready(cluster, "net", namespace=namespace, groups=1)
-    old = cluster.api.get("v1", "Service", "net", namespace=namespace)["metadata"]["uid"]
-    cluster.api.delete("v1", "Service", "net", namespace=namespace)
-    cluster.api.wait_for(
-        "v1",
-        "Service",
-        "net",
-        lambda seen: bool(seen and seen["metadata"]["uid"] != old),
-        namespace=namespace,
-        what="a new Service",
-    )
+    delete_and_await_another(cluster, "v1", "Service", "net", namespace=namespace)
 
 
 @pytest.mark.row("CTL-08")
@@ -159,16 +166,7 @@ def test_a_deleted_worker_statefulset_comes_back(
     cluster = installed
     cluster.api.create(harness.leader_worker_set("back", namespace=namespace, replicas=1))
     harness.wait_ready(cluster, "back", namespace=namespace, groups=1)
-    old = cluster.api.get("apps/v1", "StatefulSet", "back-0", namespace=namespace)
-    cluster.api.delete("apps/v1", "StatefulSet", "back-0", namespace=namespace)
-    cluster.api.wait_for(
-        "apps/v1",
-        "StatefulSet",
-        "back-0",
-        lambda seen: bool(seen and seen["metadata"]["uid"] != old["metadata"]["uid"]),
-        namespace=namespace,
-        what="a new worker StatefulSet",
-    )
+    delete_and_await_another(cluster, "apps/v1", "StatefulSet", "back-0", namespace=namespace)
 
 
 @pytest.mark.row("CTL-12")
@@ -178,16 +176,7 @@ def test_a_deleted_leader_statefulset_comes_back(
     cluster = installed
     cluster.api.create(harness.leader_worker_set("again", namespace=namespace))
     harness.wait_ready(cluster, "again", namespace=namespace, groups=2)
-    old = cluster.api.get("apps/v1", "StatefulSet", "again", namespace=namespace)
-    cluster.api.delete("apps/v1", "StatefulSet", "again", namespace=namespace)
-    cluster.api.wait_for(
-        "apps/v1",
-        "StatefulSet",
-        "again",
-        lambda seen: bool(seen and seen["metadata"]["uid"] != old["metadata"]["uid"]),
-        namespace=namespace,
-        what="a new leader StatefulSet",
-    )
+    delete_and_await_another(cluster, "apps/v1", "StatefulSet", "again", namespace=namespace)
     harness.wait_ready(cluster, "again", namespace=namespace, groups=2)
 
 

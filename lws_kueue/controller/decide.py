@@ -33,11 +33,12 @@ RECHECK_FOREIGN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A live set, its groups, and the revision it is at."""
+    """A live set, its groups, its own revisions, and the one it is at."""
 
     seen: observed.Observed
     owner: lws.LeaderWorkerSet
     found: groups.Observation
+    own_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice
     queue_gated: bool
 
@@ -60,6 +61,7 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
         seen=seen,
         owner=owner,
         found=found,
+        own_revisions=revisions.own(owner, seen.revisions.values()),
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
         queue_gated=bridge.manages(owner),
     )
@@ -231,8 +233,7 @@ def _group(situation: Situation, group: groups.Group) -> _Made:
 def _content(situation: Situation, group: groups.Group) -> lws.LeaderWorkerSet | actions.Event:
     """Return the set as it was at the revision of the group's leader."""
     owner, choice = situation.owner, situation.choice
-    own = revisions.own(owner, situation.seen.revisions.values())
-    revision = revisions.find(own, group.key)
+    revision = revisions.find(situation.own_revisions, group.key)
     if revision is None and group.key == choice.key and choice.create is not None:
         return owner
     if revision is None:
@@ -259,7 +260,6 @@ def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.Stat
 
 def _obsolete(situation: Situation) -> actions.Chain:
     """Return the deletion of revisions that no group is at any more."""
-    own = revisions.own(situation.owner, situation.seen.revisions.values())
     return tuple(
         actions.Delete(
             actions.Ref(
@@ -267,5 +267,5 @@ def _obsolete(situation: Situation) -> actions.Chain:
             ),
             revision.meta.uid,
         )
-        for revision in revisions.obsolete(own, situation.choice.key)
+        for revision in revisions.obsolete(situation.own_revisions, situation.choice.key)
     )

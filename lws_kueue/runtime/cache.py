@@ -10,7 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import pydantic
@@ -103,13 +103,8 @@ class _Grave:
     at: float
 
 
-@dataclass(slots=True)
-class Children:
-    """The cached objects of one set, by kind and name."""
-
-    by_kind: dict[resources.Resource, dict[str, Any]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
+# The facts of one set, by kind and name.
+_Children = dict[resources.Resource, dict[str, Any]]
 
 
 class Cache:
@@ -118,15 +113,14 @@ class Cache:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
-        self._sets: dict[SetKey, Children] = defaultdict(Children)
+        self._sets: dict[SetKey, _Children] = defaultdict(lambda: defaultdict(dict))
         self._gone: dict[str, _Grave] = {}
 
     # Reading ------------------------------------------------------------------------------
 
     def of_set(self, key: SetKey, resource: resources.Resource) -> Mapping[str, Any]:
         """Return the facts of one kind that belong to a set, by object name."""
-        children = self._sets.get(key)
-        return children.by_kind.get(resource, {}) if children else {}
+        return self._sets.get(key, {}).get(resource, {})
 
     def get(self, resource: resources.Resource, *, namespace: str = "", name: str) -> Any | None:
         """Return one fact, or None."""
@@ -139,7 +133,7 @@ class Cache:
 
     def keys(self) -> set[SetKey]:
         """Return every set that exists or that still has objects."""
-        return {key for key, children in self._sets.items() if any(children.by_kind.values())}
+        return {key for key, children in self._sets.items() if any(children.values())}
 
     # Writing ------------------------------------------------------------------------------
 
@@ -167,7 +161,7 @@ class Cache:
         self._unfile(resource, at, old)
         self._entries[resource][at] = _Entry(meta=meta, fact=fact, belongs_to=key)
         if key:
-            self._sets[key].by_kind[resource][meta.name] = fact
+            self._sets[key][resource][meta.name] = fact
         return {k for k in (key, old.belongs_to if old else None) if k}
 
     def remove(
@@ -230,8 +224,8 @@ class Cache:
         children = self._sets.get(old.belongs_to)
         if children is None:
             return
-        children.by_kind[resource].pop(at[1], None)
-        if not any(children.by_kind.values()):
+        children[resource].pop(at[1], None)
+        if not any(children.values()):
             del self._sets[old.belongs_to]
 
     def _is_dead(self, meta: facts.Meta) -> bool:

@@ -4,6 +4,7 @@ Passes of one set never overlap; a set that fails comes back later and holds up 
 """
 
 import asyncio
+import dataclasses
 import datetime
 import logging
 
@@ -118,13 +119,7 @@ class Loop:
         wait = last + self._settings.status_interval - asyncio.get_running_loop().time()
         if wait <= 0:
             return plan, None
-        return actions.Plan(
-            prepare=plan.prepare,
-            chains=plan.chains,
-            finish=plan.finish,
-            warnings=plan.warnings,
-            recheck_after=plan.recheck_after,
-        ), wait
+        return dataclasses.replace(plan, status=None), wait
 
     def _warn(
         self, key: cache.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lws_kueue.api import facts, kueue, names
+from lws_kueue.api import facts, kueue, names, quantity
 from lws_kueue.controller import bridge
-from lws_kueue.sandbox.standin import quantity
 from lws_kueue.workload import state
 
 

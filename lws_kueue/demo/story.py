@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lws_kueue import sandbox
-from lws_kueue.api import names
+from lws_kueue.api import names, quantity
 from lws_kueue.demo import controller, screen, snapshot, table, watching
 from lws_kueue.runtime import manifests
 from lws_kueue.sandbox import binaries, kueue
-from lws_kueue.sandbox.standin import quantity
 
 # A step takes a second or two; a busy machine may need longer, but never this long.
 _STEP_SECONDS: Final = 90.0

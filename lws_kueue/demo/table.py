@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
-from lws_kueue.api import kueue, names
+from lws_kueue.api import kueue, names, quantity
 from lws_kueue.demo import snapshot
-from lws_kueue.sandbox.standin import quantity
 from lws_kueue.workload import state
 
 Stage = Literal["waiting", "starting", "running"]

@@ -9,9 +9,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from lws_kueue.api import facts, names
+from lws_kueue.api import facts, names, quantity, requests
 from lws_kueue.sandbox.standin import nodes as machines
-from lws_kueue.sandbox.standin import quantity, requests
 
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]

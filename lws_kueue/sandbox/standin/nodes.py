@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lws_kueue.api import names
-from lws_kueue.sandbox.standin import quantity, requests
+from lws_kueue.api import names, quantity, requests
 
 Object = Mapping[str, Any]
 

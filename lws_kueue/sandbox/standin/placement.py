@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from lws_kueue.sandbox.standin import matching, model, quantity, requests
+from lws_kueue.api import quantity, requests
+from lws_kueue.sandbox.standin import matching, model
 from lws_kueue.sandbox.standin import nodes as machines
 
 HOSTNAME: Final = "kubernetes.io/hostname"

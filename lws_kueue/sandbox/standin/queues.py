@@ -8,8 +8,9 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lws_kueue.api import quantity
 from lws_kueue.sandbox.standin import draft as drafts
-from lws_kueue.sandbox.standin import model, quantity
+from lws_kueue.sandbox.standin import model
 
 Json = dict[str, Any]
 

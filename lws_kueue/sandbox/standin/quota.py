@@ -9,7 +9,8 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
 
-from lws_kueue.sandbox.standin import matching, model, quantity, requests
+from lws_kueue.api import quantity, requests
+from lws_kueue.sandbox.standin import matching, model
 
 # Whether evicting others could free so much of a flavor's resource.
 Preemptible = Callable[[model.FlavorResource, int], bool]

@@ -8,8 +8,8 @@ any that waits, nobody is considered: like Kueue, so that nobody slips into what
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from lws_kueue.api import names
-from lws_kueue.sandbox.standin import model, quantity, quota, topology
+from lws_kueue.api import names, quantity
+from lws_kueue.sandbox.standin import model, quota, topology
 from lws_kueue.sandbox.standin.draft import Draft
 from lws_kueue.sandbox.standin.quota import Mode
 

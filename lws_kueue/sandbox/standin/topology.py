@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
-from lws_kueue.api import kueue
-from lws_kueue.sandbox.standin import model, placement, quota, requests
+from lws_kueue.api import kueue, requests
+from lws_kueue.sandbox.standin import model, placement, quota
 from lws_kueue.sandbox.standin.quota import Mode
 from lws_kueue.tas import assignment as codec
 

@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from lws_kueue.sandbox.standin import quantity
+from lws_kueue.api import quantity
 
 
 @pytest.mark.parametrize(

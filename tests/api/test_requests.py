@@ -1,6 +1,6 @@
 from typing import Any
 
-from lws_kueue.sandbox.standin import requests
+from lws_kueue.api import requests
 
 
 def container(cpu: str = "", limit: str = "", **more: Any) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from typing import Any
 Object = Mapping[str, Any]
 Labels = Mapping[str, str]
 
+# A pod template in a revision has about twenty levels.
+MOST_NESTED = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -159,13 +162,49 @@ class StatefulSet:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A headless Service of a set or of a group."""
+    """A headless Service of a set or of a group; anything else of its name is one as well.
+
+    ``selector`` None means that somebody else fills in its endpoints.
+    """
 
     meta: Meta
+    headless: bool
+    publishes_not_ready: bool
+    selector: Labels | None
 
     @classmethod
     def of(cls, obj: Object) -> "Service":
         """Parse a Service."""
+        spec = obj.get("spec") or {}
+        return cls(
+            meta=Meta.of(obj),
+            headless=spec.get("clusterIP") == "None",
+            publishes_not_ready=bool(spec.get("publishNotReadyAddresses")),
+            selector=spec.get("selector") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PodGroup:
+    """A PodGroup of Volcano, of which only the existence matters."""
+
+    meta: Meta
+
+    @classmethod
+    def of(cls, obj: Object) -> "PodGroup":
+        """Parse a PodGroup."""
+        return cls(meta=Meta.of(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, by the labels that place it in topology domains."""
+
+    meta: Meta
+
+    @classmethod
+    def of(cls, obj: Object) -> "Node":
+        """Parse a node."""
         return cls(meta=Meta.of(obj))
 
 
@@ -179,7 +218,30 @@ class Revision:
 
     @classmethod
     def of(cls, obj: Object) -> "Revision":
-        """Parse a ControllerRevision."""
+        """Parse a ControllerRevision.
+
+        Data that are nested deeper than any set can be are left out: an API server takes ten
+        thousand levels from anybody, and hashing or comparing them would exhaust the stack.
+        """
+        data = obj.get("data") or {}
         return cls(
-            meta=Meta.of(obj), number=int(obj.get("revision") or 0), data=obj.get("data") or {}
+            meta=Meta.of(obj),
+            number=int(obj.get("revision") or 0),
+            data={} if _deeper(data, than=MOST_NESTED) else data,
         )
+
+
+def _deeper(value: Any, *, than: int) -> bool:
+    """Whether lists and maps stand in each other on more than so many levels."""
+    level = [value]
+    for _ in range(than):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, Mapping):
+        return tuple(value.values())
+    return tuple(value) if isinstance(value, list | tuple) else ()

@@ -35,6 +35,12 @@ SUBDOMAIN_POLICY: Final = LWS_PREFIX + "subdomainPolicy"
 LEADER_REQUESTS_TPUS: Final = LWS_PREFIX + "leader-requests-tpus"
 RECREATE_GROUP_AFTER_START: Final = LWS_PREFIX + "experimental-recreate-group-after-start"
 
+# Gang scheduling by Volcano (lws-contract 3.7).
+VOLCANO_PREFIX: Final = "volcano.sh/"
+VOLCANO_API_VERSION: Final = "scheduling.volcano.sh/v1beta1"
+VOLCANO_QUEUE: Final = "scheduling.volcano.sh/queue-name"
+POD_GROUP: Final = "scheduling.k8s.io/group-name"
+
 # The field manager of the leader StatefulSet is upstream's, so that a take-over owns the
 # same fields and a field that leaves the template leaves the object (lws-contract 3.1).
 FIELD_MANAGER: Final = "lws"

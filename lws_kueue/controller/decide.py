@@ -5,21 +5,23 @@ after any write; the next one starts from what is there. The order of a plan mat
 only: a revision exists before anything carries its key, and obsolete revisions go last.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import (
     bridge,
+    group_objects,
     groups,
     leaving,
     observed,
     ownership,
+    replacement,
     restarts,
     revisions,
     rollout,
+    scaling,
     services,
-    startup,
+    situation,
     statefulsets,
     status,
 )
@@ -29,18 +31,6 @@ from lws_kueue.workload import build
 RECHECK_DELETING = 5.0
 # A foreign object in our place may go at any time, and is not watched.
 RECHECK_FOREIGN = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """A live set, its groups, its own revisions, and the one it is at."""
-
-    seen: observed.Observed
-    owner: lws.LeaderWorkerSet
-    found: groups.Observation
-    own_revisions: tuple[facts.Revision, ...]
-    choice: revisions.Choice
-    queue_gated: bool
 
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
@@ -57,7 +47,7 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
     if leader_set is not None and leader_set.meta.deleting:
         return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     leader_key = leader_set.meta.labels.get(names.REVISION_KEY, "") if leader_set else None
-    situation = Situation(
+    at = situation.Situation(
         seen=seen,
         owner=owner,
         found=found,
@@ -65,14 +55,14 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
         queue_gated=bridge.manages(owner),
     )
-    return _plan(situation, now=now, options=options)
+    return _plan(at, now=now, options=options)
 
 
-def _plan(situation: Situation, *, now: datetime, options: build.Options) -> actions.Plan:
-    owner, found, choice = situation.owner, situation.found, situation.choice
+def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
+    owner, found, choice = at.owner, at.found, at.choice
     target = rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated)
     bridged = bridge.plan(
-        situation.seen,
+        at.seen,
         owner,
         found,
         wanted=max(owner.spec.replicas, target.replicas),
@@ -83,9 +73,10 @@ def _plan(situation: Situation, *, now: datetime, options: build.Options) -> act
         owner,
         found.groups,
         leave_alone=bridged.stopping,
-        lost_pods=_lost(situation),
+        lost_pods=_lost(at),
     )
-    made = [_group(situation, group) for group in found.groups]
+    replaced = _replaced(at, target, stopping=bridged.stopping, recreated=recreated)
+    made = [group_objects.missing(at, group) for group in found.groups]
     outcome = status.compute(
         owner,
         found=found.groups,
@@ -96,25 +87,52 @@ def _plan(situation: Situation, *, now: datetime, options: build.Options) -> act
         waiting=bridged.waiting,
     )
     chains = (
-        _leader_set(situation, target),
-        _shared_service(situation),
+        _leader_set(at, target),
+        _shared_service(at),
         *(made_group.chain for made_group in made),
-        *((deletion,) for deletion in recreated),
+        *((deletion,) for deletion in (*recreated, *replaced)),
         *bridged.chains,
-        *leaving.former(situation.seen),
+        *leaving.former(at.seen),
     )
     return actions.Plan(
         prepare=(choice.create,) if choice.create else (),
         chains=tuple(chain for chain in chains if chain),
         status=_status(owner, outcome) if outcome.changed else None,
-        finish=_obsolete(situation) if outcome.update_done else (),
+        finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
             *found.problems,
             *(warning for made_group in made for warning in made_group.warnings),
             *bridged.warnings,
         ),
-        recheck_after=bridged.recheck_after,
+        recheck_after=_soonest(
+            bridged.recheck_after, *(made_group.recheck_after for made_group in made)
+        ),
     )
+
+
+def _replaced(
+    at: situation.Situation,
+    target: rollout.Target,
+    *,
+    stopping: frozenset[int],
+    recreated: tuple[actions.Delete, ...],
+) -> tuple[actions.Delete, ...]:
+    """Return the deletions that bring outdated groups to the current revision."""
+    gone = {deletion.uid for deletion in recreated}
+    restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
+    return replacement.decide(
+        scaling.bounds(at.owner),
+        leader_set=at.found.leader_set,
+        target=target,
+        found=at.found.groups,
+        key=at.choice.key,
+        leave_alone=stopping | restarting,
+    )
+
+
+def _soonest(*delays: float | None) -> float | None:
+    """Return the shortest delay in seconds, None if there is none."""
+    return min((delay for delay in delays if delay is not None), default=None)
 
 
 def members(seen: observed.Observed) -> dict[int, restarts.Members]:
@@ -135,12 +153,12 @@ def members(seen: observed.Observed) -> dict[int, restarts.Members]:
     }
 
 
-def _lost(situation: Situation) -> dict[int, str]:
+def _lost(at: situation.Situation) -> dict[int, str]:
     """Return the worker pods that vanished between two looks, by group index."""
-    remembered = situation.seen.remembered
+    remembered = at.seen.remembered
     lost = {
-        group.index: restarts.lost(situation.owner, before=remembered[group.index], group=group)
-        for group in situation.found.groups
+        group.index: restarts.lost(at.owner, before=remembered[group.index], group=group)
+        for group in at.found.groups
         if group.index in remembered
     }
     return {index: name for index, name in lost.items() if name is not None}
@@ -159,15 +177,15 @@ def _blocked(seen: observed.Observed, foreign: facts.StatefulSet, *, now: dateti
     return leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
 
 
-def _leader_set(situation: Situation, target: rollout.Target) -> actions.Chain:
+def _leader_set(at: situation.Situation, target: rollout.Target) -> actions.Chain:
     """Return the apply of the leader StatefulSet, unless it would change nothing."""
-    owner, live = situation.owner, situation.found.leader_set
+    owner, live = at.owner, at.found.leader_set
     desired = statefulsets.leader(
         owner,
-        key=situation.choice.key,
+        key=at.choice.key,
         partition=target.partition,
         replicas=target.replicas,
-        queue_gated=situation.queue_gated,
+        queue_gated=at.queue_gated,
     )
     if live is not None and ownership.covers(live, desired):
         return ()
@@ -175,7 +193,7 @@ def _leader_set(situation: Situation, target: rollout.Target) -> actions.Chain:
         created = f"Created leader statefulset {owner.meta.name}"
         events: tuple[actions.Event, ...] = (actions.Event("Normal", "GroupsProgressing", created),)
     else:
-        events = rollout.events(owner, live=live, target=target, updated=situation.choice.updated)
+        events = rollout.events(owner, live=live, target=target, updated=at.choice.updated)
     return (
         actions.Apply(
             desired,
@@ -187,65 +205,12 @@ def _leader_set(situation: Situation, target: rollout.Target) -> actions.Chain:
     )
 
 
-def _shared_service(situation: Situation) -> actions.Chain:
-    owner = situation.owner
+def _shared_service(at: situation.Situation) -> actions.Chain:
+    owner = at.owner
     policy = owner.spec.network_config.subdomain_policy
-    if policy != "Shared" or owner.meta.name in situation.seen.services:
+    if policy != "Shared" or owner.meta.name in at.seen.services:
         return ()
     return (actions.Create(services.shared(owner), on_failure="FailedCreate"),)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What one group gets made, and what stands against it."""
-
-    chain: actions.Chain = ()
-    warnings: tuple[actions.Event, ...] = ()
-
-
-def _group(situation: Situation, group: groups.Group) -> _Made:
-    """Return the creation of a group's own Service and of its worker StatefulSet."""
-    owner = situation.owner
-    chain: list[actions.Action] = []
-    unique = owner.spec.network_config.subdomain_policy == "UniquePerReplica"
-    if unique and group.service is None and not group.leader.meta.deleting:
-        body = services.of_group(owner, group.leader)
-        chain.append(actions.Create(body, on_failure="FailedCreate"))
-    start = startup.worker_set(owner, group)
-    warnings = (start.warning,) if start.warning else ()
-    if not start.create:
-        return _Made(tuple(chain), warnings)
-    content = _content(situation, group)
-    if isinstance(content, actions.Event):
-        return _Made(tuple(chain), (*warnings, content))
-    body = statefulsets.worker(
-        owner,
-        leader_pod=group.leader,
-        revision_lws=content,
-        queue_gated=situation.queue_gated,
-    )
-    message = f"Created worker statefulset for leader pod {group.leader.meta.name}"
-    event = actions.Event("Normal", "GroupsProgressing", message)
-    chain.append(actions.Create(body, events=(event,), on_failure="FailedCreate"))
-    return _Made(tuple(chain), warnings)
-
-
-def _content(situation: Situation, group: groups.Group) -> lws.LeaderWorkerSet | actions.Event:
-    """Return the set as it was at the revision of the group's leader."""
-    owner, choice = situation.owner, situation.choice
-    revision = revisions.find(situation.own_revisions, group.key)
-    if revision is None and group.key == choice.key and choice.create is not None:
-        return owner
-    if revision is None:
-        message = (
-            f"ControllerRevision with key {group.key} is missing, so group {group.index} cannot "
-            f"get its workers; delete pod {group.leader.meta.name} to make the group anew"
-        )
-        return actions.Event("Warning", "FailedCreate", message)
-    try:
-        return revisions.restore(owner, revision)
-    except revisions.BrokenRevision as error:
-        return actions.Event("Warning", "FailedCreate", str(error))
 
 
 def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.StatusWrite:
@@ -258,7 +223,7 @@ def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.Stat
     )
 
 
-def _obsolete(situation: Situation) -> actions.Chain:
+def _obsolete(at: situation.Situation) -> actions.Chain:
     """Return the deletion of revisions that no group is at any more."""
     return tuple(
         actions.Delete(
@@ -267,5 +232,5 @@ def _obsolete(situation: Situation) -> actions.Chain:
             ),
             revision.meta.uid,
         )
-        for revision in revisions.obsolete(situation.own_revisions, situation.choice.key)
+        for revision in revisions.obsolete(at.own_revisions, at.choice.key)
     )

@@ -35,6 +35,8 @@ class Observed:
     """A set and its objects by name; ``lws`` is None when the set itself is gone.
 
     ``remembered`` are the members of each group by index, from when it was last complete.
+    ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
+    asked for (``exclusive.nodes_asked``); None is a node that is not there.
     """
 
     namespace: str
@@ -46,4 +48,6 @@ class Observed:
     services: Mapping[str, facts.Service] = field(default_factory=dict)
     revisions: Mapping[str, facts.Revision] = field(default_factory=dict)
     workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
+    pod_groups: Mapping[str, facts.PodGroup] | None = None
+    nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)

@@ -13,10 +13,12 @@ def gather(
     support: observed.Support,
     detail: str,
     remembered: Mapping[int, restarts.Members],
+    gang: bool = False,
 ) -> observed.Observed | cache.InvalidSet:
     """Return everything known of a set, or the set itself when its spec cannot be read.
 
-    The mappings are snapshots, so events that arrive while the plan is carried out do not show.
+    ``gang`` says that Volcano schedules groups. The mappings are snapshots, so events that arrive
+    while the plan is carried out do not show.
     """
     live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
     if isinstance(live, cache.InvalidSet):
@@ -31,6 +33,7 @@ def gather(
         services=dict(store.of_set(key, resources.SERVICES)),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
+        pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
         remembered=remembered,
     )
 

@@ -43,10 +43,13 @@ class Inflow:
         api: client.Client,
         store: cache.Cache,
         queue: work_queue.WorkQueue[cache.SetKey],
+        gang: bool = False,
     ) -> None:
+        """``gang`` says that Volcano schedules groups, so that its PodGroups matter."""
         self._api = api
         self._cache = store
         self._queue = queue
+        self._gang = gang
         self._essences: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
         self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
         self.support: observed.Support = "missing"
@@ -105,7 +108,8 @@ class Inflow:
 
     def _watched(self) -> tuple[resources.Resource, ...]:
         kueue = resources.KUEUE if self.support == "served" else ()
-        return (*resources.PLAIN, *kueue)
+        volcano = (resources.POD_GROUPS,) if self._gang else ()
+        return (*resources.PLAIN, *kueue, *volcano)
 
     # Lists --------------------------------------------------------------------------------
 
@@ -128,7 +132,15 @@ class Inflow:
 
     async def _list(self, resource: resources.Resource) -> set[cache.SetKey]:
         selector = names.SET_NAME if resource in resources.BY_SET_NAME else ""
-        listing = await self._api.list(resource, label_selector=selector)
+        try:
+            listing = await self._api.list(resource, label_selector=selector)
+        except client.ApiError as error:
+            if resource != resources.POD_GROUPS or error.status != 404:
+                raise
+            # Creating one says so on the set; what does not need Volcano goes on.
+            logger.warning("PodGroups are not served: Volcano is not installed")
+            self._cache.forget(resource)
+            return set()
         touched = self._cache.replace(resource, listing.items, as_of=listing.resource_version)
         if resource in SHARED:
             await self._compare_shared(resource, listing.items)
@@ -169,6 +181,14 @@ class Inflow:
                 self._cache.forget(resource)
         self.support, self.detail = support, detail
         await self._enqueue(self._queue_managed())
+
+    async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
+        """Read nodes by name, None for one that is not there.
+
+        They change often and hardly ever matter, so they are read when asked for, not watched.
+        """
+        found = {name: await self._api.get(resources.NODES, name=name) for name in sorted(wanted)}
+        return {name: facts.Node.of(node) if node else None for name, node in found.items()}
 
     async def close(self) -> None:
         """Stop lists that are still to come."""

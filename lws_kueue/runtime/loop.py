@@ -9,7 +9,7 @@ import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide, restarts
+from lws_kueue.controller import decide, exclusive, restarts
 from lws_kueue.runtime import cache, client, execute, gather, inflow, recorder, work_queue
 from lws_kueue.runtime import settings as runtime_settings
 from lws_kueue.workload import build
@@ -65,11 +65,15 @@ class Loop:
             support=self._inflow.support,
             detail=self._inflow.detail,
             remembered=self._members.get(key, {}),
+            gang=self._settings.gang_scheduler is not None,
         )
         if isinstance(situation, cache.InvalidSet):
             message = f"The stored spec is not valid and is left alone: {situation.problem}"
             self._warn(key, situation.meta, (actions.Event("Warning", "InvalidSpec", message),))
             return False
+        if asked := exclusive.nodes_asked(situation):
+            nodes = await self._inflow.nodes(asked)
+            situation = dataclasses.replace(situation, nodes=nodes)
         plan = decide.decide(
             situation,
             now=datetime.datetime.now(datetime.UTC),

@@ -48,7 +48,8 @@ async def _run(
     store = cache.Cache()
     queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue()
     events = recorder.Recorder(api)
-    source = inflow.Inflow(api=api, store=store, queue=queue)
+    gang = settings.gang_scheduler is not None
+    source = inflow.Inflow(api=api, store=store, queue=queue, gang=gang)
     executor = execute.Executor(api=api, store=store, events=events)
     worker = loop.Loop(
         settings=settings,
@@ -98,7 +99,11 @@ async def _watch(
     while True:
         try:
             await kopf.operator(
-                registry=watch.registry(api=api, sink=source.on_event),
+                registry=watch.registry(
+                    api=api,
+                    sink=source.on_event,
+                    gang=settings.gang_scheduler is not None,
+                ),
                 settings=watch.settings(),
                 clusterwide=True,
                 standalone=True,

@@ -39,6 +39,7 @@ REVISIONS: Final = Resource("apps/v1", "ControllerRevision", "controllerrevision
 PODS: Final = Resource("v1", "Pod", "pods")
 SERVICES: Final = Resource("v1", "Service", "services")
 EVENTS: Final = Resource("events.k8s.io/v1", "Event", "events")
+NODES: Final = Resource("v1", "Node", "nodes", namespaced=False)
 PRIORITY_CLASSES: Final = Resource(
     "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False
 )
@@ -63,6 +64,9 @@ WORKLOAD_PRIORITY_CLASSES: Final = Resource(
 ADMISSION_CHECKS: Final = Resource(
     names.KUEUE_API_VERSION, "AdmissionCheck", "admissionchecks", namespaced=False
 )
+
+# Volcano's, watched only where Volcano schedules groups.
+POD_GROUPS: Final = Resource(names.VOLCANO_API_VERSION, "PodGroup", "podgroups")
 
 _POLICY_API: Final = "admissionregistration.k8s.io/v1"
 
@@ -91,11 +95,11 @@ KUEUE: Final = (
 )
 
 # Children of a set carry its name label; watching only those keeps other pods out of memory.
-BY_SET_NAME: Final = (STATEFUL_SETS, REVISIONS, PODS, SERVICES)
+BY_SET_NAME: Final = (STATEFUL_SETS, REVISIONS, PODS, SERVICES, POD_GROUPS)
 
 _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
-    for resource in (*PLAIN, *KUEUE, EVENTS, *INSTALLED)
+    for resource in (*PLAIN, *KUEUE, POD_GROUPS, EVENTS, *INSTALLED)
 }
 
 

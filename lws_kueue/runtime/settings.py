@@ -1,6 +1,6 @@
 """What the process is told from outside."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,5 +26,7 @@ class Settings(BaseModel):
     """How often to look whether Kueue appeared, left, or changed its version."""
     liveness_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the liveness endpoint; None: no endpoint."""
+    gang_scheduler: Literal["volcano"] | None = None
+    """Who schedules the pods of a group together; None: nobody, every pod is for itself."""
     short_workload_names: bool = False
     """Whether Kueue runs with ShortWorkloadNames (names of at most 63 characters)."""

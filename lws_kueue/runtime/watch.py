@@ -76,15 +76,19 @@ def settings() -> kopf.OperatorSettings:
     return result
 
 
-def registry(*, api: client.Client, sink: Sink) -> kopf.OperatorRegistry:
-    """Return handlers that pass every event of every watched kind to ``sink``."""
+def registry(*, api: client.Client, sink: Sink, gang: bool = False) -> kopf.OperatorRegistry:
+    """Return handlers that pass every event of every watched kind to ``sink``.
+
+    ``gang`` says that Volcano's PodGroups are among them.
+    """
     result = kopf.OperatorRegistry()
 
     async def login(**_: Any) -> kopf.AiohttpSession:
         return kopf.AiohttpSession(server=api.server, aiohttp_session=await api.session())
 
     kopf.on.login(registry=result)(login)
-    for resource in (*resources.PLAIN, *resources.KUEUE):
+    volcano = (resources.POD_GROUPS,) if gang else ()
+    for resource in (*resources.PLAIN, *resources.KUEUE, *volcano):
         _register(result, resource=resource, sink=sink)
     return result
 

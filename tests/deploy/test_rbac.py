@@ -32,14 +32,17 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/decide.py", "Apply"): rights_of(
         resources.STATEFUL_SETS, "create", "patch", *REREAD
     ),
-    ("controller/decide.py", "Create"): (
+    ("controller/decide.py", "Create"): rights_of(resources.SERVICES, *CREATE, *REREAD),
+    ("controller/group_objects.py", "Create"): (
         rights_of(resources.STATEFUL_SETS, *CREATE, *REREAD)
         | rights_of(resources.SERVICES, *CREATE, *REREAD)
+        | rights_of(resources.POD_GROUPS, *CREATE, *REREAD)
     ),
     ("controller/decide.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
     ("controller/decide.py", "StatusWrite"): (
         rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
     ),
+    ("controller/replacement.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/restarts.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/revisions.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),
     ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
@@ -54,11 +57,16 @@ WRITES: dict[tuple[str, str], set[Right]] = {
 }
 
 WATCHED: set[Right] = set().union(
-    *(rights_of(r, "list", "watch") for r in (*resources.PLAIN, *resources.KUEUE))
+    *(
+        rights_of(r, "list", "watch")
+        for r in (*resources.PLAIN, *resources.KUEUE, resources.POD_GROUPS)
+    )
 )
 
 OTHERS: set[Right] = (
     rights_of(resources.EVENTS, "create")
+    # Nodes are read where a decision needs their labels (controller/exclusive.py).
+    | rights_of(resources.NODES, "get")
     # kopf looks which kinds are served, and watches for new ones.
     | rights_of(resources.CRDS, "list", "watch")
     # Owner references that block the owner's deletion (controller/owners.py).

@@ -65,11 +65,17 @@ def _desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
 
 
 def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> tuple[GroupState, ...]:
-    """Return the states of the groups 0 to ``count`` - 1 (lws-contract 4.1)."""
+    """Return the states of the groups 0 to ``count`` - 1 (lws-contract 4.1).
+
+    A group whose leader is being deleted is not ready, whatever its conditions still say: what the
+    budget is spent on is gone in a moment.
+    """
     return tuple(
         GroupState()
         if group is None or not group.whole
-        else GroupState(ready=group.ready, updated=group.updated(key))
+        else GroupState(
+            ready=group.ready and not group.leader.meta.deleting, updated=group.updated(key)
+        )
         for group in groups.by_index(found, count)
     )
 

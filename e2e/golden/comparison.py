@@ -1,8 +1,9 @@
 """Brings recorded and live objects into one form, so that what is left is a real difference.
 
-Replaced by names: uids, and what derives from them (a Workload's name, the group key, which is
-opaque to clients). Removed: what only the API server decides. Every other difference that is
-allowed stands in ``ALLOWED`` or in ``MARKS``, with its reason.
+Replaced by names: uids, and what derives from them (a Workload's name, the group and subgroup
+keys, which are opaque to clients), and the places that a scheduler chose. Removed: what only the
+API server decides. Every other difference that is allowed stands in ``ALLOWED``, or for
+queue-managed sets in ``MARK_LABELS``, ``MARK_ANNOTATIONS`` and ``ALLOWED_QUEUED``, with its reason.
 """
 
 import copy
@@ -29,6 +30,13 @@ MARK_ANNOTATIONS = frozenset(
         "pod-index-offset",
     )
 )
+
+SUBGROUP_INDEX = names.LWS_PREFIX + "subgroup-index"
+SUBGROUP_KEY = names.LWS_PREFIX + "subgroup-key"
+
+# The node label that the recorded set of exclusive placement names.
+RACK = "cloud.provider.com/topology-rack"
+HOSTNAME = "kubernetes.io/hostname"
 
 _SERVER_MADE = ("resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink")
 
@@ -60,8 +68,10 @@ def _templates(obj: Object) -> Iterable[Object]:
 def _clean_pod(obj: Object) -> None:
     obj.pop("status", None)
     spec = obj["spec"]
-    # Where a pod lands is the scheduler's business; that it landed is ours.
+    # Where a pod lands is the scheduler's business, and Kueue's; that it landed is ours.
     spec["nodeName"] = bool(spec.get("nodeName"))
+    if HOSTNAME in spec.get("nodeSelector", {}):
+        spec["nodeSelector"][HOSTNAME] = "<host>"
     volumes = spec.get("volumes") or []
     spec["volumes"] = [v for v in volumes if not v["name"].startswith("kube-api-access-")]
     for container in spec["containers"]:
@@ -71,9 +81,31 @@ def _clean_pod(obj: Object) -> None:
         ]
 
 
+def _clean_workload(obj: Object) -> None:
+    """Hide which host Kueue chose; the tests compare it with what the pods got."""
+    for assignment in obj["status"].get("admission", {}).get("podSetAssignments", ()):
+        for part in assignment.get("topologyAssignment", {}).get("slices", ()):
+            for level in part["valuesPerLevel"]:
+                level["universal"] = "<host>"
+
+
 def _clean_status(obj: Object) -> None:
     for condition in (obj.get("status") or {}).get("conditions") or ():
         condition.pop("lastTransitionTime", None)
+
+
+def _zero_counters_removed(obj: Object) -> None:
+    """ALLOWED: the status of our sets says 0 where Go leaves the counter out.
+
+    To a client of the API both are the same, and 0 is plainer to a reader.
+    """
+    if obj["kind"] == names.LWS_KIND:
+        for counter in _COUNTERS:
+            if (obj.get("status") or {}).get(counter) == 0:
+                del obj["status"][counter]
+
+
+_COUNTERS = ("readyReplicas", "replicas", "updatedReplicas")
 
 
 def _gates_removed(obj: Object) -> None:
@@ -107,7 +139,20 @@ def _finalizer_removed(obj: Object) -> None:
             obj["metadata"]["finalizers"] = kept
 
 
-ALLOWED: tuple[Callable[[Object], None], ...] = (
+def _claim_status_removed(obj: Object) -> None:
+    """ALLOWED: upstream's webhook writes an empty status into the claim templates of a set.
+
+    It is what becomes of a set that a Go program reads and writes; it means nothing, and the
+    revision data, whose bytes count, have it with us as well.
+    """
+    if obj["kind"] == names.LWS_KIND:
+        for claim in obj["spec"]["leaderWorkerTemplate"].get("volumeClaimTemplates") or ():
+            if claim.get("status") == {}:
+                del claim["status"]
+
+
+ALLOWED: tuple[Callable[[Object], None], ...] = (_zero_counters_removed, _claim_status_removed)
+ALLOWED_QUEUED: tuple[Callable[[Object], None], ...] = (
     _gates_removed,
     _pod_owners_removed,
     _finalizer_removed,
@@ -115,7 +160,7 @@ ALLOWED: tuple[Callable[[Object], None], ...] = (
 
 
 def clean(objects: Iterable[Object], *, marks: bool) -> list[Object]:
-    """Remove what the server made and, with ``marks``, the marks and allowed differences."""
+    """Remove what the server made and what may differ; with ``marks`` of a queue-managed set."""
     result = []
     for original in objects:
         obj = copy.deepcopy(original)
@@ -124,13 +169,17 @@ def clean(objects: Iterable[Object], *, marks: bool) -> list[Object]:
             meta.pop(field, None)
         if obj["kind"] == "Pod":
             _clean_pod(obj)
+        if obj["kind"] == "Workload":
+            _clean_workload(obj)
         _clean_status(obj)
+        for allowed in ALLOWED:
+            allowed(obj)
         if marks:
             if obj["kind"] in ("StatefulSet", "Pod"):
                 _without_marks(meta)
             for template in _templates(obj):
                 _without_marks(template.setdefault("metadata", {}))
-            for allowed in ALLOWED:
+            for allowed in ALLOWED_QUEUED:
                 allowed(obj)
         result.append(obj)
     return result
@@ -146,6 +195,12 @@ def _stable_name(obj: Object) -> str:
     return str(meta["name"])
 
 
+def _rack(stateful_set: Object) -> str | None:
+    """The domain that an exclusive group's leader has landed in, which its workers follow to."""
+    selector = stateful_set["spec"]["template"]["spec"].get("nodeSelector") or {}
+    return selector.get(RACK)
+
+
 def _symbols(objects: Iterable[Object], *, queued: bool) -> dict[str, str]:
     """Values that differ from cluster to cluster, and the names that stand for them."""
     symbols: dict[str, str] = {}
@@ -159,11 +214,17 @@ def _symbols(objects: Iterable[Object], *, queued: bool) -> dict[str, str]:
             symbols[meta["name"]] = f"<Workload of group {index}>"
         if names.GROUP_KEY in labels:
             symbols[labels[names.GROUP_KEY]] = f"<key of group {labels[names.GROUP_INDEX]}>"
+        if SUBGROUP_KEY in labels:
+            subgroup = f"{labels[names.GROUP_INDEX]}.{labels[SUBGROUP_INDEX]}"
+            symbols[labels[SUBGROUP_KEY]] = f"<key of subgroup {subgroup}>"
         # The StatefulSet controller's hash of a template that holds a group key, or our gate.
         is_worker_set = kind == "StatefulSet" and names.GROUP_INDEX in labels
         if is_worker_set or (kind == "StatefulSet" and queued):
             for field in ("currentRevision", "updateRevision"):
-                symbols[obj["status"][field]] = f"<revision of StatefulSet {meta['name']}>"
+                if field in obj["status"]:
+                    symbols[obj["status"][field]] = f"<revision of StatefulSet {meta['name']}>"
+        if is_worker_set and (rack := _rack(obj)):
+            symbols[rack] = f"<rack of group {labels[names.GROUP_INDEX]}>"
         # The marks are in the templates, hence in the recorded revision's hash.
         if queued and kind == "ControllerRevision" and names.REVISION_KEY in labels:
             symbols[labels[names.REVISION_KEY]] = "<revision key>"
@@ -197,6 +258,9 @@ def in_namespace(objects: Iterable[Object], namespace: str) -> list[Object]:
     for original in objects:
         obj = copy.deepcopy(original)
         obj["metadata"]["namespace"] = namespace
+        if obj["kind"] == "StatefulSet":
+            for claim in obj["spec"].get("volumeClaimTemplates") or ():
+                claim["metadata"]["namespace"] = namespace
         if obj["kind"] == "Pod":
             for container in obj["spec"]["containers"]:
                 for variable in container.get("env") or ():

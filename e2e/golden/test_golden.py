@@ -1,42 +1,35 @@
 """Our controller makes what the real pair made: recorded objects, compared field by field."""
 
-from pathlib import Path
+import secrets
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from e2e.controller import harness
 from e2e.golden import comparison
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.controller import revisions
+from lws_kueue.sandbox import client
+from tests import golden
 
 pytestmark = pytest.mark.usefixtures("controller")
 
-FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
-COMMON_PATH = (
-    "plain-size1",
-    "plain-workers",
-    "dual-template",
-    "unique-subdomain",
-    "queued-workers",
-    "queued-dual",
-)
+QUEUED = tuple(name for name in golden.NAMES if golden.load(name).of_kind("Workload"))
 KINDS = (
     (names.LWS_API_VERSION, names.LWS_KIND),
     ("apps/v1", "StatefulSet"),
     ("v1", "Service"),
     ("apps/v1", "ControllerRevision"),
     ("v1", "Pod"),
+    ("v1", "PersistentVolumeClaim"),
 )
 POOL = {"pool": "gpu"}
-
-
-def recorded(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The set that was applied, and what existed once it had settled."""
-    applied, *settled = yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text())
-    return applied, settled
+TPUS = {"google.com/tpu": "8"}
+PATIENCE_SECONDS = 20.0
+POLL_SECONDS = 0.25
 
 
 def live(cluster: sandbox.Sandbox, *, namespace: str, queued: bool) -> list[dict[str, Any]]:
@@ -51,116 +44,202 @@ def live(cluster: sandbox.Sandbox, *, namespace: str, queued: bool) -> list[dict
     ]
 
 
-@pytest.fixture
-def queue(installed: sandbox.Sandbox, backend: sandbox.Backend, namespace: str) -> str:
-    """The queue of the recordings: ClusterQueue cq, flavor default on nodes of the pool gpu."""
+def _nodes_as_recorded(cluster: sandbox.Sandbox) -> None:
+    """Give the nodes the pool, the racks and the TPUs that the recorded sets ask for."""
+    for node in cluster.api.list("v1", "Node"):
+        name, rack = node["metadata"]["name"], node["metadata"]["labels"][sandbox.RACK_LABEL]
+        labels = POOL | {comparison.RACK: rack}
+        cluster.api.patch("v1", "Node", name, body={"metadata": {"labels": labels}})
+        status = {"capacity": TPUS, "allocatable": TPUS}
+        cluster.api.patch("v1", "Node", name, body={"status": status}, subresource="status")
+
+
+def _queues(*, flavor: str, queue: str, cluster_queue: str) -> list[dict[str, Any]]:
+    """A queue of the recordings with 10 CPUs on the nodes of the pool."""
+    head = {"apiVersion": names.KUEUE_API_VERSION}
+    quota = [{"name": "cpu", "nominalQuota": "10"}]
+    flavors = [{"name": flavor, "resources": quota}]
+    return [
+        head
+        | {
+            "kind": "ResourceFlavor",
+            "metadata": {"name": flavor},
+            "spec": {"nodeLabels": POOL} | ({"topologyName": "racks"} if flavor == "tas" else {}),
+        },
+        head
+        | {
+            "kind": "ClusterQueue",
+            "metadata": {"name": cluster_queue},
+            "spec": {
+                "namespaceSelector": {},
+                "resourceGroups": [{"coveredResources": ["cpu"], "flavors": flavors}],
+            },
+        },
+        head
+        | {
+            "kind": "LocalQueue",
+            "metadata": {"name": queue},
+            "spec": {"clusterQueue": cluster_queue},
+        },
+    ]
+
+
+RECORDED_QUEUES = {
+    "user-queue": _queues(flavor="default", queue="user-queue", cluster_queue="cq"),
+    "tas-user-queue": [
+        {
+            "apiVersion": names.KUEUE_API_VERSION,
+            "kind": "Topology",
+            "metadata": {"name": "racks"},
+            "spec": {
+                "levels": [{"nodeLabel": comparison.RACK}, {"nodeLabel": comparison.HOSTNAME}]
+            },
+        },
+        *_queues(flavor="tas", queue="tas-user-queue", cluster_queue="tas-cq"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def namespaces(
+    installed: sandbox.Sandbox,
+    shared_controller: harness.ControllerProcess,
+    backend: sandbox.Backend,
+) -> Iterator[dict[str, str | client.ApiError]]:
+    """All recorded sets at once, each in a namespace of its own; an error where one is refused."""
     if backend == "kubeconfig":
         pytest.skip("the recordings name an image that does not exist, and label all nodes")
-    for node in installed.api.list("v1", "Node"):
-        body = {"metadata": {"labels": POOL}}
-        installed.api.patch("v1", "Node", node["metadata"]["name"], body=body)
-    flavor: dict[str, Any] = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "ResourceFlavor",
-        "metadata": {"name": "default"},
-        "spec": {"nodeLabels": POOL},
-    }
-    quota = [{"name": "cpu", "nominalQuota": "10"}]
-    cluster_queue: dict[str, Any] = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "ClusterQueue",
-        "metadata": {"name": "cq"},
-        "spec": {
-            "namespaceSelector": {},
-            "resourceGroups": [
-                {
-                    "coveredResources": ["cpu"],
-                    "flavors": [{"name": "default", "resources": quota}],
-                }
-            ],
-        },
-    }
-    local_queue: dict[str, Any] = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "LocalQueue",
-        "metadata": {"name": "user-queue", "namespace": namespace},
-        "spec": {"clusterQueue": "cq"},
-    }
-    for obj in (flavor, cluster_queue, local_queue):
-        installed.api.apply(obj)
-    return "user-queue"
-
-
-def settled(
-    cluster: sandbox.Sandbox, name: str, *, namespace: str, expected: list[dict[str, Any]]
-) -> None:
-    """Wait until the set's own status is the recorded one, and Kueue knows that pods are ready."""
-    (wanted,) = (obj["status"] for obj in expected if obj["kind"] == names.LWS_KIND)
-    groups = wanted["readyReplicas"]
-    harness.wait_ready(cluster, name, namespace=namespace, groups=groups)
-    cluster.api.wait_for(
-        names.LWS_API_VERSION,
-        names.LWS_KIND,
-        name,
-        lambda seen: bool(
-            seen
-            and (harness.condition(seen, "Available") or {}).get("status") == "True"
-            and not harness.condition(seen, "WaitingForAdmission")
-        ),
-        namespace=namespace,
-        what="an available set",
-    )
-    if any(obj["kind"] == "Workload" for obj in expected):
-        cluster.api.wait_for_all(
-            names.KUEUE_API_VERSION,
-            "Workload",
-            lambda seen: all(harness.condition(w, "PodsReady") for w in seen.values()),
-            namespace=namespace,
-            what="PodsReady on every Workload",
-        )
-
-
-@pytest.mark.parametrize("name", COMMON_PATH)
-def test_what_is_made_of_a_set_equals_the_recording(
-    installed: sandbox.Sandbox, namespace: str, queue: str, name: str
-) -> None:
+    if not shared_controller.running:
+        shared_controller.start()
     cluster = installed
-    queued = name.startswith("queued")
-    applied, expected = recorded(name)
-    assert not queued or applied["metadata"]["labels"][names.QUEUE_NAME] == queue
-    applied["metadata"]["namespace"] = namespace
-    cluster.api.create(applied)
-    settled(cluster, name, namespace=namespace, expected=expected)
-    wanted = comparison.symbolic(
-        comparison.clean(comparison.in_namespace(expected, namespace), marks=queued),
-        queued=queued,
-    )
-    found = comparison.symbolic(
-        comparison.clean(live(cluster, namespace=namespace, queued=queued), marks=queued),
-        queued=queued,
-    )
-    assert sorted(found) == sorted(wanted)
-    lines = [
+    _nodes_as_recorded(cluster)
+    made: dict[str, str | client.ApiError] = {}
+    for name in golden.NAMES:
+        namespace = f"golden-{name}-{secrets.token_hex(3)}"
+        meta = {"name": namespace}
+        cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+        applied = golden.load(name).applied
+        queue = applied["metadata"].get("labels", {}).get(names.QUEUE_NAME)
+        for obj in RECORDED_QUEUES.get(queue, ()):
+            local = {"namespace": namespace} if obj["kind"] == "LocalQueue" else {}
+            cluster.api.apply(obj | {"metadata": obj["metadata"] | local})
+        made[name] = namespace
+        try:
+            cluster.api.create(applied | {"metadata": applied["metadata"] | local_to(namespace)})
+        except client.ApiError as error:
+            made[name] = error
+    yield made
+    for namespace in made.values():
+        if isinstance(namespace, str):
+            cluster.api.delete("v1", "Namespace", namespace, missing_ok=True)
+    for queues in RECORDED_QUEUES.values():
+        for obj in queues:
+            if obj["kind"] != "LocalQueue":
+                kind, name = obj["kind"], obj["metadata"]["name"]
+                cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
+
+
+def local_to(namespace: str) -> dict[str, str]:
+    return {"namespace": namespace}
+
+
+@pytest.fixture
+def namespace(namespaces: dict[str, str | client.ApiError], request: pytest.FixtureRequest) -> str:
+    """Where the recorded set of this test was made."""
+    found = namespaces[request.getfixturevalue("name")]
+    if isinstance(found, client.ApiError):
+        raise found
+    return found
+
+
+def left_over(
+    cluster: sandbox.Sandbox, name: str, *, namespace: str
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """What differs from the recording now, and the objects that were compared."""
+    queued = name in QUEUED
+    now = live(cluster, namespace=namespace, queued=queued)
+    expected = comparison.in_namespace(golden.load(name).objects, namespace)
+    wanted = comparison.symbolic(comparison.clean(expected, marks=queued), queued=queued)
+    found = comparison.symbolic(comparison.clean(now, marks=queued), queued=queued)
+    lines = [f"only recorded: {identity}" for identity in sorted({*wanted} - {*found})]
+    lines += [f"not recorded: {identity}" for identity in sorted({*found} - {*wanted})]
+    lines += [
         f"{identity}{line}"
-        for identity, obj in wanted.items()
-        for line in comparison.differences(obj, found[identity])
+        for identity in sorted({*wanted} & {*found})
+        for line in comparison.differences(wanted[identity], found[identity])
     ]
-    assert not lines, "\n".join(lines)
+    return lines, now
 
 
-@pytest.mark.parametrize("name", [n for n in COMMON_PATH if n.startswith("queued")])
-def test_the_key_of_a_queued_set_is_that_of_the_recorded_revision_without_the_marks(
-    installed: sandbox.Sandbox, namespace: str, queue: str, name: str
+def settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> list[dict[str, Any]]:
+    """Wait until nothing differs from the recording any more, and return what is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        lines, now = left_over(cluster, name, namespace=namespace)
+        if not lines:
+            return now
+        assert time.monotonic() < deadline, "\n".join(lines)
+        time.sleep(POLL_SECONDS)
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_what_is_made_of_a_set_equals_the_recording(
+    installed: sandbox.Sandbox, namespace: str, name: str
 ) -> None:
-    cluster = installed
-    applied, expected = recorded(name)
-    assert applied["metadata"]["labels"][names.QUEUE_NAME] == queue
-    applied["metadata"]["namespace"] = namespace
-    cluster.api.create(applied)
-    settled(cluster, name, namespace=namespace, expected=expected)
-    (revision,) = comparison.clean(
-        [obj for obj in expected if obj["kind"] == "ControllerRevision"], marks=True
-    )
-    leader_set = cluster.api.get("apps/v1", "StatefulSet", name, namespace=namespace)
+    settled(installed, name, namespace=namespace)
+
+
+@pytest.mark.parametrize("name", QUEUED)
+def test_the_key_of_a_queued_set_is_that_of_the_recorded_revision_without_the_marks(
+    installed: sandbox.Sandbox, namespace: str, name: str
+) -> None:
+    settled(installed, name, namespace=namespace)
+    recorded = golden.load(name).of_kind("ControllerRevision")
+    (revision,) = comparison.clean(recorded, marks=True)
+    leader_set = installed.api.get("apps/v1", "StatefulSet", name, namespace=namespace)
     key = leader_set["metadata"]["labels"][names.REVISION_KEY]
     assert key == revisions.key_of(revision["data"])
+
+
+@pytest.mark.parametrize("name", ["exclusive"])
+def test_an_exclusive_group_is_in_the_rack_of_its_leader_alone(
+    installed: sandbox.Sandbox, namespace: str, name: str
+) -> None:
+    now = settled(installed, name, namespace=namespace)
+    racks: dict[str, set[str]] = {}
+    for pod in (obj for obj in now if obj["kind"] == "Pod"):
+        node = installed.api.get("v1", "Node", pod["spec"]["nodeName"])
+        group = pod["metadata"]["labels"][names.GROUP_INDEX]
+        racks.setdefault(group, set()).add(node["metadata"]["labels"][comparison.RACK])
+    assert sorted(racks) == ["0", "1"]
+    assert all(len(rack) == 1 for rack in racks.values())
+    assert racks["0"] != racks["1"]
+
+
+@pytest.mark.parametrize("name", ["tas-grouped"])
+def test_pods_with_a_topology_run_on_the_host_that_their_workload_was_given(
+    installed: sandbox.Sandbox, namespace: str, name: str
+) -> None:
+    now = settled(installed, name, namespace=namespace)
+    hosts = {
+        (workload["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX], given["name"]): {
+            level["universal"]
+            for part in given["topologyAssignment"]["slices"]
+            for level in part["valuesPerLevel"]
+        }
+        for workload in now
+        if workload["kind"] == "Workload"
+        for given in workload["status"]["admission"]["podSetAssignments"]
+    }
+    pods = [obj for obj in now if obj["kind"] == "Pod"]
+    assert len(pods) == 8
+    for pod in pods:
+        labels = pod["metadata"]["labels"]
+        given = hosts[labels[names.GROUP_INDEX], labels[names.PODSET]]
+        assert {pod["spec"]["nodeName"]} == given
+        assert pod["spec"]["nodeSelector"][comparison.HOSTNAME] in given
+
+
+def test_all_recordings_are_compared() -> None:
+    assert len(golden.NAMES) == 12
+    assert QUEUED == ("queued-dual", "queued-workers", "tas-grouped")

@@ -43,11 +43,11 @@ def _strip(node: Any) -> None:
 
 
 def policies(namespace: str) -> list[Object]:
-    """Return the validating policies for the other group, bound in one namespace only."""
+    """Return the policy of the rules for the other group, bound in one namespace only."""
     suffix = f"-{namespace}"
     result = []
     for obj in support.api_objects():
-        if obj["metadata"]["name"] not in ("lws-kueue-rules", "lws-kueue-served-features"):
+        if obj["metadata"]["name"] != "lws-kueue-rules":
             continue
         obj["metadata"]["name"] += suffix
         if obj["kind"] == "ValidatingAdmissionPolicy":
@@ -61,11 +61,7 @@ def policies(namespace: str) -> list[Object]:
     return result
 
 
-TPU = {
-    "containers": [{"name": "t", "image": "image", "resources": {"limits": {"google.com/tpu": 4}}}]
-}
 NOTHING = support.rollout(maxUnavailable=0, maxSurge=0)
-SUBGROUPS = support.template(subGroupPolicy={"subGroupSize": 2})
 INDIVISIBLE = support.template(size=6, subGroupPolicy={"subGroupSize": 4})
 
 # Name, changes of the spec, annotations: everything that a rule or a policy has something against.
@@ -75,12 +71,9 @@ FAULTY: dict[str, tuple[Object, dict[str, str]]] = {
     "rollout-of-nothing": (NOTHING, {}),
     "no-percent-sign": (support.rollout(maxUnavailable="1"), {}),
     "negative-partition": (support.rollout(partition=-1), {}),
-    "subgroups": (SUBGROUPS, {}),
     "indivisible-subgroups": (INDIVISIBLE, {}),
     "product": ({"replicas": 100000, **support.template(size=100000)}, {}),
-    "exclusive": ({}, {names.EXCLUSIVE_TOPOLOGY: "rack"}),
     "stray-annotation": ({}, {names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "rack"}),
-    "tpu": (support.template(workerTemplate={"spec": TPU}), {}),
 }
 
 
@@ -124,7 +117,7 @@ def _wait_until_judged(sets: support.Sets) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["n" * 60, "exclusive", "subgroups", "tpu", "rollout-of-nothing"],
+    ["n" * 60, "rollout-of-nothing", "stray-annotation"],
 )
 def test_other_fields_of_a_faulty_set_can_change(earlier: support.Sets, name: str) -> None:
     change = support.template(workerTemplate={"metadata": {"labels": {"a": "b"}}})

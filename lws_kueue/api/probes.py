@@ -56,16 +56,11 @@ def probes(namespace: str = "default") -> tuple[Probe, ...]:
             restart_policy="Default",
             changed=(("spec", "leaderWorkerTemplate", "restartPolicy"), "None"),
         ),
-        # Without a subgroup policy this annotation breaks a rule and asks for no feature.
+        # Placement of subgroups without subgroups breaks a rule.
         _set(
             namespace=namespace,
             policy="lws-kueue-rules",
             annotations={names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "probe"},
-        ),
-        _set(
-            namespace=namespace,
-            policy="lws-kueue-served-features",
-            annotations={names.EXCLUSIVE_TOPOLOGY: "probe"},
         ),
         _leader(
             namespace=namespace,

@@ -28,7 +28,7 @@ KINDS = (
 )
 POOL = {"pool": "gpu"}
 TPUS = {"google.com/tpu": "8"}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 90.0
 POLL_SECONDS = 0.25
 
 
@@ -129,9 +129,9 @@ def namespaces(
         except client.ApiError as error:
             made[name] = error
     yield made
-    for namespace in made.values():
-        if isinstance(namespace, str):
-            cluster.api.delete("v1", "Namespace", namespace, missing_ok=True)
+    for found in made.values():
+        if isinstance(found, str):
+            cluster.api.delete("v1", "Namespace", found, missing_ok=True)
     for queues in RECORDED_QUEUES.values():
         for obj in queues:
             if obj["kind"] != "LocalQueue":

@@ -5,10 +5,10 @@ Names, units and meanings are those of Kueue's `Configuration` (kueue-contract 6
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from lws_kueue.api import names
+from lws_kueue.sandbox import manager
 
 # The recommended set-up for the bridge (kueue-contract 3.6): the built-in integration for
 # LeaderWorkerSets is off, and the kind is named as somebody else's, so that the pod and
@@ -82,19 +82,7 @@ class KueueSettings:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoints:
-    """Where a manager listens on loopback, and what proves its identity there."""
-
-    webhook_port: int
-    health_port: int
-    certificate_directory: Path
-    namespace: str
-    webhook_service: str
-    webhook_secret: str
-
-
-def configuration(settings: KueueSettings, endpoints: Endpoints) -> dict[str, Any]:
+def configuration(settings: KueueSettings, endpoints: manager.Endpoints) -> dict[str, Any]:
     """Make the content of the manager's configuration file."""
     rendered: dict[str, Any] = {
         "apiVersion": "config.kueue.x-k8s.io/v1beta2",

@@ -1,9 +1,9 @@
-"""What a Kueue manager needs in the API server, read from a directory of plain YAML.
+"""What a manager needs in the API server, read from a directory of plain YAML.
 
-A released Kueue runs in a pod behind a Service. In the sandbox it is a process on loopback,
+A released manager runs in a pod behind a Service. In the sandbox it is a process on loopback,
 so every reference to that Service (admission webhooks, CRD conversion) is rewritten to an
 address, and what only serves to run it inside a cluster is left out. This module does no
-more than read and rewrite; `kueue_manager` applies the result.
+more than read and rewrite; `manager` applies the result.
 """
 
 import copy
@@ -27,7 +27,7 @@ _IN_CLUSTER_KINDS: Final = frozenset(
 
 
 class ManifestError(Exception):
-    """The directory does not hold what a Kueue manager needs; the message says what."""
+    """The directory does not hold what a manager needs; the message says what."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,19 +61,19 @@ class Manifests:
         return tuple(obj for obj in self.rest if obj["kind"] in _WEBHOOK_KINDS)
 
 
-def load(directory: Path) -> Manifests:
+def load(directory: Path, *, definition: str) -> Manifests:
     """Read every `*.yaml` and `*.yml` file of `directory`.
 
-    Raises ManifestError if the directory, the Workload CRD or the webhook configurations
-    are missing.
+    Raises ManifestError if the directory, the CRD that is called `definition` or the webhook
+    configurations are missing.
     """
     if not directory.is_dir():
         raise ManifestError(f"{directory} is not a directory")
     objects = [obj for obj in _read(directory) if obj["kind"] not in _IN_CLUSTER_KINDS]
     definitions = tuple(obj for obj in objects if obj["kind"] == _DEFINITION)
     rest = tuple(obj for obj in objects if obj["kind"] != _DEFINITION)
-    if not any(_name(obj) == "workloads.kueue.x-k8s.io" for obj in definitions):
-        raise ManifestError(f"{directory} holds no CRD workloads.kueue.x-k8s.io")
+    if not any(obj["metadata"]["name"] == definition for obj in definitions):
+        raise ManifestError(f"{directory} holds no CRD {definition}")
     return Manifests(definitions=definitions, rest=rest, service=_service(directory, rest))
 
 
@@ -126,10 +126,6 @@ def _service(directory: Path, objects: tuple[Object, ...]) -> WebhookService:
             if service is not None:
                 return WebhookService(namespace=service["namespace"], name=service["name"])
     raise ManifestError(f"{directory} holds no webhook configuration that names a Service")
-
-
-def _name(obj: Object) -> str:
-    return str(obj["metadata"]["name"])
 
 
 # The CRDs are megabytes of YAML; the C parser reads them some ten times faster.

@@ -1,9 +1,9 @@
-"""The serving certificate of a Kueue manager that runs outside of a cluster.
+"""The serving certificate of a manager with webhooks that runs outside of a cluster.
 
-The manager's own certificate rotation, which stays on, keeps a certificate that it finds
-only when the authority carries its name, the server certificate the name of its webhook
-Service, and both are valid for at least 90 more days. The address by which the API server
-really reaches the manager, loopback, is added.
+Managers such as Kueue's rotate their certificates by themselves. They keep one that they find
+only when the authority carries the name that they expect, the server certificate the name of
+their webhook Service, and both are valid for at least 90 more days. The address by which the
+API server really reaches the manager, loopback, is added.
 """
 
 import dataclasses
@@ -18,7 +18,6 @@ from cryptography.x509 import oid
 
 _PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-_AUTHORITY: Final = "kueue-ca"
 _VALIDITY: Final = datetime.timedelta(days=365)
 _CLOCK_SKEW: Final = datetime.timedelta(hours=1)
 
@@ -33,14 +32,17 @@ class ServingCertificate:
     key: bytes
 
 
-def make(host: str, *, now: datetime.datetime) -> ServingCertificate:
-    """Make a certificate for `host` and 127.0.0.1; it is valid for a year from `now`."""
+def make(host: str, *, authority: str, now: datetime.datetime) -> ServingCertificate:
+    """Make a certificate for `host` and 127.0.0.1; it is valid for a year from `now`.
+
+    `authority` is the name of the certificate authority that signs it.
+    """
     # The rotation reads the authority's key, and it reads RSA in the traditional form alone.
     ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    ca_name = _name(_AUTHORITY)
+    ca_name = _name(authority)
     ca = (
         _builder(ca_name, issuer=ca_name, key=ca_key, now=now)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(_AUTHORITY)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(authority)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
@@ -48,7 +50,7 @@ def make(host: str, *, now: datetime.datetime) -> ServingCertificate:
     hosts = [x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     server = (
         # The host is an alternative name alone: a common name ends at 64 characters.
-        _builder(_name("kueue-webhook"), issuer=ca_name, key=key, now=now)
+        _builder(_name("webhook"), issuer=ca_name, key=key, now=now)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

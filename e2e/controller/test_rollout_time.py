@@ -1,0 +1,185 @@
+"""A template change replaces as many groups at once as the set allows, and never more.
+
+The API server of the tests has the gate MaxUnavailableStatefulSet off, as by default: its
+StatefulSet controller would take one group after the other.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e.controller import harness
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.sandbox import stages
+
+pytestmark = pytest.mark.usefixtures("controller")
+
+LWS = (names.LWS_API_VERSION, names.LWS_KIND)
+WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
+NEW_IMAGE = "registry.k8s.io/pause:3.9"
+
+GROUPS, SIZE, MOST_UNAVAILABLE = 12, 2, 4
+ROUNDS = GROUPS // MOST_UNAVAILABLE
+# Long enough to be measured beside what the control plane takes itself.
+START_SECONDS = 1
+
+
+def rolling(name: str, *, namespace: str, most_unavailable: int, **given: Any) -> dict[str, Any]:
+    """A set whose pods take a moment to become ready."""
+    return harness.leader_worker_set(
+        name,
+        namespace=namespace,
+        size=SIZE,
+        pod_annotations={
+            stages.BEHAVIOUR: stages.READY_AFTER,
+            stages.SECONDS: str(START_SECONDS),
+        },
+        rolloutStrategy={
+            "type": "RollingUpdate",
+            "rollingUpdateConfiguration": {"maxUnavailable": most_unavailable},
+        },
+        **given,
+    )
+
+
+def change_image(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
+    obj = cluster.api.get(*LWS, name, namespace=namespace)
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    containers = template["spec"]["containers"]
+    containers[0]["image"] = NEW_IMAGE
+    # A patch, because the status may be written at any time.
+    change = {"leaderWorkerTemplate": {"workerTemplate": {"spec": {"containers": containers}}}}
+    cluster.api.patch(*LWS, name, namespace=namespace, body={"spec": change})
+
+
+def wait_updated(cluster: sandbox.Sandbox, *, namespace: str, groups: int) -> None:
+    harness.wait_pods(
+        cluster,
+        lambda seen: (
+            len(seen) == groups * SIZE
+            and all(harness.is_ready(pod) for pod in seen.values())
+            and {pod["spec"]["containers"][0]["image"] for pod in seen.values()} == {NEW_IMAGE}
+        ),
+        namespace=namespace,
+        what=f"{groups} ready groups of the new image",
+        timeout=120,
+    )
+
+
+def restart(cluster: sandbox.Sandbox, leader: str, *, namespace: str) -> float:
+    """Delete a leader; return the seconds until all pods, its new group among them, are ready."""
+    before = {
+        name: pod["metadata"]["uid"]
+        for name, pod in harness.pods(cluster, namespace=namespace).items()
+    }
+    start = time.monotonic()
+    cluster.api.delete("v1", "Pod", leader, namespace=namespace)
+    harness.wait_pods(
+        cluster,
+        lambda seen: (
+            set(seen) == set(before)
+            and all(harness.is_ready(pod) for pod in seen.values())
+            and all(
+                pod["metadata"]["uid"] != before[name]
+                for name, pod in seen.items()
+                if name == leader or name.startswith(f"{leader}-")
+            )
+        ),
+        namespace=namespace,
+        what=f"the group of {leader} again",
+    )
+    return time.monotonic() - start
+
+
+def unavailable_groups(
+    first: Iterable[dict[str, Any]], events: Iterable[dict[str, Any]], *, groups: int
+) -> Iterator[set[str]]:
+    """Replay the history of pods; yield after each event the groups that are not available."""
+    pods = {pod["metadata"]["name"]: pod for pod in first}
+    for event in events:
+        pod = event["object"]
+        if event["type"] == "DELETED":
+            pods.pop(pod["metadata"]["name"], None)
+        else:
+            pods[pod["metadata"]["name"]] = pod
+        up: dict[str, int] = {}
+        for living in pods.values():
+            if harness.is_ready(living) and not living["metadata"].get("deletionTimestamp"):
+                index = living["metadata"]["labels"][names.GROUP_INDEX]
+                up[index] = up.get(index, 0) + 1
+        yield {str(index) for index in range(groups) if up.get(str(index), 0) < SIZE}
+
+
+def test_twelve_groups_four_at_a_time_take_three_rounds(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    cluster.api.create(
+        rolling("fast", namespace=namespace, replicas=GROUPS, most_unavailable=MOST_UNAVAILABLE)
+    )
+    harness.wait_ready(cluster, "fast", namespace=namespace, groups=GROUPS)
+    live = cluster.api.get("apps/v1", "StatefulSet", "fast", namespace=namespace)
+    if "maxUnavailable" in live["spec"]["updateStrategy"]["rollingUpdate"]:
+        pytest.skip("this API server keeps maxUnavailable: its StatefulSet controller does it")
+    # Pods become ready at whole seconds. So the second one, which starts when the first has just
+    # become ready, is under the conditions of a round of the rollout.
+    one_group = max(
+        restart(cluster, leader, namespace=namespace) for leader in ("fast-11", "fast-0")
+    )
+    first = list(harness.pods(cluster, namespace=namespace).values())
+    with harness.recording(cluster, "v1", "Pod", namespace=namespace) as history:
+        start = time.monotonic()
+        change_image(cluster, "fast", namespace=namespace)
+        wait_updated(cluster, namespace=namespace, groups=GROUPS)
+        took = time.monotonic() - start
+    print(f"one group {one_group:.2f} s, {GROUPS} groups {took:.2f} s")
+    counts = [len(down) for down in unavailable_groups(first, history.events, groups=GROUPS)]
+    assert max(counts) == MOST_UNAVAILABLE
+    assert took <= 1.5 * ROUNDS * one_group
+    obj = harness.wait_ready(cluster, "fast", namespace=namespace, groups=GROUPS)
+    assert obj["status"]["updatedReplicas"] == GROUPS
+
+
+def test_groups_that_are_replaced_together_keep_their_admission(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    cluster = installed
+    queue = harness.queues(cluster, namespace=namespace, cpu="1")
+    # Ten pods of 0.1: there is no quota for more, so a group cannot hold it twice.
+    cluster.api.create(
+        rolling("kept", namespace=namespace, replicas=5, most_unavailable=3, queue=queue)
+    )
+    harness.wait_ready(cluster, "kept", namespace=namespace, groups=5)
+
+    def workloads() -> dict[str, tuple[str, bool]]:
+        found = cluster.api.list(*WORKLOAD, namespace=namespace)
+        return {
+            w["metadata"]["name"]: (
+                w["metadata"]["uid"],
+                (harness.condition(w, "Admitted") or {}).get("status") == "True",
+            )
+            for w in found
+        }
+
+    before = workloads()
+    assert [admitted for _, admitted in before.values()] == [True] * 5
+    first = list(harness.pods(cluster, namespace=namespace).values())
+    with (
+        harness.recording(cluster, "v1", "Pod", namespace=namespace) as pods,
+        harness.recording(cluster, *WORKLOAD, namespace=namespace) as history,
+    ):
+        change_image(cluster, "kept", namespace=namespace)
+        wait_updated(cluster, namespace=namespace, groups=5)
+    assert workloads() == before
+    for event in history.events:
+        assert event["type"] == "MODIFIED"
+        assert (harness.condition(event["object"], "Admitted") or {}).get("status") == "True"
+    counts = [len(down) for down in unavailable_groups(first, pods.events, groups=5)]
+    assert max(counts) == 3
+    # Born gated, every one, and released under the Workload that its group had before.
+    added = [e["object"] for e in pods.events if e["type"] == "ADDED"]
+    assert {pod["metadata"]["name"] for pod in added} == {p["metadata"]["name"] for p in first}
+    assert all(names.ADMISSION_GATE in harness.gates(pod) for pod in added)

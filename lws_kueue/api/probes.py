@@ -44,11 +44,15 @@ class Probe:
         return status < 300 and value == expected
 
 
-def probes(namespace: str = "default") -> tuple[Probe, ...]:
+def probes(namespace: str = "default", *, gang_scheduling: str | None = None) -> tuple[Probe, ...]:
     """Return a probe for each policy that acts on new objects, to be sent into `namespace`.
 
-    The namespace has to exist.
+    The namespace has to exist. `gang_scheduling` names a scheduler whose policy is installed, too.
     """
+    return (*_always(namespace), *(_volcano(namespace) if gang_scheduling == "volcano" else ()))
+
+
+def _always(namespace: str) -> tuple[Probe, ...]:
     return (
         _set(
             namespace=namespace,
@@ -71,6 +75,17 @@ def probes(namespace: str = "default") -> tuple[Probe, ...]:
         # A pod of a group that does not know the size of its group.
         _leader(namespace=namespace, policy="lws-kueue-pod-identity-rules", annotations={}),
     )
+
+
+def _volcano(namespace: str) -> tuple[Probe, ...]:
+    group = f"{_NAME}-0-"
+    probe = _leader(
+        namespace=namespace,
+        policy="lws-kueue-volcano",
+        annotations={names.SIZE: "1"},
+        changed=(("metadata", "annotations", names.POD_GROUP), group),
+    )
+    return (probe,)
 
 
 def _set(

@@ -1,6 +1,8 @@
 """Installs the API into a cluster: the CRD and the admission policies, nothing that runs.
 
-The same objects as ``kubectl apply --server-side -k deploy/api``. Repeating it changes nothing.
+The same objects as ``kubectl apply --server-side -k deploy/api``, and ``deploy/volcano`` if asked
+for. What an earlier installation left and this one does not have is removed. Repeating it changes
+nothing.
 """
 
 import asyncio
@@ -14,7 +16,10 @@ from lws_kueue.runtime import client, manifests, preflight, resources
 FIELD_MANAGER: Final = "lws-kueue-install"
 PATIENCE: Final = 30.0
 
-Change = Literal["created", "changed", "unchanged"]
+# The label of everything that is installed. An object without it is somebody else's.
+_PART_OF: Final = ("app.kubernetes.io/part-of", "lws-kueue")
+
+Change = Literal["created", "changed", "unchanged", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,13 @@ class Installed:
     change: Change
 
 
-async def install(api: client.Client) -> list[Installed]:
+async def install(
+    api: client.Client, *, gang_scheduling: manifests.GangScheduling | None = None
+) -> list[Installed]:
     """Apply the CRD and the policies and wait until the API server acts on them.
+
+    What is not wanted any more goes after that, so that no moment is without either: a feature that
+    an earlier version refused is let through when the policies that serve it are there.
 
     Raises:
         preflight.Unfit: the API server is too old or serves no policies.
@@ -35,9 +45,13 @@ async def install(api: client.Client) -> list[Installed]:
         TimeoutError: a policy does not act in time.
     """
     await preflight.check_server(api)
-    results = [await _apply(api, obj) for obj in manifests.api_objects()]
+    wanted = manifests.api_objects(gang_scheduling=gang_scheduling)
+    results = [await _apply(api, obj) for obj in wanted]
     if any(result.change != "unchanged" for result in results):
-        await _active(api)
+        await _active(api, gang_scheduling=gang_scheduling)
+    for obj in manifests.retired(gang_scheduling=gang_scheduling):
+        if await _remove(api, obj):
+            results.append(Installed(kind=obj.kind, name=obj.name, change="removed"))
     return results
 
 
@@ -54,19 +68,36 @@ async def _apply(api: client.Client, obj: dict[str, Any]) -> Installed:
     return Installed(kind=obj["kind"], name=name, change=change)
 
 
+async def _remove(api: client.Client, obj: manifests.Retired) -> bool:
+    """Delete an object that is ours; False if there is none."""
+    resource = resources.of(obj.api_version, obj.kind)
+    found = await api.get(resource, name=obj.name)
+    key, value = _PART_OF
+    if found is None or (found["metadata"].get("labels") or {}).get(key) != value:
+        return False
+    try:
+        await api.delete(resource, namespace="", name=obj.name, uid=found["metadata"]["uid"])
+    except client.ApiError as error:
+        # Gone already, or made anew since: somebody else installs at the same time.
+        if error.status not in (404, 409):
+            raise
+        return False
+    return True
+
+
 def _content(obj: dict[str, Any]) -> tuple[Any, ...]:
     """Return what an apply may change; the status is written by the API server's own parts."""
     meta = obj["metadata"]
     return meta.get("generation"), meta.get("labels"), meta.get("annotations"), obj.get("spec")
 
 
-async def _active(api: client.Client) -> None:
+async def _active(api: client.Client, *, gang_scheduling: manifests.GangScheduling | None) -> None:
     """Wait until every policy does what it says: an API server needs a moment after a change.
 
     The probes are dry runs; nothing is stored.
     """
     deadline = time.monotonic() + PATIENCE
-    for probe in probes.probes():
+    for probe in probes.probes(gang_scheduling=gang_scheduling):
         while not await _holds(api, probe):
             if time.monotonic() > deadline:
                 raise TimeoutError(

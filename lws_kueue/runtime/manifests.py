@@ -1,8 +1,9 @@
 """The project's own manifests: in a checkout where they stand, in an installation inside it."""
 
+from dataclasses import dataclass
 from importlib import resources as package_resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
@@ -10,8 +11,32 @@ import lws_kueue
 
 _PACKED: Final = "_manifests"
 
+# The schedulers of whole groups that can be served, each with a folder of `deploy`.
+GangScheduling = Literal["volcano"]
+GANG_SCHEDULERS: Final[tuple[GangScheduling, ...]] = ("volcano",)
+
 # The CRD is large; the loader in C reads it in a tenth of the time, where PyYAML was built with it.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """An object that an earlier installation may have left, and that is not wanted any more."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
+# What versions before this one installed. An entry stays for as long as an upgrade from a version
+# that had the object is possible.
+_EARLIER: Final = tuple(
+    Retired(api_version="admissionregistration.k8s.io/v1", kind=kind, name=name)
+    for kind, name in (
+        ("ValidatingAdmissionPolicyBinding", "lws-kueue-served-features"),
+        ("ValidatingAdmissionPolicy", "lws-kueue-served-features"),
+    )
+)
 
 
 def root() -> Path:
@@ -28,18 +53,41 @@ def load(path: Path) -> list[dict[str, Any]]:
         return [document for document in yaml.load_all(file, Loader=_LOADER) if document]
 
 
-def api_objects() -> list[dict[str, Any]]:
-    """Return the CRD, then the policies, then their bindings: the order of installation."""
+def api_objects(*, gang_scheduling: GangScheduling | None = None) -> list[dict[str, Any]]:
+    """Return the CRD, then the policies, then their bindings: the order of installation.
+
+    ``gang_scheduling`` names the scheduler whose objects are among them.
+    """
     folder = root()
-    files = [*sorted((folder / "crds").glob("*.yaml"))]
-    files += [
-        file
-        for file in sorted((folder / "deploy" / "api").glob("*.yaml"))
-        if file.name != "kustomization.yaml"
-    ]
-    objects = [obj for file in files for obj in load(file)]
+    objects = [obj for file in sorted((folder / "crds").glob("*.yaml")) for obj in load(file)]
+    objects += _of_folder("api")
+    if gang_scheduling:
+        objects += _of_folder(gang_scheduling)
     # A binding before its policy would be a moment in which the policy is missing.
     return sorted(objects, key=lambda obj: _rank(obj["kind"]))
+
+
+def retired(*, gang_scheduling: GangScheduling | None = None) -> list[Retired]:
+    """Return what an installation takes away: bindings before their policies.
+
+    That is what only earlier versions had, and what belongs to a scheduler that is not asked for.
+    """
+    unwanted = [name for name in GANG_SCHEDULERS if name != gang_scheduling]
+    optional = [
+        Retired(api_version=obj["apiVersion"], kind=obj["kind"], name=obj["metadata"]["name"])
+        for name in unwanted
+        for obj in _of_folder(name)
+    ]
+    return sorted([*_EARLIER, *optional], key=lambda obj: -_rank(obj.kind))
+
+
+def _of_folder(name: str) -> list[dict[str, Any]]:
+    return [
+        obj
+        for file in sorted((root() / "deploy" / name).glob("*.yaml"))
+        if file.name != "kustomization.yaml"
+        for obj in load(file)
+    ]
 
 
 def _rank(kind: str) -> int:

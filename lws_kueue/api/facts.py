@@ -144,6 +144,25 @@ class StatefulSet:
         settled = status.get("currentRevision", "") == status.get("updateRevision", "")
         return bool(settled and self.replicas == status.get("availableReplicas", 0))
 
+    @property
+    def template_labels(self) -> Labels:
+        """The labels that its pods are made with."""
+        return self._template_metadata.get("labels") or {}
+
+    @property
+    def template_annotations(self) -> Labels:
+        """The annotations that its pods are made with."""
+        return self._template_metadata.get("annotations") or {}
+
+    @property
+    def selector(self) -> Labels:
+        """The labels by which it tells its pods; they can never change."""
+        return (self.spec.get("selector") or {}).get("matchLabels") or {}
+
+    @property
+    def _template_metadata(self) -> Object:
+        return (self.spec.get("template") or {}).get("metadata") or {}
+
     @classmethod
     def of(cls, obj: Object) -> "StatefulSet":
         """Parse a StatefulSet."""

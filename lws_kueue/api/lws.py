@@ -9,13 +9,17 @@ without them (or written past the policies) means the same here.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from lws_kueue.api import facts, names
 
 RestartPolicy = Literal["RecreateGroupOnPodRestart", "RecreateGroupAfterStart", "None", "Default"]
 IntOrPercent = int | str
+
+# lws-contract 1.1
+MOST_REPLICAS = 1_000_000
+MOST_PODS = 2**31 - 1
 
 
 class _Model(BaseModel):
@@ -38,7 +42,7 @@ class SubGroupPolicy(_Model):
     sub_group_policy_type: Literal["LeaderWorker", "LeaderExcluded"] = Field(
         default="LeaderWorker", alias="subGroupPolicyType"
     )
-    sub_group_size: int | None = Field(default=None, alias="subGroupSize")
+    sub_group_size: int | None = Field(default=None, ge=1, alias="subGroupSize")
 
 
 class LeaderWorkerTemplate(_Model):
@@ -46,7 +50,7 @@ class LeaderWorkerTemplate(_Model):
 
     leader_template: dict[str, Any] | None = None
     worker_template: dict[str, Any]
-    size: int = 1
+    size: int = Field(default=1, ge=1)
     restart_policy: RestartPolicy = "RecreateGroupOnPodRestart"
     sub_group_policy: SubGroupPolicy | None = Field(default=None, alias="subGroupPolicy")
     volume_claim_templates: tuple[dict[str, Any], ...] = ()
@@ -75,13 +79,23 @@ class NetworkConfig(_Model):
 
 
 class Spec(_Model):
-    """The desired state of a set."""
+    """The desired state of a set.
 
-    replicas: int = 1
+    What would only give writes that the API server refuses, or more pods than anybody can count,
+    is no spec: it can be stored while the definition or the policies are away.
+    """
+
+    replicas: int = Field(default=1, ge=0, le=MOST_REPLICAS)
     leader_worker_template: LeaderWorkerTemplate
     rollout_strategy: RolloutStrategy = RolloutStrategy()
     startup_policy: Literal["LeaderCreated", "LeaderReady"] = "LeaderCreated"
     network_config: NetworkConfig = NetworkConfig()
+
+    @model_validator(mode="after")
+    def _countable(self) -> "Spec":
+        if self.replicas * self.leader_worker_template.size > MOST_PODS:
+            raise ValueError(f"replicas times size must not be more than {MOST_PODS}")
+        return self
 
 
 class Condition(_Model):
@@ -128,7 +142,7 @@ class LeaderWorkerSet(_Model):
         return cls(
             meta=facts.Meta.of(obj),
             spec=Spec.model_validate(obj.get("spec") or {}),
-            status=Status.model_validate(obj.get("status") or {}),
+            status=_status(obj.get("status") or {}),
             stored_spec=obj.get("spec") or {},
         )
 
@@ -136,3 +150,11 @@ class LeaderWorkerSet(_Model):
     def queue_name(self) -> str:
         """The LocalQueue the set is submitted to, "" for a set that Kueue does not manage."""
         return self.meta.labels.get(names.QUEUE_NAME, "")
+
+
+def _status(stored: Mapping[str, Any]) -> Status:
+    """Return a stored status; one that cannot be read is written anew, as if there were none."""
+    try:
+        return Status.model_validate(stored)
+    except ValidationError:
+        return Status()

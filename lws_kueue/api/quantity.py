@@ -11,6 +11,8 @@ from typing import Any, Final
 
 Amounts = dict[str, int]
 
+_MOST_DIGITS: Final = 30
+
 _SUFFIXES: Final[Mapping[str, decimal.Decimal]] = {
     **{
         suffix: decimal.Decimal(1024) ** power
@@ -40,6 +42,9 @@ def parse(resource: str, quantity: Any) -> int:
         value = decimal.Decimal(number) * _SUFFIXES.get(suffix, decimal.Decimal(1))
     except decimal.InvalidOperation:
         raise ValueError(f"{text!r} is not a quantity") from None
+    # A quantity has at most 63 bits; writing out a larger exponent could take for ever.
+    if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+        raise ValueError(f"{text!r} is not a quantity")
     return math.ceil(value * 1000 if resource == "cpu" else value)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import (
     bridge,
+    contradictions,
     group_objects,
     groups,
     leaving,
@@ -46,12 +47,13 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
     leader_set = found.leader_set
     if leader_set is not None and leader_set.meta.deleting:
         return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
-    leader_key = leader_set.meta.labels.get(names.REVISION_KEY, "") if leader_set else None
+    mine = revisions.own(owner, seen.revisions.values())
+    leader_key = revisions.key_of_set(leader_set, mine)
     at = situation.Situation(
         seen=seen,
         owner=owner,
         found=found,
-        own_revisions=revisions.own(owner, seen.revisions.values()),
+        own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
         queue_gated=bridge.manages(owner),
     )
@@ -100,7 +102,7 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         status=_status(owner, outcome) if outcome.changed else None,
         finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
-            *found.problems,
+            *contradictions.of(at),
             *(warning for made_group in made for warning in made_group.warnings),
             *bridged.warnings,
         ),

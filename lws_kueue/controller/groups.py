@@ -2,15 +2,15 @@
 
 LeaderWorkerSet -> leader StatefulSet -> leader pod -> worker StatefulSet -> worker pods, each link
 by UID (lws-contract 3). Names and labels alone would mix a group with what is left of the group
-that had its place before, and anyone can edit labels: what a label says is only compared with what
-the chain says, and a difference is a problem that is reported, never an error.
+that had its place before, and anyone can edit labels: what a label says never decides who belongs
+to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import ordinals
+from lws_kueue.api import facts, lws, names
+from lws_kueue.controller import numbers, ordinals
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,9 @@ class Group:
 
     ``size`` is that of the group itself, which during an update may differ from the set's.
     ``leftover`` is a StatefulSet that has the name of this group's worker StatefulSet but belongs
-    to something else, most often to a leader pod that is gone.
+    to something else, most often to a leader pod that is gone. ``squatters`` are pods that have the
+    names of its workers and belong to something else: what is left of a former group, or a worker
+    that its StatefulSet has let go because somebody edited its labels.
     """
 
     index: int
@@ -29,6 +31,7 @@ class Group:
     worker_set: facts.StatefulSet | None = None
     service: facts.Service | None = None
     leftover: facts.StatefulSet | None = None
+    squatters: tuple[facts.Pod, ...] = ()
 
     @property
     def key(self) -> str:
@@ -64,15 +67,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The groups of a set by index, and what carries its labels without belonging to it.
+    """The groups of a set by index, and what else there is.
 
-    ``foreign`` is a StatefulSet of the leader StatefulSet's name that another object controls.
+    ``stale`` are pods that a former group of the set may have left; ``strangers`` are all others
+    that carry the set's labels or have a name that one of its pods needs. ``foreign`` is a
+    StatefulSet of the leader StatefulSet's name that another object controls.
     """
 
     leader_set: facts.StatefulSet | None
     groups: tuple[Group, ...] = ()
     stale: tuple[facts.Pod, ...] = ()
-    problems: tuple[actions.Event, ...] = ()
+    strangers: tuple[facts.Pod, ...] = ()
     foreign: facts.StatefulSet | None = None
 
 
@@ -88,35 +93,54 @@ def observe(
     ours = named is not None and _is_ours(owner, named.meta)
     leader_set = named if ours else None
     children = _by_controller(pods)
-    sets = {s.meta.controller.uid: s for s in stateful_sets.values() if s.meta.controller}
+    places = _by_parent(pods)
     groups = []
     for pod in children.get(leader_set.meta.uid, ()) if leader_set else ():
         parent, index = ordinals.parent_and_ordinal(pod.meta.name)
-        if parent != owner.meta.name:
+        if parent != owner.meta.name or pod.meta.name != f"{parent}-{index}":
             continue
-        worker_set = sets.get(pod.meta.uid)
         same_name = stateful_sets.get(pod.meta.name)
+        worker_set = same_name if same_name and _controls(pod.meta, same_name.meta) else None
+        workers = _workers(pod, worker_set=worker_set, children=children)
+        here = {worker.meta.uid for worker in workers}
         groups.append(
             Group(
                 index=index,
-                size=_size(owner, pod),
+                size=_size(owner, pod, worker_set),
                 leader=pod,
-                workers=_workers(pod, worker_set=worker_set, children=children),
+                workers=workers,
                 worker_set=worker_set,
                 service=services.get(pod.meta.name),
-                leftover=None if same_name is worker_set else same_name,
+                leftover=None if worker_set else same_name,
+                squatters=tuple(p for p in places.get(pod.meta.name, ()) if p.meta.uid not in here),
             )
         )
     groups.sort(key=lambda group: group.index)
     members = {pod.meta.uid for group in groups for pod in group.pods}
-    stale = (pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members)
+    others = [pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members]
     return Observation(
         leader_set=leader_set,
         groups=tuple(groups),
-        stale=tuple(stale),
-        problems=_problems(groups),
+        stale=tuple(pod for pod in others if may_belong(owner.meta.name, pod.meta)),
+        strangers=tuple(pod for pod in others if not may_belong(owner.meta.name, pod.meta)),
         foreign=None if ours else named,
     )
+
+
+def may_belong(set_name: str, pod: facts.Meta) -> bool:
+    """Whether a pod may be, or have been, one of a set's: its controller's name, or its own, says.
+
+    Its labels alone do not: anyone may put them on any pod.
+    """
+    owner = pod.controller
+    if owner is not None and owner.kind not in ("StatefulSet", "Pod"):
+        return False
+    origin = owner.name if owner else ordinals.parent_and_ordinal(pod.name)[0]
+    return set_name in (origin, ordinals.parent_and_ordinal(origin)[0])
+
+
+def _controls(controller: facts.Meta, child: facts.Meta) -> bool:
+    return child.controller is not None and child.controller.uid == controller.uid
 
 
 def _is_ours(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
@@ -144,6 +168,14 @@ def _by_controller(pods: Mapping[str, facts.Pod]) -> dict[str, list[facts.Pod]]:
     return children
 
 
+def _by_parent(pods: Mapping[str, facts.Pod]) -> dict[str, list[facts.Pod]]:
+    """Return the pods whose names make them workers of a leader, by its name."""
+    places: dict[str, list[facts.Pod]] = {}
+    for name, pod in sorted(pods.items()):
+        places.setdefault(ordinals.parent_and_ordinal(name)[0], []).append(pod)
+    return places
+
+
 def _workers(
     leader: facts.Pod,
     *,
@@ -155,42 +187,23 @@ def _workers(
         *(children.get(worker_set.meta.uid, ()) if worker_set else ()),
         *children.get(leader.meta.uid, ()),
     ]
-    return tuple(sorted(workers, key=lambda pod: _ordinal(pod)))
+    placed = {
+        ordinal: pod
+        for pod in workers
+        if (ordinal := ordinals.parent_and_ordinal(pod.meta.name)[1]) > 0
+        and pod.meta.name == f"{leader.meta.name}-{ordinal}"
+    }
+    return tuple(placed[ordinal] for ordinal in sorted(placed))
 
 
-def _ordinal(pod: facts.Pod) -> tuple[int, str]:
-    return ordinals.parent_and_ordinal(pod.meta.name)[1], pod.meta.name
+def _size(
+    owner: lws.LeaderWorkerSet, leader: facts.Pod, worker_set: facts.StatefulSet | None
+) -> int:
+    """Return the size that a group was made with, which the templates of both kinds carry.
 
-
-def _size(owner: lws.LeaderWorkerSet, leader: facts.Pod) -> int:
-    """Return the size that a group was made with: the leader's template carries it."""
+    The template of the workers is asked first: the annotation of a pod is edited more easily.
+    """
     written = leader.meta.annotations.get(names.SIZE, "")
-    size = int(written) if written.isascii() and written.isdigit() else 0
-    return size or owner.spec.leader_worker_template.size
-
-
-def _problems(groups: list[Group]) -> tuple[actions.Event, ...]:
-    """Return a warning for every pod whose labels or annotations contradict its place."""
-    problems = []
-    for group in groups:
-        expected = {
-            (group.leader.meta.name, names.GROUP_INDEX): str(group.index),
-            (group.leader.meta.name, names.WORKER_INDEX): "0",
-        }
-        for pod in group.workers:
-            expected[pod.meta.name, names.GROUP_INDEX] = str(group.index)
-            expected[pod.meta.name, names.WORKER_INDEX] = str(_ordinal(pod)[0])
-        labels = {pod.meta.name: pod.meta.labels for pod in group.pods}
-        for (pod_name, label), value in expected.items():
-            found = labels[pod_name].get(label)
-            if found != value:
-                text = f"Pod {pod_name}: label {label} should be {value!r} and is {found!r}"
-                problems.append(actions.Event("Warning", "InvalidPod", text))
-        size = group.leader.meta.annotations.get(names.SIZE)
-        if size != str(group.size):
-            name = group.leader.meta.name
-            text = (
-                f"Pod {name}: annotation {names.SIZE} should be a positive number and is {size!r}"
-            )
-            problems.append(actions.Event("Warning", "InvalidPod", text))
-    return tuple(problems)
+    made_with = worker_set.template_annotations.get(names.SIZE, "") if worker_set else ""
+    own = owner.spec.leader_worker_template.size
+    return numbers.positive(made_with) or numbers.positive(written) or own

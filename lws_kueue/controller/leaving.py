@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, kueue, names
-from lws_kueue.controller import observed
+from lws_kueue.controller import groups, observed
 from lws_kueue.workload import eviction, reconcile, state
 from lws_kueue.workload import pods as group
 
@@ -67,11 +67,18 @@ def former(seen: observed.Observed) -> Iterator[actions.Chain]:
 
 
 def _pods_of(workload: kueue.Workload, seen: observed.Observed) -> list[facts.Pod]:
-    """Return the pods of the Workload's group, and those that were released under it."""
+    """Return the pods of the Workload's group, and those that were released under it.
+
+    A stranger that only has the labels of a group neither is stopped nor holds anything up.
+    """
     index = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX)
     return [
         pod
         for pod in seen.pods.values()
         if pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
-        or (names.WORKLOAD not in pod.meta.annotations and str(group.group_index(pod)) == index)
+        or (
+            names.WORKLOAD not in pod.meta.annotations
+            and str(group.group_index(pod)) == index
+            and groups.may_belong(seen.name, pod.meta)
+        )
     ]

@@ -13,6 +13,15 @@ from lws_kueue.controller import go_schema, quantity
 
 _ZERO: dict[str, Any] = {"string": "", "bool": False, "int": 0, "intstr": 0, "quantity": "0"}
 
+_JSON: dict[str, Any] = {
+    "string": str,
+    "bool": bool,
+    "int": int | float,
+    "intstr": int | str,
+    "quantity": int | float | str,
+    "time": str,
+}
+
 # Go reads JSON numbers as float64 on the way to a revision; larger integers lose digits there.
 _EXACT = 2**53
 
@@ -35,6 +44,38 @@ def normalise(value: Any, kind: str) -> Any:
         for field in fields
         if field.always or not _left_out(written[field.name], field)
     }
+
+
+def mistyped(value: Any, kind: str, *, at: str = "") -> str | None:
+    """Return the path of the first part of ``value`` that no ``kind`` can have, None if all fit.
+
+    An API server checks what it stores by the definition of the day; the content of a revision it
+    does not check at all.
+    """
+    if value is None:
+        return None
+    fields = go_schema.types().get(kind)
+    if fields is None:
+        fits = isinstance(value, _JSON[kind]) and not _too_large(value)
+        return None if fits else at
+    if not isinstance(value, Mapping):
+        return at
+    inside = (_mistyped_in(value.get(f.name), f, at=f"{at}.{f.name}".lstrip(".")) for f in fields)
+    return next((path for path in inside if path is not None), None)
+
+
+def _mistyped_in(value: Any, field: go_schema.Field, *, at: str) -> str | None:
+    if value is None or field.shape not in ("[]", "{}"):
+        return mistyped(value, field.of, at=at)
+    if not isinstance(value, Mapping if field.shape == "{}" else list | tuple):
+        return at
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    inside = (mistyped(item, field.of, at=f"{at}[{key}]") for key, item in items)
+    return next((path for path in inside if path is not None), None)
+
+
+def _too_large(value: Any) -> bool:
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def _member(value: Any, field: go_schema.Field) -> Any:

@@ -50,7 +50,8 @@ def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) ->
         return None
     if before.pending and _only_after_start(owner):
         return None
-    present = {pod.meta.uid for pod in group.workers}
+    # A pod that its StatefulSet let go, because somebody edited its labels, is not gone.
+    present = {pod.meta.uid for pod in (*group.workers, *group.squatters)}
     gone = (name for uid, name in before.workers.items() if uid not in present)
     return min(gone, default=None)
 

@@ -103,21 +103,41 @@ def build(owner: lws.LeaderWorkerSet, number: int, key: str | None = None) -> di
 def own(
     owner: lws.LeaderWorkerSet, revisions: Iterable[facts.Revision]
 ) -> tuple[facts.Revision, ...]:
-    """Return the revisions of a set: labelled with its name, and of no other controller.
+    """Return the revisions of a set: those that it controls, and labelled ones that nobody does.
 
     The StatefulSet controller's revisions of the leader StatefulSet carry the same labels.
     """
-    return tuple(
-        revision
-        for revision in revisions
-        if revision.meta.labels.get(names.SET_NAME) == owner.meta.name
-        and (revision.meta.controller is None or revision.meta.controller.uid == owner.meta.uid)
-    )
+    return tuple(revision for revision in revisions if _is_own(owner, revision.meta))
+
+
+def _is_own(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+    if meta.controller is None:
+        return meta.labels.get(names.SET_NAME) == owner.meta.name
+    return meta.controller.uid == owner.meta.uid
+
+
+def key_of_set(leader_set: facts.StatefulSet | None, mine: Iterable[facts.Revision]) -> str | None:
+    """Return the key that the leader StatefulSet is at, "" if it has none, None if there is none.
+
+    It stands on the StatefulSet and in its pod template. Where somebody has edited one of them the
+    one counts that has a revision; of two such, the one that the pods are made with.
+    """
+    if leader_set is None:
+        return None
+    written = (leader_set.template_labels, leader_set.meta.labels)
+    keys = [key for labels in written if (key := labels.get(names.REVISION_KEY))]
+    stored = {key_label(revision) for revision in mine}
+    return next((key for key in keys if key in stored), keys[0] if keys else "")
 
 
 def key_label(revision: facts.Revision) -> str:
     """Return the key that a revision is stored under."""
     return revision.meta.labels.get(names.REVISION_KEY, "")
+
+
+def hash_in_name(name: str) -> str:
+    """Return the hash of the content that a revision's name tells."""
+    return name.rsplit("-", 2)[1] if name.count("-") > 1 else ""
 
 
 def find(revisions: Iterable[facts.Revision], key: str) -> facts.Revision | None:
@@ -142,9 +162,14 @@ def same(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> bool:
     if revision.data == wanted:
         return True
     try:
-        return encode(data_of_spec(_content(revision))) == encode(wanted)
+        return _written_again(revision) == encode(wanted)
     except BrokenRevision:
         return False
+
+
+def _written_again(revision: facts.Revision) -> bytes:
+    """Return the content of a revision in the words of today."""
+    return encode(data_of_spec(_content(revision)))
 
 
 def restore(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> lws.LeaderWorkerSet:
@@ -157,8 +182,9 @@ def restore(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> lws.LeaderW
     try:
         restored = lws.Spec.model_validate(content)
     except pydantic.ValidationError as error:
-        name = revision.meta.name
-        raise BrokenRevision(f"ControllerRevision {name} cannot be used: {error}") from error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _broken(revision, f"data.spec.{where}: {first['msg']}") from error
     spec = owner.spec.model_copy(
         update={
             "leader_worker_template": restored.leader_worker_template,
@@ -173,11 +199,25 @@ def _content(revision: facts.Revision) -> dict[str, Any]:
     spec = revision.data.get("spec") if isinstance(revision.data, Mapping) else None
     parts = ("leaderWorkerTemplate", "networkConfig")
     if not isinstance(spec, Mapping) or not all(isinstance(spec.get(p), Mapping) for p in parts):
-        raise BrokenRevision(
-            f"ControllerRevision {revision.meta.name} cannot be used: "
-            "data.spec must hold leaderWorkerTemplate and networkConfig"
-        )
+        raise _broken(revision, "data.spec must hold leaderWorkerTemplate and networkConfig")
+    if (where := normalise.mistyped(spec, "RevisionSpec", at="data.spec")) is not None:
+        raise _broken(revision, f"{where} is of a wrong type")
     return {part: {k: v for k, v in spec[part].items() if k != "$patch"} for part in parts}
+
+
+def _broken(revision: facts.Revision, why: str) -> BrokenRevision:
+    return BrokenRevision(f"ControllerRevision {revision.meta.name} cannot be used: {why}")
+
+
+def differ(revisions: Iterable[facts.Revision]) -> bool:
+    """Whether revisions that have the same key hold different things."""
+    contents = set()
+    for revision in revisions:
+        try:
+            contents.add(_written_again(revision))
+        except BrokenRevision:
+            contents.add(revision.meta.uid.encode())
+    return len(contents) > 1
 
 
 def choose(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups, scaling
+from lws_kueue.controller import groups, numbers, scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def decide(
 
 def _desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
     """Return the replicas that the set asked for when the leader StatefulSet was applied last."""
-    written = leader_set.meta.annotations.get(names.REPLICAS, "")
-    return int(written) if written.isascii() and written.isdigit() else default
+    written = numbers.natural(leader_set.meta.annotations.get(names.REPLICAS, ""))
+    return default if written is None else written
 
 
 def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> tuple[GroupState, ...]:

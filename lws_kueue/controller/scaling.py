@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lws_kueue.api import lws
 
-_PERCENT = re.compile(r"([0-9]+)%")
+# Leading zeros change nothing, and more digits than a number of groups has are no percentage.
+_PERCENT = re.compile(r"0*([0-9]{1,10})%")
 
 
 @dataclass(frozen=True, slots=True)

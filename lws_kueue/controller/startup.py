@@ -20,7 +20,7 @@ _LATER = Startup(create=False)
 def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
     """Decide whether to create the worker StatefulSet of a group."""
     leader = group.leader
-    if group.worker_set is not None or leader.meta.deleting:
+    if leader.meta.deleting:
         return _LATER
     if leader.meta.annotations.get(names.LEADER_NAME):
         # A leader that was made from a worker template would get workers of its own, and those
@@ -28,8 +28,10 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
         return _refused(
             f"leader pod {leader.meta.namespace}/{leader.meta.name} carries the annotation "
             f"{names.LEADER_NAME}, which only workers have: the API server does not support "
-            "StatefulSet start ordinals"
+            "StatefulSet start ordinals, or somebody put it there; remove it"
         )
+    if group.worker_set is not None:
+        return _LATER
     if group.size == 1 or not _started(owner, group):
         return _LATER
     missing = [
@@ -67,7 +69,8 @@ def _blocked(group: groups.Group) -> Startup:
         return _LATER
     return _refused(
         f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
-        "a StatefulSet of that name exists that does not belong to the set"
+        f"StatefulSet {left.meta.name if left else ''} exists and does not belong to the set. "
+        "Delete or rename it"
     )
 
 

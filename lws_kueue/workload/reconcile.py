@@ -84,6 +84,9 @@ def _owned(owner: facts.Meta, workload: kueue.Workload) -> bool:
     return any(reference.uid == owner.uid for reference in workload.meta.owners)
 
 
+_MOST_DIGITS = 10
+
+
 def _name(owner: facts.Meta, index: int, options: build.Options) -> str:
     return naming.of_group(owner, index, short=options.short_names)
 
@@ -94,10 +97,12 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
     if not _owned(owner, workload) and not copied:
         return None
     claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
-    index = int(claimed) if claimed.isdecimal() else _index_in(workload.meta.name)
+    # Anyone may write there, even a number that is too long to be read.
+    numbered = claimed.isdecimal() and len(claimed) <= _MOST_DIGITS
+    index = int(claimed) if numbered else _index_in(workload.meta.name)
     if index is None:
         return None
-    if _owned(owner, workload) and claimed.isdecimal():
+    if _owned(owner, workload) and numbered:
         return index
     return index if workload.meta.name == _name(owner, index, options) else None
 

@@ -133,8 +133,10 @@ def a_stateful_set(
     partition: int = 0,
     revisions: tuple[str, str] = ("r", "r"),
     status_replicas: int | None = None,
+    selector: Mapping[str, str] | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> facts.StatefulSet:
-    """Return a StatefulSet, ready unless told otherwise."""
+    """Return a StatefulSet, ready unless told otherwise; ``template`` is its pods' metadata."""
     return facts.StatefulSet.of(
         {
             "metadata": {
@@ -148,6 +150,8 @@ def a_stateful_set(
             "spec": {
                 "replicas": replicas,
                 "updateStrategy": {"rollingUpdate": {"partition": partition}},
+                **({"selector": {"matchLabels": dict(selector)}} if selector else {}),
+                **({"template": {"metadata": dict(template)}} if template else {}),
             },
             "status": {
                 "availableReplicas": replicas if available is None else available,
@@ -188,6 +192,7 @@ def a_worker(leader: facts.Pod, ordinal: int, **options: Any) -> facts.Pod:
         names.SET_NAME: NAME,
         names.WORKER_INDEX: str(ordinal),
         names.GROUP_INDEX: leader.meta.labels[names.GROUP_INDEX],
+        names.GROUP_KEY: leader.meta.labels[names.GROUP_KEY],
         names.REVISION_KEY: leader.meta.labels[names.REVISION_KEY],
     }
     owner = reference("StatefulSet", name, f"uid-of-set-{name}")
@@ -197,10 +202,9 @@ def a_worker(leader: facts.Pod, ordinal: int, **options: Any) -> facts.Pod:
 def a_worker_set(leader: facts.Pod, **options: Any) -> facts.StatefulSet:
     """Return the worker StatefulSet of a leader."""
     name = leader.meta.name
-    key = leader.meta.labels[names.REVISION_KEY]
     given: dict[str, Any] = {
         "owner": reference("Pod", name, leader.meta.uid),
-        "labels": {names.SET_NAME: NAME, names.REVISION_KEY: key},
+        "labels": {k: v for k, v in leader.meta.labels.items() if k != names.WORKER_INDEX},
     }
     return a_stateful_set(name, **(given | options))
 

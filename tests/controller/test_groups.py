@@ -46,7 +46,7 @@ def test_groups_follow_the_chain_of_ownership() -> None:
     assert [group.index for group in found.groups] == [2, 10]
     assert [w.meta.name for w in found.groups[0].workers] == ["test-sample-2-1", "test-sample-2-2"]
     assert found.groups[1].worker_set is sets[0]
-    assert (found.stale, found.problems, found.foreign) == ((), (), None)
+    assert (found.stale, found.strangers, found.foreign) == ((), (), None)
 
 
 def test_pods_of_a_leader_that_is_gone_are_stale() -> None:
@@ -97,39 +97,6 @@ def test_workers_that_the_leader_itself_controls_belong_to_its_group() -> None:
         given.an_lws(), stateful_sets=[given.a_leader_set()], pods=[leader, worker]
     )
     assert found.groups[0].workers == (worker,)
-
-
-@pytest.mark.parametrize("label", ["abc", "", "7"])
-def test_labels_edited_by_hand_are_reported_and_change_nothing(label: str) -> None:
-    labels = {names.SET_NAME: given.NAME, names.GROUP_INDEX: label, names.WORKER_INDEX: "0"}
-    leader = given.a_pod(
-        f"{given.NAME}-1",
-        labels=labels,
-        annotations={names.SIZE: "2"},
-        owner=given.reference("StatefulSet", given.NAME, given.LEADER_SET_UID),
-    )
-    worker = given.a_worker(
-        given.a_leader(1), 1, labels={names.GROUP_INDEX: "1", names.WORKER_INDEX: label}
-    )
-    found = given.observe(
-        given.an_lws(),
-        stateful_sets=[given.a_leader_set(), given.a_worker_set(given.a_leader(1))],
-        pods=[leader, worker],
-    )
-    assert [(g.index, g.size, g.workers) for g in found.groups] == [(1, 2, (worker,))]
-    assert [event.type for event in found.problems] == ["Warning", "Warning"]
-    assert f"Pod test-sample-1: label {names.GROUP_INDEX} should be '1' and is {label!r}" in (
-        event.message for event in found.problems
-    )
-
-
-@pytest.mark.parametrize("written", [None, "", "many", "-2", "0", "²"])
-def test_a_size_that_is_no_number_is_reported_and_the_sets_own_is_used(written: str | None) -> None:
-    annotations = {} if written is None else {names.SIZE: written}
-    leader = given.a_leader(0, annotations=annotations)
-    found = given.observe(given.an_lws(size=5), stateful_sets=[given.a_leader_set()], pods=[leader])
-    assert found.groups[0].size == 5
-    assert len(found.problems) == 1
 
 
 def test_a_group_has_the_size_it_was_made_with() -> None:

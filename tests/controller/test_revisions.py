@@ -155,7 +155,8 @@ def test_revisions_of_other_controllers_are_not_ours() -> None:
     orphan = stored(body, name="orphan", ownerReferences=[])
     unlabelled = stored(body, name="unlabelled", labels={})
     ours = stored(body)
-    assert revisions.own(owner, (foreign, orphan, unlabelled, ours)) == (orphan, ours)
+    found = revisions.own(owner, (foreign, orphan, unlabelled, ours))
+    assert found == (orphan, unlabelled, ours), "ownership counts, a label can be edited"
 
 
 @pytest.mark.row("UT-40")

@@ -1,0 +1,276 @@
+"""What contradicts a set: labels edited by hand, strangers in its places, revisions gone bad.
+
+Who belongs to a group is decided by the chain of ownership (``groups``), so nothing here changes a
+decision. It is said in a Warning event on the set which object has to be changed, because most of
+these cases do not repair themselves: a pod whose labels were edited is let go by its StatefulSet
+and keeps the name that the pod in its place would need.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller import groups, numbers, ordinals, revisions, situation
+
+# So many at most at a time; the rest show when these have been dealt with.
+MOST_TOLD = 20
+
+_NATIVE_FINALIZERS = ("foregroundDeletion", "orphan")
+
+
+def of(at: situation.Situation) -> tuple[actions.Event, ...]:
+    """Return a Warning for each object that contradicts its set."""
+    return tuple(islice(_all(at), MOST_TOLD))
+
+
+def _all(at: situation.Situation) -> Iterator[actions.Event]:
+    owner, found = at.owner, at.found
+    if found.leader_set is not None:
+        yield from _leader_set(owner, found.leader_set)
+    for group in found.groups:
+        yield from _group(owner, group)
+        yield from _revision_of(at, group)
+    yield from _services(at)
+    for pod in (*found.stale, *found.strangers):
+        yield from _outside(owner, pod, found)
+    yield from _stateful_sets(at)
+    yield from _revisions(at)
+
+
+def _warning(kind: str, name: str, text: str) -> actions.Event:
+    return actions.Event("Warning", f"Invalid{kind}", f"{kind} {name}: {text}")
+
+
+def _labels(
+    kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]
+) -> Iterator[actions.Event]:
+    """Say which labels of an object are not what they should be; None asks for nothing."""
+    for label, value in wanted.items():
+        found = meta.labels.get(label)
+        if value is not None and found != value:
+            yield _warning(kind, meta.name, f"label {label} should be {value!r} and is {found!r}")
+
+
+# Pods and StatefulSets of the set ---------------------------------------------------------------
+
+
+def _leader_set(
+    owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet
+) -> Iterator[actions.Event]:
+    """Name what somebody edited on the leader StatefulSet; the apply of this pass sets it back."""
+    meta = leader_set.meta
+    made_with = leader_set.template_labels.get(names.REVISION_KEY)
+    yield from _labels(
+        "StatefulSet", meta, {names.SET_NAME: owner.meta.name, names.REVISION_KEY: made_with}
+    )
+    written = meta.annotations.get(names.REPLICAS)
+    if written is not None and numbers.natural(written) is None:
+        yield _warning(
+            "StatefulSet",
+            meta.name,
+            f"annotation {names.REPLICAS} should be a number and is {written[:40]!r}",
+        )
+
+
+def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[actions.Event]:
+    """Name the objects of a group whose labels or annotations contradict their place."""
+    leader, worker_set = group.leader.meta, group.worker_set
+    # What a StatefulSet selects its pods by cannot be edited, and its template only by replacing
+    # its pods; labels of objects can.
+    selected = worker_set.selector if worker_set else {}
+    made_with = worker_set.template_labels if worker_set else {}
+    group_key = selected.get(names.GROUP_KEY) or leader.labels.get(names.GROUP_KEY)
+    key = made_with.get(names.REVISION_KEY) or leader.labels.get(names.REVISION_KEY)
+    place = {names.SET_NAME: owner.meta.name, names.GROUP_INDEX: str(group.index)}
+    shared = {**place, names.GROUP_KEY: group_key, names.REVISION_KEY: key}
+    yield from _labels("Pod", leader, {**shared, names.WORKER_INDEX: "0"})
+    if worker_set is not None:
+        yield from _labels("StatefulSet", worker_set.meta, shared)
+    for pod in group.workers:
+        ordinal = ordinals.parent_and_ordinal(pod.meta.name)[1]
+        yield from _labels("Pod", pod.meta, {**shared, names.WORKER_INDEX: str(ordinal)})
+    size = leader.annotations.get(names.SIZE, "")
+    if numbers.positive(size) != group.size:
+        text = f"annotation {names.SIZE} should be {str(group.size)!r} and is {size[:40]!r}"
+        yield _warning("Pod", leader.name, text)
+    yield from _held(group)
+
+
+def _held(group: groups.Group) -> Iterator[actions.Event]:
+    """Name a leader that cannot go, so that its group cannot be made anew."""
+    meta = group.leader.meta
+    foreign = [
+        finalizer
+        for finalizer in meta.finalizers
+        if finalizer not in _NATIVE_FINALIZERS and not finalizer.startswith(names.KUEUE_PREFIX)
+    ]
+    if meta.deleting and foreign:
+        text = (
+            f"is being deleted, and group {group.index} cannot be made anew before its finalizers "
+            f"are gone: {', '.join(foreign)}"
+        )
+        yield _warning("Pod", meta.name, text)
+
+
+def _revision_of(at: situation.Situation, group: groups.Group) -> Iterator[actions.Event]:
+    """Name a leader at a revision that there is not; one without workers is told elsewhere."""
+    known = {at.choice.key, *(revisions.key_label(revision) for revision in at.own_revisions)}
+    if group.size == 1 and group.key not in known:
+        text = (
+            f"label {names.REVISION_KEY} is {group.key!r}, and there is no ControllerRevision of "
+            f"that key. Correct the label, or delete the pod to have it made anew"
+        )
+        yield _warning("Pod", group.leader.meta.name, text)
+
+
+# Objects that are in the way, or pretend to belong ----------------------------------------------
+
+
+def _outside(
+    owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Observation
+) -> Iterator[actions.Event]:
+    """Name a pod that takes the place of another one, or that only has the labels of one."""
+    meta = pod.meta
+    if meta.deleting:
+        return
+    selector = _selector_of_place(owner, meta.name, found)
+    if selector is None:
+        if (
+            not groups.may_belong(owner.meta.name, meta)
+            and meta.labels.get(names.SET_NAME) == owner.meta.name
+        ):
+            text = (
+                f"has the label {names.SET_NAME}={owner.meta.name} and does not belong to the "
+                "set. Remove the label"
+            )
+            yield _warning("Pod", meta.name, text)
+        return
+    if meta.controller is not None:
+        text = (
+            f"belongs to {meta.controller.kind} {meta.controller.name} and has the name that a pod "
+            "of the set needs. Delete it"
+        )
+        if not groups.may_belong(owner.meta.name, meta):
+            yield _warning("Pod", meta.name, text)
+        return
+    # One with the right labels will be taken back by its StatefulSet.
+    for event in _labels("Pod", meta, selector):
+        text = (
+            f"{event.message}, so its StatefulSet let it go. Correct the label, or delete the pod"
+        )
+        yield actions.Event(event.type, event.reason, text)
+
+
+def _selector_of_place(
+    owner: lws.LeaderWorkerSet, name: str, found: groups.Observation
+) -> Mapping[str, str] | None:
+    """Return what the StatefulSet that wants a pod of this name selects it by, if there is one."""
+    parent, ordinal = ordinals.parent_and_ordinal(name)
+    if parent == owner.meta.name:
+        leader_set = found.leader_set
+        wanted = leader_set is not None and ordinal < leader_set.replicas
+        return leader_set.selector if leader_set is not None and wanted else None
+    for group in found.groups:
+        worker_set = group.worker_set
+        if worker_set is not None and worker_set.meta.name == parent:
+            return worker_set.selector if 0 < ordinal <= worker_set.replicas else None
+    return None
+
+
+def _stateful_sets(at: situation.Situation) -> Iterator[actions.Event]:
+    """Name StatefulSets that have the set's label and are none of its own or of its past."""
+    own = {group.worker_set.meta.uid for group in at.found.groups if group.worker_set}
+    for name, other in sorted(at.seen.stateful_sets.items()):
+        meta = other.meta
+        past = meta.controller is not None and meta.controller.kind == "Pod"
+        claimed = meta.labels.get(names.SET_NAME) == at.owner.meta.name
+        if other is at.found.leader_set or meta.uid in own or past or not claimed:
+            continue
+        text = (
+            f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set. "
+            "Remove the label, or delete it"
+        )
+        yield _warning("StatefulSet", name, text)
+
+
+# Services ---------------------------------------------------------------------------------------
+
+
+def _services(at: situation.Situation) -> Iterator[actions.Event]:
+    """Name each Service through which pods of the set cannot be found.
+
+    A Service of the right name is taken as it is, whoever made it (lws-contract 3.4).
+    """
+    told = set()
+    for group in at.found.groups:
+        # Labels of the pods that somebody edited are told as such.
+        place = {names.SET_NAME: at.owner.meta.name, names.GROUP_INDEX: str(group.index)}
+        for pod in group.pods:
+            service = at.seen.services.get(str(pod.spec.get("subdomain") or ""))
+            if service is None or service.meta.name in told:
+                continue
+            why = _useless(service, pod, labels={**pod.meta.labels, **place})
+            if why is not None:
+                told.add(service.meta.name)
+                yield _warning("Service", service.meta.name, f"{why}. Correct it, or delete it")
+
+
+def _useless(service: facts.Service, pod: facts.Pod, *, labels: facts.Labels) -> str | None:
+    if not service.headless:
+        return "is not headless, so the pods of the set have no addresses of their own"
+    selector = service.selector
+    if selector is None:
+        return "has no selector, so the pods of the set have no addresses"
+    if any(labels.get(label) != value for label, value in selector.items()):
+        return f"does not select pod {pod.meta.name}, which therefore has no address"
+    if not service.publishes_not_ready:
+        return "does not publish the addresses of pods that are not ready yet"
+    return None
+
+
+# Revisions --------------------------------------------------------------------------------------
+
+
+def _revisions(at: situation.Situation) -> Iterator[actions.Event]:
+    """Name ControllerRevisions that cannot be used or that hide another one."""
+    yield from _unusable(at)
+    by_key: dict[str, list[facts.Revision]] = {}
+    for revision in at.own_revisions:
+        by_key.setdefault(revisions.key_label(revision), []).append(revision)
+    for key, same in sorted(by_key.items()):
+        if len(same) > 1 and revisions.differ(same):
+            used = revisions.highest(same)
+            for revision in same:
+                if revision is not used:
+                    text = f"has the key {key} as well as {used.meta.name if used else ''}, and "
+                    text += "holds something else. Delete the one that is wrong"
+                    yield _warning("ControllerRevision", revision.meta.name, text)
+
+
+def _unusable(at: situation.Situation) -> Iterator[actions.Event]:
+    stored = {revisions.key_label(revision) for revision in at.own_revisions}
+    for name, revision in sorted(at.seen.revisions.items()):
+        meta = revision.meta
+        if revision in at.own_revisions:
+            try:
+                revisions.restore(at.owner, revision)
+            except revisions.BrokenRevision as error:
+                yield actions.Event("Warning", "InvalidControllerRevision", str(error))
+            named = revisions.hash_in_name(meta.name)
+            # Under another key than its name tells it may be a back-filled one, unless its own
+            # key is missed.
+            missed = named == at.choice.key and named not in stored
+            wanted = {
+                names.SET_NAME: at.owner.meta.name,
+                names.REVISION_KEY: named if missed else None,
+            }
+            yield from _labels("ControllerRevision", meta, wanted)
+        elif meta.controller is not None and meta.controller.kind not in (
+            "StatefulSet",
+            names.LWS_KIND,
+        ):
+            text = (
+                f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "
+                f"{meta.controller.kind} {meta.controller.name}. Remove the label"
+            )
+            yield _warning("ControllerRevision", name, text)

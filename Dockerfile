@@ -17,6 +17,11 @@ COPY --from=build /opt/lws-kueue /opt/lws-kueue
 ENV PATH=/opt/lws-kueue/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# For --version and the user agent: docker build --build-arg GIT_COMMIT=... --build-arg BUILD_DATE=...
+ARG GIT_COMMIT=""
+ARG BUILD_DATE=""
+ENV LWS_KUEUE_GIT_COMMIT=$GIT_COMMIT \
+    LWS_KUEUE_BUILD_DATE=$BUILD_DATE
 USER 65532:65532
 ENTRYPOINT ["lws-kueue"]
-CMD ["run", "--liveness-port=8080"]
+CMD ["run"]

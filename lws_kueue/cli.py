@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -11,16 +10,7 @@ import click
 from rich import console as rich_console
 from rich import table as rich_table
 
-import lws_kueue
-from lws_kueue.runtime import client, install, preflight, process, settings
-
-_KUBECONFIG = click.option(
-    "--kubeconfig",
-    type=click.Path(exists=True, dir_okay=False),
-    envvar="KUBECONFIG",
-    help="Kubeconfig file; without one, the pod's service account.",
-)
-_CONTEXT = click.option("--context", help="Context of the kubeconfig file.")
+from lws_kueue.runtime import client, command, flags, install, manifests, preflight
 
 # Commands of the cluster on this machine. The controller in a cluster has no use for their
 # modules, so they are imported when they are asked for.
@@ -46,7 +36,14 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(lws_kueue.__version__, prog_name="lws-kueue")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, value: flags.print_version(ctx) if value else None,
+    help="Print version, build date and commit, and exit.",
+)
 def main() -> None:
     """LeaderWorkerSets on Kubernetes, admitted group by group by Kueue."""
 
@@ -64,15 +61,27 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 @main.command("install")
-@_KUBECONFIG
-@_CONTEXT
-def install_command(kubeconfig: str | None, context: str | None) -> None:
-    """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe."""
+@flags.kubeconfig
+@flags.context
+@click.option(
+    "--gang-scheduling",
+    type=click.Choice(manifests.GANG_SCHEDULERS),
+    help="Scheduler of whole groups; its policy tells pods their PodGroup, and goes without this.",
+)
+def install_command(
+    kubeconfig: str | None,
+    context: str | None,
+    gang_scheduling: manifests.GangScheduling | None,
+) -> None:
+    """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe.
+
+    What an earlier version installed, and this one has not, is removed.
+    """
 
     async def run() -> list[install.Installed]:
         api = await client.Client.load(kubeconfig=kubeconfig, context=context)
         try:
-            return await install.install(api)
+            return await install.install(api, gang_scheduling=gang_scheduling)
         finally:
             await api.close()
 
@@ -86,26 +95,7 @@ def install_command(kubeconfig: str | None, context: str | None) -> None:
     _console().print(table)
 
 
-@main.command("run")
-@_KUBECONFIG
-@_CONTEXT
-@click.option("--liveness-port", type=int, help="Serve /healthz on this port.")
-@click.option("--verbose", is_flag=True, help="Also log what is decided not to do.")
-def run_command(
-    kubeconfig: str | None, context: str | None, liveness_port: int | None, verbose: bool
-) -> None:
-    """Run the controller until interrupted."""
-    level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # kopf tells about each event it passes on; that is our log's job, and only if it matters.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    # It warns of kinds that are not served; that Kueue is missing is said by ourselves.
-    logging.getLogger("kopf._core.reactor.observation").setLevel(logging.ERROR)
-    wanted = settings.Settings(kubeconfig=kubeconfig, context=context, liveness_port=liveness_port)
-    try:
-        asyncio.run(process.run(wanted))
-    except (preflight.Unfit, client.ApiError) as error:
-        _refuse(error)
+main.add_command(command.run_command)
 
 
 if __name__ == "__main__":

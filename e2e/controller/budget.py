@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-import lws_kueue
 from lws_kueue import sandbox
+from lws_kueue.runtime import build_info
 from lws_kueue.sandbox import audit
 
-USER_AGENT = f"lws-kueue/{lws_kueue.__version__}"
+USER_AGENT = build_info.user_agent()
 
 
 def writes(cluster: sandbox.Sandbox, *, namespace: str) -> list[audit.Request]:

@@ -18,6 +18,12 @@ from lws_kueue.runtime import manifests
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
 STOP_SECONDS = 15.0
 
+# Tests kill the controller often and start it again at once: no Lease to wait for, no port to find.
+RUN = (
+    *(sys.executable, "-m", "lws_kueue.cli", "run"),
+    *("--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0"),
+)
+
 # On a real cluster this one can be pulled, and runs for ever.
 IMAGE = "registry.k8s.io/pause:3.10"
 
@@ -40,7 +46,7 @@ class ControllerProcess:
         mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lws_kueue.cli", "run", "--kubeconfig", self.kubeconfig],
+                [*RUN, "--kubeconfig", self.kubeconfig],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import OpenCluster
-from e2e.controller import budget
+from e2e.controller import budget, harness
 from lws_kueue import sandbox
 from lws_kueue.sandbox import audit
 
@@ -54,7 +54,7 @@ def test_running_without_an_installation_is_refused_with_what_to_do(
     fresh_cluster: OpenCluster,
 ) -> None:
     cluster = fresh_cluster(sandbox.Options(nodes=0))
-    done = command("run", "--kubeconfig", cluster.kubeconfig)
+    done = command(*harness.RUN[3:], "--kubeconfig", cluster.kubeconfig)
     assert done.returncode == 1
     assert "lws-kueue install" in done.stderr
     assert "Traceback" not in done.stderr

@@ -16,6 +16,12 @@ NAME: Final = "lws-kueue"
 _NAMESPACE: Final = "lws-kueue-system"
 _USER: Final = f"system:serviceaccount:{_NAMESPACE}:{NAME}"
 
+# It is the only one in its cluster, and other demos may run on this machine.
+_RUN: Final = (
+    *(sys.executable, "-m", "lws_kueue.cli", "run"),
+    *("--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0"),
+)
+
 # The Deployment is what a real cluster runs; here a process stands in for it.
 _NOT_APPLIED: Final = frozenset({"Kustomization", "Deployment"})
 
@@ -63,7 +69,7 @@ def start(cluster: sandbox.Sandbox) -> Iterator[Controller]:
     with contextlib.closing(supervision.Supervision()) as supervisor:
         supervisor.start(
             NAME,
-            [sys.executable, "-m", "lws_kueue.cli", "run", "--kubeconfig", str(kubeconfig)],
+            [*_RUN, "--kubeconfig", str(kubeconfig)],
             # The child imports this very package, wherever it was imported from here.
             environment={"PYTHONPATH": str(Path(lws_kueue.__file__).parent.parent)},
         )

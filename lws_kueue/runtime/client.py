@@ -11,14 +11,14 @@ from typing import Any
 from urllib import parse
 
 import aiohttp
+import aiolimiter
 import tenacity
 from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 
-import lws_kueue
-from lws_kueue.runtime import resources
+from lws_kueue.runtime import build_info, resources
 
-USER_AGENT = f"lws-kueue/{lws_kueue.__version__}"
+USER_AGENT = build_info.user_agent()
 
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
@@ -74,13 +74,26 @@ class Listing:
 class Client:
     """Requests to one API server with one identity."""
 
-    def __init__(self, configuration: kube_client.Configuration) -> None:
+    def __init__(
+        self,
+        configuration: kube_client.Configuration,
+        *,
+        pace: aiolimiter.AsyncLimiter | None = None,
+    ) -> None:
+        """``pace`` limits the requests; watches are not counted."""
         self._configuration = configuration
+        self._pace = pace
         self._api = kube_client.ApiClient(configuration)
         self._api.user_agent = USER_AGENT
 
     @classmethod
-    async def load(cls, *, kubeconfig: str | None, context: str | None = None) -> "Client":
+    async def load(
+        cls,
+        *,
+        kubeconfig: str | None,
+        context: str | None = None,
+        pace: aiolimiter.AsyncLimiter | None = None,
+    ) -> "Client":
         """Connect with a kubeconfig file, or with the pod's service account when there is none."""
         configuration = kube_client.Configuration()
         configuration.connection_pool_maxsize = 64
@@ -90,7 +103,7 @@ class Client:
             )
         else:
             await kube_config.load_config(client_configuration=configuration)
-        return cls(configuration)
+        return cls(configuration, pace=pace)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -134,6 +147,8 @@ class Client:
         if token:
             headers["Authorization"] = token
         name = f"{method} {path}"
+        if self._pace is not None:
+            await self._pace.acquire()
         try:
             response = await self._api.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=60
@@ -238,6 +253,11 @@ class Client:
         return await self.request(
             "DELETE", resource.path(namespace=namespace, name=name), body=body
         )
+
+
+def pace(*, qps: float | None, burst: int) -> aiolimiter.AsyncLimiter | None:
+    """Return a limit of ``qps`` requests a second, ``burst`` at once after a pause."""
+    return None if qps is None else aiolimiter.AsyncLimiter(burst, burst / qps)
 
 
 def unreachable(error: BaseException) -> bool:

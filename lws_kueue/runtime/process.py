@@ -10,6 +10,7 @@ from lws_kueue.runtime import (
     cache,
     client,
     execute,
+    health,
     inflow,
     loop,
     preflight,
@@ -32,14 +33,21 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
         preflight.Unfit: the cluster lacks something, with the reason.
         client.ApiError: the API server could not be reached at start, or refuses the identity.
     """
-    api = await client.Client.load(kubeconfig=settings.kubeconfig, context=settings.context)
-    try:
-        async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
-            with attempt:
-                await preflight.check(api)
-        await _run(settings, api=api, stop=stop or asyncio.Event())
-    finally:
-        await api.close()
+    ready = asyncio.Event()
+    async with health.serving(settings.health, ready=ready):
+        api = await client.Client.load(
+            kubeconfig=settings.kubeconfig,
+            context=settings.context,
+            pace=client.pace(qps=settings.qps, burst=settings.burst),
+        )
+        try:
+            async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
+                with attempt:
+                    await preflight.check(api)
+            ready.set()
+            await _run(settings, api=api, stop=stop or asyncio.Event())
+        finally:
+            await api.close()
 
 
 async def _run(
@@ -95,7 +103,6 @@ async def _watch(
     kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
     was just deleted). Then it starts anew, and what was missed meanwhile is listed.
     """
-    liveness = settings.liveness_port
     while True:
         try:
             await kopf.operator(
@@ -108,7 +115,6 @@ async def _watch(
                 clusterwide=True,
                 standalone=True,
                 stop_flag=stop,
-                liveness_endpoint=f"http://0.0.0.0:{liveness}/healthz" if liveness else None,
             )
             return
         except Exception:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import lws_kueue
 from lws_kueue import cli
+from lws_kueue.runtime import build_info, configuration, go_values
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,11 +64,31 @@ def test_the_command_line_of_the_deployment_is_one_that_the_program_takes() -> N
     assert outcome.exit_code == 0, outcome.output
 
 
-def test_the_probes_ask_the_port_that_the_program_serves() -> None:
-    (port,) = container()["ports"]
-    assert f"--liveness-port={port['containerPort']}" in container()["args"]
-    for probe in ("startupProbe", "livenessProbe"):
-        assert container()[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+def ports() -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in container()["ports"]}
+
+
+def test_the_probes_ask_what_the_program_serves_by_default() -> None:
+    health = configuration.Health()
+    served = go_values.address(health.health_probe_bind_address)
+    assert served is not None
+    assert ports()["health"] == served.port
+    assert container()["livenessProbe"]["httpGet"] == {
+        "path": health.liveness_endpoint_name,
+        "port": "health",
+    }
+    assert container()["readinessProbe"]["httpGet"] == {
+        "path": health.readiness_endpoint_name,
+        "port": "health",
+    }
+
+
+def test_the_image_tells_the_program_which_build_it_is() -> None:
+    variables = {name for key, words in instructions() if key == "ENV" for name in words}
+    for variable in (build_info.COMMIT_VARIABLE, build_info.DATE_VARIABLE):
+        argument = variable.removeprefix("LWS_KUEUE_")
+        assert f"{variable}=${argument}" in variables
+        assert ["ARG", [f"{argument}="]] in [[key, words] for key, words in instructions()]
 
 
 def test_the_image_has_the_version_of_the_package() -> None:
@@ -83,7 +104,8 @@ def test_the_image_and_the_deployment_run_as_the_same_user() -> None:
 def test_the_dockerfile_has_only_known_instructions_and_begins_with_from() -> None:
     keywords = [keyword for keyword, _ in instructions()]
     assert keywords[0] == "FROM"
-    assert set(keywords) <= {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    known = {"FROM", "WORKDIR", "COPY", "RUN", "ARG", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    assert set(keywords) <= known
 
 
 def test_everything_that_the_dockerfile_copies_exists_and_is_sent_to_the_engine() -> None:

@@ -1,0 +1,108 @@
+"""What the process writes to its log, and how; takes the Go manager's flags (lws-contract 9.1).
+
+A number as a level is klog's verbosity, since that is what the manifests of the Go manager pass: up
+to 3 is what an operator wants to see, 4 and more is for finding faults.
+"""
+
+import datetime
+import logging
+import sys
+from typing import Final, Literal
+
+from pythonjsonlogger import json as json_logging
+
+Encoder = Literal["console", "json"]
+TimeEncoding = Literal["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"]
+
+TIME_ENCODINGS: Final = ("epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano")
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "error": logging.ERROR,
+    "panic": logging.CRITICAL,
+}
+_DEBUG_VERBOSITY: Final = 4
+_CONSOLE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def level(text: str) -> int:
+    """Return the level that `debug`, `info`, `error`, `panic` or a verbosity stands for.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if text in _LEVELS:
+        return _LEVELS[text]
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{text!r} is not one of {', '.join(_LEVELS)} or a number above 0")
+    return logging.DEBUG if int(text) >= _DEBUG_VERBOSITY else logging.INFO
+
+
+def moment(seconds: float, encoding: TimeEncoding) -> str:
+    """Return a time of the clock in one of zap's encodings."""
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    match encoding:
+        case "epoch":
+            return f"{seconds:.6f}"
+        case "millis":
+            return f"{seconds * 1e3:.3f}"
+        case "nano":
+            return f"{seconds * 1e9:.0f}"
+        case "iso8601":
+            return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+        case "rfc3339":
+            return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        case "rfc3339nano":
+            return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Console(logging.Formatter):
+    def __init__(self, encoding: TimeEncoding | None) -> None:
+        super().__init__(_CONSOLE)
+        self._encoding = encoding
+
+    def formatTime(  # noqa: N802 - the name is the library's
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        if self._encoding is None:
+            return super().formatTime(record, datefmt)
+        return moment(record.created, self._encoding)
+
+
+class _Json(json_logging.JsonFormatter):
+    def __init__(self, encoding: TimeEncoding | None) -> None:
+        super().__init__(
+            "{levelname}{asctime}{name}{message}",
+            style="{",
+            rename_fields={
+                "levelname": "level",
+                "asctime": "ts",
+                "name": "logger",
+                "message": "msg",
+            },
+        )
+        self._encoding = encoding or "rfc3339nano"
+
+    def formatTime(  # noqa: N802 - the name is the library's
+        self,
+        record: logging.LogRecord,
+        datefmt: str | None = None,  # noqa: ARG002
+    ) -> str:
+        return moment(record.created, self._encoding)
+
+
+def set_up(
+    *,
+    level: int = logging.INFO,
+    encoder: Encoder = "console",
+    time_encoding: TimeEncoding | None = None,
+) -> None:
+    """Log to standard error from now on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(time_encoding) if encoder == "json" else _Console(time_encoding))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # kopf tells about each event it passes on; that is our log's job, and only if it matters.
+    logging.getLogger("kopf").setLevel(max(level, logging.WARNING))
+    # It warns of kinds that are not served; that Kueue is missing is said by ourselves.
+    logging.getLogger("kopf._core.reactor.observation").setLevel(max(level, logging.ERROR))

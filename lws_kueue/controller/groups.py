@@ -6,7 +6,7 @@ that had its place before, and anyone can edit labels: what a label says never d
 to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lws_kueue.api import facts, lws, names
@@ -152,6 +152,20 @@ def _is_ours(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
     if meta.controller is None:
         return meta.labels.get(names.SET_NAME) == owner.meta.name
     return meta.controller.uid == owner.meta.uid
+
+
+def wanted_pods(found: Observation) -> Iterator[str]:
+    """Return the names of all pods that the StatefulSets of a set want, whether they are or not."""
+    leader_set = found.leader_set
+    if leader_set is None or leader_set.meta.deleting:
+        return
+    for index in range(leader_set.replicas):
+        yield f"{leader_set.meta.name}-{index}"
+    for group in found.groups:
+        worker_set = group.worker_set
+        if worker_set is not None and not worker_set.meta.deleting:
+            for ordinal in range(1, worker_set.replicas + 1):
+                yield f"{worker_set.meta.name}-{ordinal}"
 
 
 def by_index(groups: tuple[Group, ...], count: int) -> tuple[Group | None, ...]:

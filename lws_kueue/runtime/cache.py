@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import pydantic
 
 from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.controller import normalise, ordinals
 from lws_kueue.runtime import resources
 
 TOMBSTONE_SECONDS: Final = 600.0
@@ -40,14 +41,19 @@ class InvalidSet:
 
 def parse_set(obj: facts.Object) -> lws.LeaderWorkerSet | InvalidSet:
     """Parse a LeaderWorkerSet; what cannot be parsed is a fact as well, not an error."""
+    meta = facts.Meta.of(obj)
     try:
-        return lws.LeaderWorkerSet.of(obj)
+        parsed = lws.LeaderWorkerSet.of(obj)
     except pydantic.ValidationError as error:
         problems = (
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         )
-        return InvalidSet(meta=facts.Meta.of(obj), problem="; ".join(problems))
+        return InvalidSet(meta=meta, problem="; ".join(problems))
+    # Templates are JSON to the model; they are rendered as what they should be.
+    if (where := normalise.mistyped(parsed.stored_spec, "RevisionSpec")) is not None:
+        return InvalidSet(meta=meta, problem=f"{where}: is of a wrong type")
+    return parsed
 
 
 _PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
@@ -91,11 +97,45 @@ def newer(left: str, right: str) -> bool:
         return left != right
 
 
+def sets_of(resource: resources.Resource, meta: facts.Meta) -> frozenset[SetKey]:
+    """Return every set that an object concerns.
+
+    That is the one that its label names. Where its owner or its own name say something else, the
+    label was edited; then it concerns those as well, so that they see who is in the way.
+    """
+    labelled = set_of(resource, meta)
+    keys = frozenset({labelled} if labelled else ())
+    if resource not in resources.BY_SET_NAME:
+        return keys
+    origins = _origins(resource, meta)
+    if labelled and labelled.name in origins:
+        return keys
+    return keys | {SetKey(meta.namespace, name) for name in origins}
+
+
+def _origins(resource: resources.Resource, meta: facts.Meta) -> frozenset[str]:
+    """Return the names that a set of this object could have, if it is what it looks like."""
+    owner = meta.controller
+    if owner is not None and owner.kind == names.LWS_KIND:
+        return frozenset({owner.name})
+    if resource == resources.REVISIONS or (owner and owner.kind not in ("StatefulSet", "Pod")):
+        return frozenset()
+    name = owner.name if owner else meta.name
+    origins = set()
+    while name:
+        origins.add(name)
+        name, _ = ordinals.parent_and_ordinal(name)
+    return frozenset(origins)
+
+
 @dataclass(slots=True)
 class _Entry:
+    """``adopted_by`` is the set that the object was filed under by hand, in addition."""
+
     meta: facts.Meta
     fact: Any
-    belongs_to: SetKey | None
+    belongs_to: frozenset[SetKey]
+    adopted_by: SetKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +146,10 @@ class _Grave:
 
 # The facts of one set, by kind and name.
 _Children = dict[resources.Resource, dict[str, Any]]
+
+
+def _unlisted(resource: resources.Resource, meta: facts.Meta) -> bool:
+    return resource in resources.BY_SET_NAME and names.SET_NAME not in meta.labels
 
 
 class Cache:
@@ -136,6 +180,15 @@ class Cache:
         """Return every set that exists or that still has objects."""
         return {key for key, children in self._sets.items() if any(children.values())}
 
+    def strangers(self) -> Iterable[tuple[resources.Resource, facts.Meta]]:
+        """Return the objects that no watch and no list tells of, because they lack the label."""
+        return [
+            (resource, entry.meta)
+            for resource in resources.BY_SET_NAME
+            for entry in self._entries[resource].values()
+            if _unlisted(resource, entry.meta)
+        ]
+
     # Writing ------------------------------------------------------------------------------
 
     def upsert(
@@ -147,8 +200,9 @@ class Cache:
     ) -> set[SetKey] | None:
         """Store an object unless something newer is known.
 
-        ``belongs_to`` overrides the set it is filed under (for an object that has our name but
-        not our labels). Returns the sets concerned, or None when nothing changed.
+        ``belongs_to`` is a set that it is filed under besides those that it says (for an object
+        that has our name but not our labels), for as long as it lives. Returns the sets
+        concerned, or None when nothing changed.
         """
         meta = facts.Meta.of(obj)
         at = (meta.namespace, meta.name)
@@ -158,12 +212,14 @@ class Cache:
         if old and not newer(meta.resource_version, old.meta.resource_version):
             return None
         fact = _PARSERS[resource](obj)
-        key = belongs_to or set_of(resource, meta)
+        before = old.adopted_by if old and old.meta.uid == meta.uid else None
+        adopted_by = belongs_to or before
+        keys = sets_of(resource, meta) | (frozenset({adopted_by}) if adopted_by else frozenset())
         self._unfile(resource, at, old)
-        self._entries[resource][at] = _Entry(meta=meta, fact=fact, belongs_to=key)
-        if key:
+        self._entries[resource][at] = _Entry(meta, fact, keys, adopted_by)
+        for key in keys:
             self._sets[key][resource][meta.name] = fact
-        return {k for k in (key, old.belongs_to if old else None) if k}
+        return set(keys | (old.belongs_to if old else frozenset()))
 
     def remove(
         self,
@@ -187,7 +243,7 @@ class Cache:
             return None
         self._unfile(resource, at, old)
         del self._entries[resource][at]
-        return {old.belongs_to} if old.belongs_to else set()
+        return set(old.belongs_to)
 
     def replace(
         self, resource: resources.Resource, items: Iterable[facts.Object], *, as_of: str
@@ -200,10 +256,12 @@ class Cache:
             seen.add((meta.get("namespace", ""), meta["name"]))
             try:
                 touched |= self.upsert(resource, obj) or set()
-            except ValueError:
-                # One odd object (pydantic's errors are ValueErrors) must not hide the others.
+            except Exception:
+                # One odd object must not hide the others.
                 logger.exception("A %s was not understood: %s", resource.kind, meta["name"])
         for at, entry in list(self._entries[resource].items()):
+            if _unlisted(resource, entry.meta):
+                continue
             if at not in seen and not newer(entry.meta.resource_version, as_of):
                 gone = self.remove(
                     resource, namespace=at[0], name=at[1], uid=entry.meta.uid, version=as_of
@@ -220,14 +278,13 @@ class Cache:
     def _unfile(
         self, resource: resources.Resource, at: tuple[str, str], old: _Entry | None
     ) -> None:
-        if old is None or old.belongs_to is None:
-            return
-        children = self._sets.get(old.belongs_to)
-        if children is None:
-            return
-        children[resource].pop(at[1], None)
-        if not any(children.values()):
-            del self._sets[old.belongs_to]
+        for key in old.belongs_to if old else ():
+            children = self._sets.get(key)
+            if children is None:
+                continue
+            children[resource].pop(at[1], None)
+            if not any(children.values()):
+                del self._sets[key]
 
     def _is_dead(self, meta: facts.Meta) -> bool:
         grave = self._gone.get(meta.uid)

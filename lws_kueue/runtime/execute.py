@@ -168,6 +168,8 @@ class Executor:
         ref = actions.ref_of(action.body)
         if self._in_vain(ref, action):
             return
+        if not action.force and await self._stands_there(run, ref):
+            raise _Stop
         logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
         body: Mapping[str, Any] = action.body
         if action.resource_version:
@@ -185,6 +187,23 @@ class Executor:
         self._applied[ref] = (_fingerprint(action), version)
         self._learn(run, answer)
         self._emit(run, action.events)
+
+    async def _stands_there(self, run: "_Run", ref: actions.Ref) -> bool:
+        """Whether an object that is believed not to exist does, because it lost its label.
+
+        Applied as if it were new it would lose the state that a rollout keeps on it; the next
+        pass decides with it.
+        """
+        if self._cached(ref) is not None:
+            return False
+        resource = resources.of(ref.api_version, ref.kind)
+        async with self._slots:
+            obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
+        if obj is None:
+            return False
+        self._cache.upsert(resource, obj, belongs_to=run.key)
+        run.outcome.stale = True
+        return True
 
     def _in_vain(self, ref: actions.Ref, action: actions.Apply) -> bool:
         """Whether the same was applied before and the object is still what came of it.
@@ -309,9 +328,7 @@ class Executor:
                     resource, namespace=ref.namespace, name=ref.name, uid=cached.meta.uid
                 )
         else:
-            # An object that says whose it is stays with that set.
-            stranger = adopt and cache.set_of(resource, facts.Meta.of(obj)) is None
-            self._cache.upsert(resource, obj, belongs_to=run.key if stranger else None)
+            self._cache.upsert(resource, obj, belongs_to=run.key if adopt else None)
 
 
 _Request = Callable[[], Awaitable[dict[str, Any]]]
@@ -340,7 +357,7 @@ class _Run:
     def adopting(self, obj: Mapping[str, Any]) -> cache.SetKey | None:
         """What we wrote for this set belongs to it, unless its own marks say otherwise."""
         resource = resources.of(obj["apiVersion"], obj["kind"])
-        return cache.set_of(resource, facts.Meta.of(obj)) or self.key
+        return None if cache.sets_of(resource, facts.Meta.of(obj)) else self.key
 
 
 def _fingerprint(action: actions.Apply) -> str:

@@ -59,15 +59,8 @@ class Inflow:
         self, resource: resources.Resource, kind: str | None, obj: dict[str, Any]
     ) -> None:
         """Take one watch event; ``kind`` None says that a watch (re)started with a list."""
-        meta = obj["metadata"]
         if kind == "DELETED":
-            touched = self._cache.remove(
-                resource,
-                namespace=meta.get("namespace", ""),
-                name=meta["name"],
-                uid=meta["uid"],
-                version=meta["resourceVersion"],
-            )
+            touched = await self._gone(resource, obj)
         else:
             touched = self._cache.upsert(resource, obj)
         if kind is None:
@@ -77,6 +70,32 @@ class Inflow:
         await self._enqueue(touched or set())
         if resource in SHARED and touched is not None:
             await self._on_shared(resource, obj, deleted=kind == "DELETED")
+
+    async def _gone(
+        self, resource: resources.Resource, obj: dict[str, Any]
+    ) -> set[cache.SetKey] | None:
+        """Take that a watch has seen the last of an object.
+
+        A watch by label says so as well when only the label went. That is rare, and so is a
+        deletion without a trace of a deletion time, so the API server is asked which of both it is:
+        a pod that only lost its label is not lost to its group.
+        """
+        meta = facts.Meta.of(obj)
+        if resource in resources.BY_SET_NAME and not meta.deleting:
+            try:
+                live = await self._api.get(resource, namespace=meta.namespace, name=meta.name)
+            except client.ApiError as error:
+                logger.info("%s %s is taken to be gone: %s", resource.kind, meta.name, error)
+                live = None
+            if live is not None and facts.Meta.of(live).uid == meta.uid:
+                return self._cache.upsert(resource, live, belongs_to=cache.set_of(resource, meta))
+        return self._cache.remove(
+            resource,
+            namespace=meta.namespace,
+            name=meta.name,
+            uid=meta.uid,
+            version=meta.resource_version,
+        )
 
     async def _on_shared(
         self, resource: resources.Resource, obj: facts.Object, *, deleted: bool

@@ -94,21 +94,73 @@ def test_deleting_an_old_object_leaves_its_successor_of_the_same_name() -> None:
 
 def test_a_list_removes_what_it_lacks_but_not_what_is_newer_than_it() -> None:
     store = cache.Cache()
-    store.upsert(resources.PODS, pod("gone", version=3, uid="a"))
-    store.upsert(resources.PODS, pod("young", version=30, uid="b"))
-    touched = store.replace(resources.PODS, [pod("kept", version=7, uid="c")], as_of="20")
+    store.upsert(resources.PODS, pod("set-0", version=3, uid="gone"))
+    store.upsert(resources.PODS, pod("set-1", version=30, uid="young"))
+    touched = store.replace(resources.PODS, [pod("set-2", version=7, uid="kept")], as_of="20")
     assert touched == {KEY}
-    assert sorted(store.of_set(KEY, resources.PODS)) == ["kept", "young"]
+    assert sorted(store.of_set(KEY, resources.PODS)) == ["set-1", "set-2"]
 
 
-def test_an_object_that_moves_to_another_set_concerns_both() -> None:
+def test_a_pod_that_is_given_another_sets_label_concerns_both_and_stays_with_its_own() -> None:
     store = cache.Cache()
     store.upsert(resources.PODS, pod(version=1))
     moved = pod(version=2)
     moved["metadata"]["labels"] = {names.SET_NAME: "other"}
     other = cache.SetKey("ns", "other")
-    assert store.upsert(resources.PODS, moved) == {KEY, other}
-    assert not store.of_set(KEY, resources.PODS)
+    assert store.upsert(resources.PODS, moved) >= {KEY, other}
+    for key in (KEY, other):
+        assert store.of_set(key, resources.PODS)["set-0"].meta.labels[names.SET_NAME] == "other"
+    assert store.upsert(resources.PODS, pod(version=3)) >= {KEY, other}
+    assert not store.of_set(other, resources.PODS)
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "owner", "expected"),
+    [
+        (resources.STATEFUL_SETS, "x", (names.LWS_KIND, "set"), {"set"}),
+        (resources.STATEFUL_SETS, "set-0", ("Pod", "set-0"), {"set", "set-0"}),
+        (resources.PODS, "x", ("StatefulSet", "set-0"), {"set", "set-0"}),
+        (resources.PODS, "set-0-1", None, {"set", "set-0", "set-0-1"}),
+        (resources.PODS, "set-0", ("Job", "set"), set()),
+        (resources.SERVICES, "set-1", None, {"set", "set-1"}),
+        (resources.REVISIONS, "set-7f-1", None, set()),
+        (resources.REVISIONS, "x", (names.LWS_KIND, "set"), {"set"}),
+    ],
+)
+def test_an_object_whose_label_names_no_set_of_its_concerns_those_that_it_could_be_of(
+    resource: resources.Resource, name: str, owner: tuple[str, str] | None, expected: set[str]
+) -> None:
+    reference = (
+        {"kind": owner[0], "name": owner[1], "uid": "o", "controller": True} if owner else {}
+    )
+    meta = {"namespace": "ns", "name": name, "ownerReferences": [reference] if owner else []}
+    for label in ("", "other"):
+        labelled = {"metadata": {**meta, "labels": {names.SET_NAME: label} if label else {}}}
+        found = cache.sets_of(resource, facts.Meta.of(labelled))
+        assert {key.name for key in found} == expected | ({label} if label else set())
+    labelled = {"metadata": {**meta, "labels": {names.SET_NAME: "set"}}}
+    assert {key.name for key in cache.sets_of(resource, facts.Meta.of(labelled))} == {"set"}
+
+
+def test_a_list_by_label_says_nothing_of_what_lacks_the_label() -> None:
+    store = cache.Cache()
+    stray = pod(version=3)
+    stray["metadata"]["labels"] = {}
+    store.upsert(resources.PODS, stray, belongs_to=KEY)
+    store.replace(resources.PODS, [], as_of="20")
+    assert list(store.of_set(KEY, resources.PODS)) == ["set-0"]
+    assert [(r.kind, meta.name) for r, meta in store.strangers()] == [("Pod", "set-0")]
+
+
+def test_a_set_whose_template_no_api_server_would_take_is_invalid() -> None:
+    template = {"spec": {"containers": "none"}}
+    body = {
+        "metadata": {"namespace": "ns", "name": "set", "uid": "s", "resourceVersion": "1"},
+        "spec": {"leaderWorkerTemplate": {"workerTemplate": template}},
+    }
+    found = cache.parse_set(body)
+    assert isinstance(found, cache.InvalidSet)
+    assert found.problem.startswith("leaderWorkerTemplate.workerTemplate.spec.containers: ")
 
 
 def test_an_object_of_our_name_without_our_labels_can_be_filed_under_the_set() -> None:

@@ -182,7 +182,9 @@ def test_an_object_of_another_set_is_not_taken_from_it() -> None:
     }
     api.objects["other-0"] = other
     _, _, store = carry_out(actions.Plan(chains=((actions.Create(service("other-0")),),)), api)
-    assert not store.of_set(KEY, resources.SERVICES)
+    for name in ("set", "other-0"):
+        found = store.of_set(cache.SetKey("ns", name), resources.SERVICES)
+        assert list(found) == ["other-0"], "both have to know who is in the way"
     assert store.of_set(cache.SetKey("ns", "other-0"), resources.SERVICES)
 
 
@@ -305,3 +307,20 @@ def test_the_status_and_its_event_come_after_the_chains() -> None:
     _, events, _ = carry_out(plan, api)
     assert api.calls[:2] == ["create x", "patch set"]
     assert events.sent == []
+
+
+def test_a_statefulset_that_only_lost_its_label_is_not_applied_as_if_it_were_new() -> None:
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"namespace": "ns", "name": "set"},
+        "spec": {"replicas": 1},
+    }
+    apply = actions.Apply(body, field_manager="lws", force=False)
+    api = ScriptedApi()
+    api.objects["set"] = {**body, "metadata": {**body["metadata"], "uid": "u"}}
+    outcome, _, store = carry_out(actions.Plan(chains=((apply,),)), api)
+    assert api.calls == ["get set"]
+    assert outcome.stale
+    assert not outcome.failed
+    assert list(store.of_set(KEY, resources.STATEFUL_SETS)) == ["set"]

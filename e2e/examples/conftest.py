@@ -36,7 +36,15 @@ def served(
     """
     if backend == "kubeconfig":
         pytest.skip("the examples use the namespace default, which belongs to the cluster's owner")
-    options = sandbox.Options(nodes=8, kueue="auto")
+    # The places that examples of exclusive placement name.
+    places = [
+        {
+            "cloud.google.com/gke-nodepool": f"pool-{node % 4}",
+            "example.com/rack": f"rack-{node % 4}",
+        }
+        for node in range(8)
+    ]
+    options = sandbox.Options(nodes=8, node_labels=places, kueue="auto")
     with sandbox.open(backend, options=options) as own:
         harness.install(own)
         process = harness.ControllerProcess(

@@ -1,5 +1,6 @@
 """Every manifest of `examples/` is accepted as it is and does what its first lines say."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,15 +13,31 @@ from lws_kueue.runtime import manifests
 
 QUEUES = "queues.yaml"
 
+# Volcano schedules its pods, which no cluster of these tests has. What the controller does for it
+# is tested in `e2e/lws/test_gang.py`.
+NEEDS_VOLCANO = "gang-scheduling.yaml"
+
 # File, the set in it, its pods in a group, and how many of its groups become ready.
 SETS = {
+    "all-fields.yaml": ("all-fields", 4, 3),
+    # It asks for two, and its autoscaler for three at least.
+    "autoscaling.yaml": ("autoscaled", 2, 3),
+    "exclusive-placement.yaml": ("exclusive", 4, 3),
     "leader-ready.yaml": ("leader-ready", 3, 1),
     "leaderworkerset.yaml": ("sample", 3, 2),
+    "minimal.yaml": ("minimal", 4, 3),
+    "multi-template.yaml": ("multi-template", 4, 3),
     "plain.yaml": ("plain", 3, 2),
     "priority.yaml": ("urgent", 2, 1),
+    "restart-policy.yaml": ("restart-policy", 3, 2),
+    "rollout-strategy.yaml": ("rollout-strategy", 2, 4),
+    "sglang.yaml": ("sglang", 2, 1),
     "shared-worker-template.yaml": ("shared-template", 4, 1),
+    "subgroups.yaml": ("subgroups", 5, 2),
+    "tpu.yaml": ("tpu", 4, 2),
     "unique-per-replica.yaml": ("unique", 2, 2),
     "vllm.yaml": ("vllm", 2, 1),
+    "volume-claims.yaml": ("volumes", 2, 2),
 }
 
 
@@ -37,6 +54,34 @@ def is_queued(file: str) -> bool:
         obj for obj in manifests.load(manifests.examples() / file) if obj["kind"] == names.LWS_KIND
     )
     return names.QUEUE_NAME in live["metadata"].get("labels", {})
+
+
+# The queue has room for one of them; an exclusive group is beside no group of any other set.
+ALONE = [file for file in SETS if is_queued(file) or file == "exclusive-placement.yaml"]
+TOGETHER = [file for file in SETS if file not in ALONE]
+
+
+@pytest.fixture
+def volumes(served: Kubectl) -> Iterator[None]:
+    """Volumes for the claims of `volume-claims.yaml`: nothing here makes them on demand."""
+    made = [f"volume-{at}" for at in range(4)]
+    for name in made:
+        served.cluster.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": name},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "capacity": {"storage": "1Gi"},
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": f"/var/lib/{name}"},
+                },
+            }
+        )
+    yield
+    for name in made:
+        served.cluster.api.delete("v1", "PersistentVolume", name, missing_ok=True)
 
 
 @pytest.fixture
@@ -70,16 +115,16 @@ def gone(kubectl: Kubectl) -> None:
 
 def test_no_example_is_left_out() -> None:
     there = {file.name for file in manifests.examples().iterdir()}
-    assert there == {*SETS, QUEUES}
+    assert there == {*SETS, QUEUES, NEEDS_VOLCANO}
 
 
-@pytest.mark.parametrize("file", [QUEUES, *SETS])
+@pytest.mark.parametrize("file", [QUEUES, NEEDS_VOLCANO, *SETS])
 def test_an_example_has_no_field_that_the_api_does_not_know(served: Kubectl, file: str) -> None:
     served("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", path(file))
 
 
 @pytest.mark.usefixtures("queues")
-@pytest.mark.parametrize("file", SETS)
+@pytest.mark.parametrize("file", ALONE)
 def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl, file: str) -> None:
     name, size, groups = SETS[file]
     served("apply", "-f", path(file))
@@ -90,6 +135,22 @@ def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl,
     assert len(workloads(served)) == (groups if is_queued(file) else 0)
     assert_own_service(served, name)
     served("delete", "--wait", "-f", path(file))
+    gone(served)
+
+
+@pytest.mark.usefixtures("volumes")
+def test_the_sets_without_a_queue_become_ready_beside_each_other(served: Kubectl) -> None:
+    served("apply", *(argument for file in TOGETHER for argument in ("-f", path(file))))
+    expected: Counter[str] = Counter()
+    for name, size, groups in (SETS[file] for file in TOGETHER):
+        harness.wait_ready(served.cluster, name, namespace="default", groups=groups)
+        assert_own_service(served, name)
+        expected[name] = size * groups
+    pods = harness.pods(served.cluster, namespace="default").values()
+    assert Counter(pod["metadata"]["labels"][names.SET_NAME] for pod in pods) == expected
+    assert all(pod["spec"].get("nodeName") for pod in pods)
+    assert not workloads(served)
+    served("delete", "--wait", *(argument for file in TOGETHER for argument in ("-f", path(file))))
     gone(served)
 
 

@@ -26,6 +26,7 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 DEFAULT_CAPACITY: Mapping[str, str] = {
     "cpu": "8",
     "memory": "32Gi",
+    "google.com/tpu": "8",
     "nvidia.com/gpu": "8",
     "pods": "110",
 }

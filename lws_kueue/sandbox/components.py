@@ -12,8 +12,8 @@ from typing import Any
 
 from lws_kueue.sandbox import cluster, credentials, stages
 
-# What kube-controller-manager leaves out: cloud, certificates, storage attachment, metrics-driven
-# scaling and the clean-up of things that no sandbox lives long enough to have.
+# What kube-controller-manager leaves out: cloud, certificates, storage attachment and the clean-up
+# of things that no sandbox lives long enough to have.
 _DISABLED_CONTROLLERS = (
     "certificatesigningrequest-approving-controller",
     "certificatesigningrequest-cleaner-controller",
@@ -21,7 +21,6 @@ _DISABLED_CONTROLLERS = (
     "cloud-node-lifecycle-controller",
     "device-taint-eviction-controller",
     "endpointslice-mirroring-controller",
-    "horizontal-pod-autoscaler-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "legacy-serviceaccount-token-cleaner-controller",
     "node-ipam-controller",
@@ -175,6 +174,7 @@ def controller_manager(layout: Layout, options: cluster.Options) -> Component:
             "--controllers=*," + ",".join(f"-{name}" for name in _DISABLED_CONTROLLERS),
             f"--kube-api-qps={options.client_qps:g}",
             f"--kube-api-burst={options.client_burst}",
+            "--horizontal-pod-autoscaler-sync-period=1s",
             "--concurrent-statefulset-syncs=20",
             "--concurrent-gc-syncs=20",
             "--concurrent-namespace-syncs=20",

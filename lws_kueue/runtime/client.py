@@ -5,7 +5,7 @@ one error type. It does not retry writes; the work queue does, with the situatio
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib import parse
@@ -83,6 +83,8 @@ class Client:
         """``pace`` limits the requests; watches are not counted."""
         self._configuration = configuration
         self._pace = pace
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked right before each write; where it says no, the write is not sent."""
         self._api = kube_client.ApiClient(configuration)
         self._api.user_agent = USER_AGENT
 
@@ -149,6 +151,9 @@ class Client:
         name = f"{method} {path}"
         if self._pace is not None:
             await self._pace.acquire()
+        if method != "GET" and not self.may_write():
+            message = "this process does not lead"
+            raise ApiError(status=0, reason="NotLeading", message=message, request=name)
         try:
             response = await self._api.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=60

@@ -13,6 +13,7 @@ from lws_kueue.runtime import (
     build_info,
     client,
     configuration,
+    election,
     flags,
     logs,
     preflight,
@@ -23,7 +24,13 @@ from lws_kueue.runtime import (
 logger = logging.getLogger(__name__)
 
 # What is wrong outside of the program, to be told in words.
-_TOLD: Final = (configuration.ConfigurationError, preflight.Unfit, client.ApiError)
+_TOLD: Final = (
+    configuration.ConfigurationError,
+    preflight.Unfit,
+    client.ApiError,
+    election.NoElectionError,
+    election.LeaseLostError,
+)
 
 
 @click.command(

@@ -1,14 +1,24 @@
-"""Wires the parts together and runs them until told to stop."""
+"""Wires the parts together and runs them until told to stop, or until another process leads.
+
+Every replica answers probes. Only the leader watches, lists and writes: a replica that waits costs
+the API server next to nothing, and begins with a list of everything when its turn comes.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import kopf
 
 from lws_kueue.runtime import (
     cache,
     client,
+    election,
     execute,
     health,
     inflow,
@@ -19,9 +29,16 @@ from lws_kueue.runtime import (
     work_queue,
 )
 from lws_kueue.runtime import settings as runtime_settings
+from lws_kueue.runtime import strangers as runtime_strangers
 
 STARTUP_PATIENCE = 120.0
 WATCH_PAUSE = 3.0
+LAST_SECONDS = 3.0
+STRANGERS_INTERVAL = 10.0
+
+# An API server takes JSON that is nested ten thousand levels deep, from anyone who may create a
+# ControllerRevision with our label. Reading it must not end the list or the watch of all others.
+DEEPEST_JSON = 25_000
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +49,97 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
     Raises:
         preflight.Unfit: the cluster lacks something, with the reason.
         client.ApiError: the API server could not be reached at start, or refuses the identity.
+        configuration.ConfigurationError: an address to serve at cannot be had.
+        election.NoElectionError: no leader can be elected.
+        election.LeaseLostError: another process leads, or may lead by now.
     """
+    stop = stop or asyncio.Event()
+    _heed_signals(stop)
+    sys.setrecursionlimit(DEEPEST_JSON)
     ready = asyncio.Event()
-    async with health.serving(settings.health, ready=ready):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(health.serving(settings.health, ready=ready))
+        pace = client.pace(qps=settings.qps, burst=settings.burst)
         api = await client.Client.load(
-            kubeconfig=settings.kubeconfig,
-            context=settings.context,
-            pace=client.pace(qps=settings.qps, burst=settings.burst),
+            kubeconfig=settings.kubeconfig, context=settings.context, pace=pace
         )
-        try:
-            async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
-                with attempt:
-                    await preflight.check(api)
-            ready.set()
-            await _run(settings, api=api, stop=stop or asyncio.Event())
-        finally:
-            await api.close()
+        stack.push_async_callback(api.close)
+        # Renewing a lease must not wait behind the work.
+        control = await client.Client.load(kubeconfig=settings.kubeconfig, context=settings.context)
+        stack.push_async_callback(control.close)
+        if not await _unless(stop, _patiently(lambda: preflight.check(api))):
+            return
+        ready.set()
+        if settings.leader_election is None:
+            await _run(settings, api=api, stop=stop)
+        else:
+            candidate = election.Election(
+                settings.leader_election, api=control, identity=election.identity()
+            )
+            await _run_as_leader(settings, api=api, candidate=candidate, stop=stop)
+
+
+async def _run_as_leader(
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    candidate: election.Election,
+    stop: asyncio.Event,
+) -> None:
+    """Wait to be elected, and work for as long as that lasts."""
+    api.may_write = candidate.leads
+    if not await _unless(stop, candidate.acquire()):
+        return
+    working = asyncio.create_task(_run(settings, api=api, stop=stop), name="leader")
+    keeping = asyncio.create_task(candidate.keep(), name="lease")
+    try:
+        await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done():
+            # Whatever is still under way is cut off; from now on, no write gets out anyway. A
+            # process that does not come to its end would only keep its replacement from starting.
+            asyncio.get_running_loop().call_later(2 * LAST_SECONDS, os._exit, 1)
+            working.cancel()
+            await asyncio.wait({working}, timeout=LAST_SECONDS)
+            await keeping
+        await working
+    finally:
+        await _end(working, keeping)
+        # Not before everything that writes has ended.
+        await candidate.release()
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    """End at SIGINT and SIGTERM; while kopf runs, it is the one that hears them."""
+    loop = asyncio.get_running_loop()
+    # Only the main thread of a process hears signals; a test may run this in another one.
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+
+
+async def _unless(stop: asyncio.Event, action: Coroutine[Any, Any, None]) -> bool:
+    """Do something unless it is cut short by ``stop``; returns whether it was done."""
+    doing = asyncio.create_task(action)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            await doing
+        return doing.done()
+    finally:
+        await _end(doing, stopping)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
+    async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
+        with attempt:
+            await action()
 
 
 async def _run(
@@ -58,6 +150,7 @@ async def _run(
     events = recorder.Recorder(api)
     gang = settings.gang_scheduler is not None
     source = inflow.Inflow(api=api, store=store, queue=queue, gang=gang)
+    strangers = runtime_strangers.Strangers(api=api, store=store, queue=queue)
     executor = execute.Executor(api=api, store=store, events=events)
     worker = loop.Loop(
         settings=settings,
@@ -67,14 +160,17 @@ async def _run(
         executor=executor,
         events=events,
     )
-    async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
-        with attempt:
-            await source.list_all()
+    if not await _unless(stop, _patiently(source.list_all)):
+        return
     logger.info("Everything is listed; %d sets are known", len(store.keys()))
     tasks = [
         asyncio.create_task(events.run(), name="events"),
         asyncio.create_task(
             _every(settings.resync_interval, source.list_all, what="listing"), name="resync"
+        ),
+        asyncio.create_task(
+            _every(STRANGERS_INTERVAL, strangers.look, what="look for strangers"),
+            name="strangers",
         ),
         asyncio.create_task(
             _every(settings.kueue_probe_interval, source.probe_kueue, what="probing Kueue"),
@@ -85,9 +181,7 @@ async def _run(
     try:
         await _watch(settings, api=api, source=source, stop=stop)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(*tasks)
         await source.close()
 
 
@@ -119,6 +213,7 @@ async def _watch(
             return
         except Exception:
             logger.exception("Watching ended; it starts again in %s s", WATCH_PAUSE)
+            _heed_signals(stop)
         await asyncio.sleep(WATCH_PAUSE)
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import lws_kueue
 from lws_kueue import cli
-from lws_kueue.runtime import build_info, configuration, go_values
+from lws_kueue.runtime import build_info, configuration, go_values, logs, process, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,10 +41,29 @@ def kustomizations() -> list[Path]:
     return sorted(file for file in found if ".venv" not in file.parts)
 
 
-def test_there_is_one_controller_at_a_time() -> None:
+def test_there_are_two_replicas_and_an_update_never_leaves_none() -> None:
     spec = deployment()["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_replicas_elect_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[settings.Settings] = []
+
+    async def run(wanted: settings.Settings) -> None:
+        started.append(wanted)
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(logs, "set_up", lambda **_: None)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    outcome = CliRunner().invoke(cli.main, container()["args"])
+    assert outcome.exit_code == 0, outcome.output
+    (wanted,) = started
+    assert wanted.leader_election is not None
+    assert wanted.leader_election.namespace == deployment()["metadata"]["namespace"]
+    # A crash costs no more than this and one look at the Lease.
+    assert wanted.leader_election.lease_duration <= 10
 
 
 def test_the_container_passes_the_restricted_pod_security_standard() -> None:

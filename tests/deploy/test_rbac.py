@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import lws_kueue
-from lws_kueue.runtime import preflight, resources
+from lws_kueue.runtime import election, preflight, resources
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(lws_kueue.__file__).parent
@@ -128,6 +128,22 @@ def test_the_role_allows_exactly_what_the_controller_does() -> None:
     needed = WATCHED | OTHERS | set().union(*WRITES.values())
     assert needed - allowed == set(), "the controller may not do what it does"
     assert allowed - needed == set(), "the controller may do what it never does"
+
+
+def test_the_lease_may_be_written_in_the_own_namespace_and_nowhere_else() -> None:
+    role, binding = load("leader-election.yaml")
+    (namespace,) = load("namespace.yaml")
+    (account,) = load("service-account.yaml")
+    (rule,) = role["rules"]
+    # runtime/election.py reads it, makes it when it is missing, and replaces it.
+    assert granted(rule) == rights_of(election.LEASES, "get", "create", "update")
+    assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {role["metadata"]["namespace"], binding["metadata"]["namespace"]} == {
+        namespace["metadata"]["name"]
+    }
+    (subject,) = binding["subjects"]
+    assert subject["name"] == account["metadata"]["name"]
 
 
 def test_policies_are_readable_by_name_only() -> None:

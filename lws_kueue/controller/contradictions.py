@@ -201,6 +201,7 @@ def _services(at: situation.Situation) -> Iterator[actions.Event]:
 
     A Service of the right name is taken as it is, whoever made it (lws-contract 3.4).
     """
+    yield from _labels_of_services(at)
     told = set()
     for group in at.found.groups:
         # Labels of the pods that somebody edited are told as such.
@@ -213,6 +214,15 @@ def _services(at: situation.Situation) -> Iterator[actions.Event]:
             if why is not None:
                 told.add(service.meta.name)
                 yield _warning("Service", service.meta.name, f"{why}. Correct it, or delete it")
+
+
+def _labels_of_services(at: situation.Situation) -> Iterator[actions.Event]:
+    """Name the set's own Services that lack its label: nobody would notice that they go."""
+    owners = {at.owner.meta.uid, *(group.leader.meta.uid for group in at.found.groups)}
+    for _, service in sorted(at.seen.services.items()):
+        controller = service.meta.controller
+        if controller is not None and controller.uid in owners:
+            yield from _labels("Service", service.meta, {names.SET_NAME: at.owner.meta.name})
 
 
 def _useless(service: facts.Service, pod: facts.Pod, *, labels: facts.Labels) -> str | None:
@@ -265,9 +275,9 @@ def _unusable(at: situation.Situation) -> Iterator[actions.Event]:
                 names.REVISION_KEY: named if missed else None,
             }
             yield from _labels("ControllerRevision", meta, wanted)
-        elif meta.controller is not None and meta.controller.kind not in (
-            "StatefulSet",
-            names.LWS_KIND,
+        elif meta.controller is not None and (meta.controller.kind, meta.controller.name) not in (
+            ("StatefulSet", at.owner.meta.name),
+            (names.LWS_KIND, at.owner.meta.name),
         ):
             text = (
                 f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "

@@ -90,7 +90,7 @@ def observe(
 ) -> Observation:
     """Put the objects of a set together. Mappings are by name, of the set's namespace."""
     named = stateful_sets.get(owner.meta.name)
-    ours = named is not None and _is_ours(owner, named.meta)
+    ours = named is not None and _is_ours(owner, named)
     leader_set = named if ours else None
     children = _by_controller(pods)
     places = _by_parent(pods)
@@ -143,15 +143,17 @@ def _controls(controller: facts.Meta, child: facts.Meta) -> bool:
     return child.controller is not None and child.controller.uid == controller.uid
 
 
-def _is_ours(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+def _is_ours(owner: lws.LeaderWorkerSet, found: facts.StatefulSet) -> bool:
     """Whether a StatefulSet of the set's name is its leader StatefulSet.
 
-    One without a controller is, if it carries our label: the set was deleted without its children
-    and made again. Without the label it is somebody else's, and is never taken over.
+    One without a controller is, if it has our label and selects our leaders: the set was deleted
+    without its children and made again. Otherwise it is somebody else's, and is never taken over.
     """
-    if meta.controller is None:
-        return meta.labels.get(names.SET_NAME) == owner.meta.name
-    return meta.controller.uid == owner.meta.uid
+    if found.meta.controller is not None:
+        return found.meta.controller.uid == owner.meta.uid
+    leaders = {names.SET_NAME: owner.meta.name, names.WORKER_INDEX: "0"}
+    labelled = found.meta.labels.get(names.SET_NAME) == owner.meta.name
+    return labelled and found.selector in ({}, leaders)
 
 
 def wanted_pods(found: Observation) -> Iterator[str]:

@@ -355,6 +355,15 @@ def test_two_revisions_of_one_key_are_named_only_if_they_differ() -> None:
     assert text.startswith(f"ControllerRevision other: has the key {scene.key} as well as twin")
 
 
+def test_the_sets_own_service_without_its_label_is_named() -> None:
+    scene = Scene()
+    reference = given.reference(names.LWS_KIND, NAME, given.UID)
+    own = {"name": NAME, "ownerReferences": [reference]}
+    scene.services = {NAME: facts.Service.of({"metadata": own})}
+    (text,) = scene.told()
+    assert text == f"Service {NAME}: label {names.SET_NAME} should be {NAME!r} and is None"
+
+
 @pytest.mark.parametrize("kind", ["StatefulSet", "Web"])
 def test_a_revision_of_somebody_else_with_the_sets_label_is_named(kind: str) -> None:
     scene = Scene()

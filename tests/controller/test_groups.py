@@ -89,6 +89,14 @@ def test_a_statefulset_without_owner_and_without_our_label_is_foreign() -> None:
     assert (found.leader_set, found.foreign) == (None, stranger)
 
 
+def test_a_labelled_statefulset_that_selects_other_pods_is_foreign() -> None:
+    stranger = given.a_stateful_set(
+        given.NAME, labels={names.SET_NAME: given.NAME}, selector={"app": "web"}
+    )
+    found = given.observe(given.an_lws(), stateful_sets=[stranger], pods=[])
+    assert (found.leader_set, found.foreign) == (None, stranger)
+
+
 def test_workers_that_the_leader_itself_controls_belong_to_its_group() -> None:
     leader = given.a_leader(0)
     owner = given.reference("Pod", leader.meta.name, leader.meta.uid)

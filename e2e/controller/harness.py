@@ -31,9 +31,10 @@ IMAGE = "registry.k8s.io/pause:3.10"
 class ControllerProcess:
     """The controller as a user runs it: one process, one kubeconfig, one log."""
 
-    def __init__(self, *, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, *, kubeconfig: Path, log: Path, arguments: tuple[str, ...] = ()) -> None:
         self.kubeconfig = kubeconfig
         self.log = log
+        self.arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +47,7 @@ class ControllerProcess:
         mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*RUN, "--kubeconfig", self.kubeconfig],
+                [*RUN, "--kubeconfig", self.kubeconfig, *self.arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -78,17 +79,15 @@ class ControllerProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def install(cluster: sandbox.Sandbox) -> None:
+def install(cluster: sandbox.Sandbox, *options: str) -> None:
     """Install the API as a user does, and the service account with exactly its rights."""
-    arguments = ["install", "--kubeconfig", str(cluster.kubeconfig)]
+    arguments = ["install", "--kubeconfig", str(cluster.kubeconfig), *options]
     command = [sys.executable, "-m", "lws_kueue.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for file in sorted((manifests.root() / "deploy" / "manager").glob("*.yaml")):
-        for obj in manifests.load(file):
-            # The Deployment is what a real cluster runs; here the process stands in for it.
-            if obj["kind"] not in ("Kustomization", "Deployment"):
-                cluster.api.apply(obj)
+    # The Deployment is what a real cluster runs; here the process stands in for it.
+    for obj in manifests.manager_objects():
+        cluster.api.apply(obj)
 
 
 def leader_worker_set(

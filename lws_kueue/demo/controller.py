@@ -22,9 +22,6 @@ _RUN: Final = (
     *("--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0"),
 )
 
-# The Deployment is what a real cluster runs; here a process stands in for it.
-_NOT_APPLIED: Final = frozenset({"Kustomization", "Deployment"})
-
 
 class Controller:
     """The running controller."""
@@ -61,10 +58,9 @@ def start(cluster: sandbox.Sandbox) -> Iterator[Controller]:
     It has a token of the service account that an installation in a cluster has. It is not waited
     for: whatever it finds when it is up, it acts on.
     """
-    for file in sorted((manifests.root() / "deploy" / "manager").glob("*.yaml")):
-        for obj in manifests.load(file):
-            if obj["kind"] not in _NOT_APPLIED:
-                cluster.api.apply(obj)
+    # The Deployment is what a real cluster runs; here a process stands in for it.
+    for obj in manifests.manager_objects():
+        cluster.api.apply(obj)
     kubeconfig = cluster.service_account_kubeconfig(_NAMESPACE, NAME)
     with contextlib.closing(supervision.Supervision()) as supervisor:
         supervisor.start(

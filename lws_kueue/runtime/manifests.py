@@ -90,6 +90,17 @@ def _of_folder(name: str) -> list[dict[str, Any]]:
     ]
 
 
+def manager_objects() -> list[dict[str, Any]]:
+    """Return what the controller needs in a cluster when it runs outside of it.
+
+    That is everything of ``deploy/manager`` in its order, the namespace first, but the Deployment.
+    """
+    folder = root() / "deploy" / "manager"
+    (kustomization,) = load(folder / "kustomization.yaml")
+    objects = [obj for name in kustomization["resources"] for obj in load(folder / name)]
+    return [obj for obj in objects if obj["kind"] != "Deployment"]
+
+
 def _rank(kind: str) -> int:
     if kind == "CustomResourceDefinition":
         return 0

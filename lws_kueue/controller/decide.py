@@ -25,6 +25,7 @@ from lws_kueue.controller import (
     situation,
     statefulsets,
     status,
+    surge,
 )
 from lws_kueue.workload import build
 
@@ -63,6 +64,13 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found, choice = at.owner, at.found, at.choice
     target = rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated)
+    target, until = surge.kept(
+        target,
+        leader_set=found.leader_set,
+        found=found.groups,
+        desired=owner.spec.replicas,
+        now=now,
+    )
     bridged = bridge.plan(
         at.seen,
         owner,
@@ -107,7 +115,7 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
             *bridged.warnings,
         ),
         recheck_after=_soonest(
-            bridged.recheck_after, *(made_group.recheck_after for made_group in made)
+            bridged.recheck_after, until, *(made_group.recheck_after for made_group in made)
         ),
     )
 

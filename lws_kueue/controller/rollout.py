@@ -52,13 +52,13 @@ def decide(
     current = Current(
         replicas=leader_set.replicas,
         partition=leader_set.partition,
-        desired_then=_desired_then(leader_set, default=bounds.replicas),
+        desired_then=desired_then(leader_set, default=bounds.replicas),
     )
     states = states_of(observation.groups, count=current.replicas, key=key)
     return plan(bounds, current=current, states=states, updated=updated)
 
 
-def _desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
+def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
     """Return the replicas that the set asked for when the leader StatefulSet was applied last."""
     written = numbers.natural(leader_set.meta.annotations.get(names.REPLICAS, ""))
     return default if written is None else written

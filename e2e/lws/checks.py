@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from e2e.controller import harness
-from e2e.lws.sample import Object, Sample, group_of
+from e2e.lws.sample import Object, Sample, Stage, group_of
 from lws_kueue.api import names
 from lws_kueue.controller import revisions as keys
 from lws_kueue.sandbox import client
@@ -34,10 +34,11 @@ def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     while True:
         try:
             return check(*args, **kwargs)
-        except (AssertionError, client.ApiError) as error:
-            missing = isinstance(error, client.ApiError) and error.status == 404
-            failed = isinstance(error, AssertionError) or missing
-            if not failed or time.monotonic() > deadline:
+        except (AssertionError, LookupError, client.ApiError) as error:
+            # What is not there yet is a check that failed; any other answer is an error.
+            if isinstance(error, client.ApiError) and error.status != 404:
+                raise
+            if time.monotonic() > deadline:
                 raise
         time.sleep(_INTERVAL)
 
@@ -143,7 +144,11 @@ def pods(sample: Sample) -> None:
 
 def condition(sample: Sample, kind: str, *, status: str = "True") -> None:
     """ACC-5: a condition has a status, its type's message, and the generation of the set."""
-    obj = sample.get()
+    condition_of(sample.get(), kind, status=status)
+
+
+def condition_of(obj: Object, kind: str, *, status: str = "True") -> None:
+    """ACC-5, for a set as it was read."""
     found = harness.condition(obj, kind)
     assert found is not None, f"no condition {kind}"
     shown = (found["status"], found["message"], found["observedGeneration"])
@@ -160,7 +165,7 @@ def revisions(sample: Sample, *, count: int) -> None:
     assert [revision["data"] for revision in current] == [data]
 
 
-def stage(sample: Sample, *, expected: tuple[int, int, int, int]) -> None:
+def stage(sample: Sample, *, expected: Stage) -> None:
     """A rollout is at a stage: partition, replicas, ready and updated groups (lws-contract 4.4)."""
     assert sample.stage() == expected
 

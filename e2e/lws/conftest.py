@@ -4,6 +4,10 @@ import pytest
 
 from lws_kueue import sandbox
 
+# Failed checks tell what they saw.
+for module in ("checks", "playing", "podgroups", "scenarios", "sets", "tpus"):
+    pytest.register_assert_rewrite(f"e2e.lws.{module}")
+
 
 @pytest.fixture
 def played(backend: sandbox.Backend) -> None:

@@ -21,6 +21,8 @@ NAME = "test-sample"
 HELD = {stages.BEHAVIOUR: stages.NEVER_READY}
 
 Object = dict[str, Any]
+# Partition and replicas of the leader StatefulSet, ready groups, updated groups.
+Stage = tuple[int, int, int, int]
 
 
 def base(
@@ -134,18 +136,10 @@ class Sample:
         ours.sort(key=lambda event: str(event["eventTime"]))
         return [(event["reason"], event["note"]) for event in ours]
 
-    def stage(self) -> tuple[int, int, int, int]:
-        """Return partition and replicas of the leader StatefulSet, and ready and updated groups."""
-        spec = self.leader_set()["spec"]
-        obj = self.get()
-        status = obj.get("status") or {}
-        assert status.get("observedGeneration") == obj["metadata"]["generation"], "not yet seen"
-        return (
-            spec["updateStrategy"].get("rollingUpdate", {}).get("partition", 0),
-            spec["replicas"],
-            status.get("readyReplicas", 0),
-            status.get("updatedReplicas", 0),
-        )
+    def stage(self) -> Stage:
+        """Return how far a rollout has come."""
+        leader_set = self.leader_set()
+        return stage_of(self.get(), leader_set)
 
     def _labelled(self, api_version: str, kind: str) -> dict[str, Object]:
         selector = f"{names.SET_NAME}={self.name}"
@@ -164,10 +158,13 @@ class Sample:
         """Change the number of groups."""
         self.patch({"replicas": replicas})
 
-    def change_templates(self, version: str, *, worker: str = "worker", **template: Any) -> None:
+    def change_templates(
+        self, version: str, *, worker: str = "worker", replicas: int | None = None, **template: Any
+    ) -> None:
         """Give both templates an environment variable of a new value, hence a new revision.
 
         ``worker`` is the name of the workers' container; ``template`` adds to the group template.
+        With ``replicas`` the number of groups changes in the same moment.
         """
         changed: Object = dict(template)
         for field in ("leaderTemplate", "workerTemplate"):
@@ -177,7 +174,9 @@ class Sample:
             if field == "workerTemplate":
                 first["name"] = worker
             changed[field] = {"spec": {"containers": [first, *others]}}
-        self.patch({"leaderWorkerTemplate": changed})
+        self.patch(
+            {"leaderWorkerTemplate": changed} | ({} if replicas is None else {"replicas": replicas})
+        )
 
     def release(self, *groups: int) -> None:
         """Let the leaders of groups become ready."""
@@ -211,6 +210,18 @@ def create(cluster: sandbox.Sandbox, namespace: str, **options: Any) -> Sample:
     """Create the base object with ``options`` of `base`."""
     cluster.api.create(base(namespace, **options))
     return Sample(cluster, namespace)
+
+
+def stage_of(obj: Object, leader_set: Object) -> Stage:
+    """Return how far a rollout has come, from a set and its leader StatefulSet."""
+    spec, status = leader_set["spec"], obj.get("status") or {}
+    assert status.get("observedGeneration") == obj["metadata"]["generation"], "not yet seen"
+    return (
+        spec["updateStrategy"].get("rollingUpdate", {}).get("partition", 0),
+        spec["replicas"],
+        status.get("readyReplicas", 0),
+        status.get("updatedReplicas", 0),
+    )
 
 
 def first_seen(

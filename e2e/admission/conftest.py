@@ -1,5 +1,8 @@
 """Fixtures of the admission tests: the API installed, and nothing that reconciles it."""
 
+import secrets
+from collections.abc import Iterator
+
 import pytest
 
 from e2e.admission import support
@@ -23,7 +26,25 @@ def sets(installed: client.Client, namespace: str) -> support.Sets:
     return support.Sets(installed, namespace)
 
 
+@pytest.fixture(scope="session")
+def _namespace_of_dry_runs(installed: client.Client) -> Iterator[str]:
+    name = f"dry-runs-{secrets.token_hex(3)}"
+    installed.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # Pods are refused until their service account exists.
+    installed.wait_for(
+        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
+    )
+    yield name
+    installed.delete("v1", "Namespace", name)
+
+
 @pytest.fixture
-def pods(installed: client.Client, namespace: str) -> "support.Pods":
-    """Pods of a LeaderWorkerSet."""
+def pods(installed: client.Client, _namespace_of_dry_runs: str) -> support.Pods:
+    """Pods of a LeaderWorkerSet, for dry runs: nothing is stored, so the namespace is shared."""
+    return support.Pods(installed, _namespace_of_dry_runs)
+
+
+@pytest.fixture
+def own_pods(installed: client.Client, namespace: str) -> support.Pods:
+    """Pods of a LeaderWorkerSet in a namespace that belongs to the test."""
     return support.Pods(installed, namespace)

@@ -269,13 +269,15 @@ class Pods:
         lws: str = "test",
         group: str = "1",
         size: str = "2",
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
         spec: Mapping[str, Any] | None = None,
     ) -> Object:
         """Return a worker as its StatefulSet would create it."""
         return self.build(
             name,
-            labels={names.SET_NAME: lws, names.GROUP_INDEX: group},
-            annotations={names.SIZE: size},
+            labels={names.SET_NAME: lws, names.GROUP_INDEX: group, **(labels or {})},
+            annotations={names.SIZE: size, **(annotations or {})},
             spec=spec,
         )
 
@@ -287,3 +289,20 @@ class Pods:
 def env(container: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     """Return names and literal values of a container's variables, in order."""
     return [(entry["name"], entry.get("value")) for entry in container.get("env") or ()]
+
+
+def labels(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of a pod."""
+    return dict(pod["metadata"]["labels"])
+
+
+def tpu_container(
+    name: str = "tpu", *, amount: Any = 4, kind: str = "limits", **env: str
+) -> Object:
+    """Return a container that asks for TPUs, with variables of its own."""
+    return {
+        "name": name,
+        "image": "image",
+        "resources": {kind: {"google.com/tpu": amount}},
+        "env": [{"name": key, "value": value} for key, value in env.items()],
+    }

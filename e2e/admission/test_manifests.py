@@ -1,5 +1,6 @@
 """The files of `crds` and `deploy/api`: what they are made from, and how they are applied."""
 
+import operator
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from e2e.admission import support
 from lws_kueue.api import names, probes
+from lws_kueue.runtime import manifests
 from lws_kueue.sandbox import Sandbox, binaries, client
 from tools.crds import definition
 
@@ -82,8 +84,28 @@ def test_kubectl_applies_the_same_objects_and_a_second_time_changes_nothing(
     support.wait_until_policies_are_active(installed)
 
 
-def test_every_policy_is_ours_by_name_and_label_and_is_bound() -> None:
-    objects = [obj for obj in support.api_objects() if obj["kind"] in POLICY_KINDS]
+def test_kubectl_makes_the_same_objects_for_a_scheduler_of_groups(kubectl: list[str]) -> None:
+    always = {(o["kind"], o["metadata"]["name"]) for o in support.api_objects()}
+    for name in manifests.GANG_SCHEDULERS:
+        command = [kubectl[0], "kustomize", str(support.ROOT / "deploy" / name)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        rendered = [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+        wanted = manifests.api_objects(gang_scheduling=name)
+        added = [o for o in wanted if (o["kind"], o["metadata"]["name"]) not in always]
+        assert len(added) == 2
+        by_kind = operator.itemgetter("kind")
+        assert sorted(rendered, key=by_kind) == sorted(added, key=by_kind)
+
+
+@pytest.mark.parametrize("gang_scheduling", [None, *manifests.GANG_SCHEDULERS])
+def test_every_policy_is_ours_by_name_and_label_and_is_bound(
+    gang_scheduling: manifests.GangScheduling | None,
+) -> None:
+    objects = [
+        obj
+        for obj in manifests.api_objects(gang_scheduling=gang_scheduling)
+        if obj["kind"] in POLICY_KINDS
+    ]
     for obj in objects:
         assert obj["metadata"]["name"].startswith("lws-kueue-")
         assert obj["metadata"]["labels"]["app.kubernetes.io/part-of"] == "lws-kueue"
@@ -92,18 +114,22 @@ def test_every_policy_is_ours_by_name_and_label_and_is_bound() -> None:
     assert bound == {o["metadata"]["name"] for o in objects if not o["kind"].endswith("Binding")}
 
 
-def test_every_policy_that_acts_on_new_objects_has_a_probe() -> None:
+@pytest.mark.parametrize("gang_scheduling", [None, *manifests.GANG_SCHEDULERS])
+def test_every_policy_that_acts_on_new_objects_has_a_probe(
+    gang_scheduling: manifests.GangScheduling | None,
+) -> None:
     # A probe creates, as a dry run; what only looks at changes would need an object to change.
     policies = {
         obj["metadata"]["name"]
-        for obj in support.api_objects()
+        for obj in manifests.api_objects(gang_scheduling=gang_scheduling)
         if obj["kind"] in ("MutatingAdmissionPolicy", "ValidatingAdmissionPolicy")
         and any(
             "CREATE" in rule["operations"]
             for rule in obj["spec"]["matchConstraints"]["resourceRules"]
         )
     }
-    assert {probe.policy for probe in probes.probes()} == policies
+    found = probes.probes(gang_scheduling=gang_scheduling)
+    assert {probe.policy for probe in found} == policies
 
 
 @pytest.mark.parametrize("probe", probes.probes(), ids=lambda probe: probe.policy)

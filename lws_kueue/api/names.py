@@ -21,6 +21,8 @@ SET_NAME: Final = LWS_PREFIX + "name"
 GROUP_INDEX: Final = LWS_PREFIX + "group-index"
 GROUP_KEY: Final = LWS_PREFIX + "group-key"
 WORKER_INDEX: Final = LWS_PREFIX + "worker-index"
+SUBGROUP_INDEX: Final = LWS_PREFIX + "subgroup-index"
+SUBGROUP_KEY: Final = LWS_PREFIX + "subgroup-key"
 REVISION_KEY: Final = LWS_PREFIX + "template-revision-hash"
 
 # Annotations (lws-contract 2.2).

@@ -1,0 +1,116 @@
+"""`lws-kueue install`: what it adds when asked to, and what it takes away."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.admission import support
+from lws_kueue.api import names
+from lws_kueue.sandbox import Sandbox, client
+
+Object = dict[str, Any]
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+VOLCANO = {
+    "MutatingAdmissionPolicy lws-kueue-volcano",
+    "MutatingAdmissionPolicyBinding lws-kueue-volcano",
+}
+
+
+def install(cluster: Sandbox, *arguments: str) -> dict[str, str]:
+    """Run the command and return what it says that it changed."""
+    command = [sys.executable, "-m", "lws_kueue.cli", "install", *arguments]
+    done = subprocess.run(
+        [*command, "--kubeconfig", str(cluster.kubeconfig)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert len(rows) >= len(support.api_objects())
+    return {f"{kind} {name}": change for kind, name, change in rows if change != "unchanged"}
+
+
+def test_volcanos_policy_comes_when_asked_for_and_goes_when_not(
+    cluster: Sandbox, pods: support.Pods
+) -> None:
+    def group() -> Any:
+        given = pods.leader("test-1", labels={names.REVISION_KEY: "k"})
+        return pods.accept(given)["metadata"]["annotations"].get(names.POD_GROUP)
+
+    try:
+        assert install(cluster, "--gang-scheduling", "volcano") == dict.fromkeys(VOLCANO, "created")
+        # The command has waited for the policy.
+        assert group() == "test-1-k"
+    finally:
+        removed = install(cluster)
+    assert removed == dict.fromkeys(VOLCANO, "removed")
+    support.eventually(lambda: group() is None, what="the policy is gone")
+
+
+def retired(*, ours: bool) -> list[Object]:
+    """Return the policy of an earlier version, made to match nothing, and its binding."""
+    name = "lws-kueue-served-features"
+    labels = {"app.kubernetes.io/part-of": "lws-kueue" if ours else "another"}
+    rule = {
+        "apiGroups": ["nothing.example"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["nothing"],
+    }
+    specs = {
+        "ValidatingAdmissionPolicy": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "false"}],
+        },
+        "ValidatingAdmissionPolicyBinding": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    return [
+        {
+            "apiVersion": ADMISSION,
+            "kind": kind,
+            "metadata": {"name": name, "labels": labels},
+            "spec": spec,
+        }
+        for kind, spec in specs.items()
+    ]
+
+
+@pytest.fixture
+def leftovers(installed: client.Client) -> Iterator[client.Client]:
+    """An API server that is left without objects of an earlier version."""
+    yield installed
+    for obj in retired(ours=True):
+        installed.delete(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], missing_ok=True)
+
+
+def test_what_only_an_earlier_version_had_is_removed(
+    cluster: Sandbox, leftovers: client.Client
+) -> None:
+    left = retired(ours=True)
+    for obj in left:
+        leftovers.apply(obj)
+    changes = install(cluster)
+    # The binding goes first: a binding without its policy is a fault.
+    assert list(changes.items()) == [
+        ("ValidatingAdmissionPolicyBinding lws-kueue-served-features", "removed"),
+        ("ValidatingAdmissionPolicy lws-kueue-served-features", "removed"),
+    ]
+    for obj in left:
+        assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"]) is None
+
+
+def test_what_has_such_a_name_and_is_not_ours_is_left_alone(
+    cluster: Sandbox, leftovers: client.Client
+) -> None:
+    foreign = retired(ours=False)
+    for obj in foreign:
+        leftovers.apply(obj)
+    assert install(cluster) == {}
+    for obj in foreign:
+        assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])

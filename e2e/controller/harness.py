@@ -2,12 +2,13 @@
 
 import contextlib
 import copy
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lws_kueue.runtime import manifests
 
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
 STOP_SECONDS = 15.0
+
+LISTED = "Everything is listed"
 
 # Tests kill the controller often and start it again at once: no Lease to wait for, no port to find.
 RUN = (
@@ -31,42 +34,70 @@ IMAGE = "registry.k8s.io/pause:3.10"
 class ControllerProcess:
     """The controller as a user runs it: one process, one kubeconfig, one log."""
 
-    def __init__(self, *, kubeconfig: Path, log: Path, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        kubeconfig: Path,
+        log: Path,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``arguments`` and ``environment`` come on top of those that tests usually need."""
         self.kubeconfig = kubeconfig
         self.log = log
         self.arguments = arguments
+        self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, patience: float = 30.0) -> None:
-        """Start it and wait until it has listed everything."""
+    def start(self, *, until: str = LISTED, patience: float = 30.0) -> None:
+        """Start it and wait until its log says ``until``: by default, that everything is listed."""
         assert not self.running, "the controller runs already"
         mark = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*RUN, "--kubeconfig", self.kubeconfig, *self.arguments],
+                env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        try:
+            self.wait_log(until, since=mark, patience=patience)
+        except AssertionError:
+            self.kill()
+            raise
+
+    def wait_log(self, text: str, *, since: int = 0, patience: float = 30.0) -> float:
+        """Wait until its log says something; returns when that was seen, by the steady clock."""
         deadline = time.monotonic() + patience
-        while b"Everything is listed" not in self.log.read_bytes()[mark:]:
-            if not self.running or time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"the controller did not start:\n{self.tail()}")
+        while True:
+            last = not self.running or time.monotonic() > deadline
+            if text.encode() in self.log.read_bytes()[since:]:
+                return time.monotonic()
+            assert not last, f"the controller did not say {text!r}:\n{self.tail()}"
             time.sleep(0.05)
+
+    def wait(self, *, patience: float = STOP_SECONDS) -> int:
+        """Wait until it has ended by itself and return its exit status."""
+        assert self._process is not None
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise AssertionError(f"it did not end in {patience} s:\n{self.tail()}") from error
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def stop(self) -> int:
         """Ask it to end (SIGTERM) and return its exit status."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            self.kill()
-            raise AssertionError(f"it did not stop in {STOP_SECONDS} s:\n{self.tail()}") from error
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """End it without a chance to finish anything (SIGKILL)."""

@@ -102,8 +102,9 @@ class Election:
         deadline, retry = self._settings.renew_deadline, self._settings.retry_period
         while True:
             await self._sleep(min(retry, self._remaining()))
-            # Half of it, so that a request that hangs leaves time for another one.
-            await self._attempt(within=min(deadline / 2, self._remaining()))
+            if self.leads():
+                # Half of it, so that a request that hangs leaves time for another one.
+                await self._attempt(within=min(deadline / 2, self._remaining()))
             if not self.leads():
                 holder = self._ballot.holder
                 self._ballot.give_up()
@@ -119,7 +120,7 @@ class Election:
 
     async def release(self) -> None:
         """Give the Lease back, so that a successor need not wait; best effort."""
-        if not self._ballot.mine:
+        if not self.leads():
             return
         self._ballot.give_up()
         spec = self._ballot.resignation(wall=datetime.datetime.now(datetime.UTC))

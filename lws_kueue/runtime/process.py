@@ -33,7 +33,7 @@ from lws_kueue.runtime import strangers as runtime_strangers
 
 STARTUP_PATIENCE = 120.0
 WATCH_PAUSE = 3.0
-LAST_SECONDS = 3.0
+LAST_SECONDS = 1.0
 STRANGERS_INTERVAL = 10.0
 
 # An API server takes JSON that is nested ten thousand levels deep, from anyone who may create a
@@ -95,10 +95,10 @@ async def _run_as_leader(
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done():
-            # Whatever is still under way is cut off; from now on, no write gets out anyway. A
-            # process that does not come to its end would only keep its replacement from starting.
-            asyncio.get_running_loop().call_later(2 * LAST_SECONDS, os._exit, 1)
-            working.cancel()
+            # From now on no write gets out. A process that does not come to its end would only keep
+            # its replacement from starting.
+            asyncio.get_running_loop().call_later(3 * LAST_SECONDS, os._exit, 1)
+            stop.set()
             await asyncio.wait({working}, timeout=LAST_SECONDS)
             await keeping
         await working

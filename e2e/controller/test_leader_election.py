@@ -1,0 +1,196 @@
+"""Of several controllers exactly one works, and another one takes over when it ends."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.controller import harness
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.runtime import election
+from lws_kueue.sandbox import audit
+
+LWS = (names.LWS_API_VERSION, names.LWS_KIND)
+LEASE = (election.LEASES.api_version, election.LEASES.kind, "b8b2488c.x-k8s.io")
+NAMESPACE = "lws-kueue-system"
+DURATION = 4.0
+
+ELECTED = (
+    "--leader-elect=true",
+    f"--leader-elect-lease-duration={DURATION:g}s",
+    "--leader-elect-renew-deadline=3s",
+    "--leader-elect-retry-period=500ms",
+)
+WAITS = "waiting for the Lease"
+LEADS = "This process leads"
+
+Start = Callable[..., harness.ControllerProcess]
+
+
+@pytest.fixture
+def start(quiet_cluster: sandbox.Sandbox, tmp_path: Path) -> Iterator[Start]:
+    """Start controllers that know each other only by the Lease; they end with the test.
+
+    The commit of each build is its name, so the audit log tells them apart.
+    """
+    kubeconfig = quiet_cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)
+    started: list[harness.ControllerProcess] = []
+
+    def start_one(name: str, *, until: str) -> harness.ControllerProcess:
+        process = harness.ControllerProcess(
+            kubeconfig=kubeconfig,
+            log=tmp_path / f"{name}.log",
+            arguments=ELECTED,
+            environment={"LWS_KUEUE_GIT_COMMIT": name},
+        )
+        started.append(process)
+        process.start(until=until)
+        return process
+
+    yield start_one
+    for process in started:
+        process.kill()
+        print(process.tail())  # Shown by pytest only when the test failed.
+    # The next test does not have to wait for this one's leader.
+    quiet_cluster.api.delete(*LEASE, namespace=NAMESPACE, missing_ok=True)
+
+
+def writes(cluster: sandbox.Sandbox, name: str) -> list[audit.Request]:
+    """What a controller wrote, but for the Lease."""
+    return [
+        request
+        for request in audit.requests(cluster)
+        if request.is_write
+        and request.user_agent.endswith(f" {name}")
+        and request.resource != "leases"
+    ]
+
+
+def holder(cluster: sandbox.Sandbox) -> str:
+    found = cluster.api.get(*LEASE, namespace=NAMESPACE)
+    identity: str = found["spec"].get("holderIdentity", "")
+    return identity
+
+
+def a_set(cluster: sandbox.Sandbox, name: str) -> dict[str, Any]:
+    body = harness.leader_worker_set(name, namespace="default", replicas=1, size=2)
+    return cluster.api.create(body)
+
+
+def test_one_of_two_works_and_the_other_takes_over_at_once_when_it_ends(
+    quiet_cluster: sandbox.Sandbox, start: Start
+) -> None:
+    cluster = quiet_cluster
+    first = start("1111111", until=harness.LISTED)
+    second = start("2222222", until=WAITS)
+    a_set(cluster, "handed-over")
+    harness.wait_ready(cluster, "handed-over", namespace="default", groups=1)
+    assert writes(cluster, "1111111")
+    assert not writes(cluster, "2222222")
+    before = harness.pods(cluster, namespace="default")
+    assert first.stop() == 0
+    ended = time.monotonic()
+    # One look at the Lease each half second, and a list; the rest is slack for a busy machine.
+    assert second.wait_log(harness.LISTED) - ended < 3
+    harness.scale(cluster, "handed-over", namespace="default", replicas=2)
+    harness.wait_ready(cluster, "handed-over", namespace="default", groups=2)
+    after = harness.pods(cluster, namespace="default")
+    assert {n: after[n]["metadata"]["uid"] for n in before} == {
+        n: p["metadata"]["uid"] for n, p in before.items()
+    }
+    last_of_first = max(w.received for w in writes(cluster, "1111111"))
+    first_of_second = min(w.received for w in writes(cluster, "2222222"))
+    assert last_of_first < first_of_second
+    assert second.stop() == 0
+    assert holder(cluster) == "", "given back"
+    cluster.api.delete(*LWS, "handed-over", namespace="default")
+
+
+def test_after_a_crash_another_one_takes_over_when_the_lease_is_over(
+    quiet_cluster: sandbox.Sandbox, start: Start
+) -> None:
+    cluster = quiet_cluster
+    first = start("3333333", until=harness.LISTED)
+    second = start("4444444", until=WAITS)
+    led = holder(cluster)
+    first.kill()
+    crashed = time.monotonic()
+    waited = second.wait_log(LEADS) - crashed
+    # It was renewed up to half a second before the crash.
+    assert DURATION - 1 < waited < DURATION + 4
+    assert holder(cluster) not in ("", led)
+    second.wait_log(harness.LISTED)
+    a_set(cluster, "inherited")
+    harness.wait_ready(cluster, "inherited", namespace="default", groups=1)
+    assert not writes(cluster, "3333333")
+    cluster.api.delete(*LWS, "inherited", namespace="default")
+
+
+def test_a_leader_that_slept_through_its_lease_ends_and_writes_nothing(
+    quiet_cluster: sandbox.Sandbox, start: Start
+) -> None:
+    cluster = quiet_cluster
+    first = start("5555555", until=harness.LISTED)
+    second = start("6666666", until=WAITS)
+    a_set(cluster, "awake")
+    harness.wait_ready(cluster, "awake", namespace="default", groups=1)
+    first.signal(signal.SIGSTOP)
+    second.wait_log(harness.LISTED)
+    # It finds work when it wakes: sets that it has never seen, and one that was changed.
+    for n in range(3):
+        a_set(cluster, f"unseen-{n}")
+    harness.scale(cluster, "awake", namespace="default", replicas=2)
+    harness.wait_ready(cluster, "awake", namespace="default", groups=2)
+    known = len(writes(cluster, "5555555"))
+    first.signal(signal.SIGCONT)
+    assert first.wait() == 1
+    assert "could not be renewed in time" in first.tail()
+    assert "Traceback" not in first.log.read_text()
+    assert len(writes(cluster, "5555555")) == known
+    for name in ("awake", *(f"unseen-{n}" for n in range(3))):
+        cluster.api.delete(*LWS, name, namespace="default")
+
+
+def test_a_leader_whose_lease_is_taken_ends_at_once(
+    quiet_cluster: sandbox.Sandbox, start: Start
+) -> None:
+    """The Go manager, for example, has a Lease of the same name."""
+    cluster = quiet_cluster
+    first = start("7777777", until=harness.LISTED)
+    cluster.api.patch(
+        *LEASE, namespace=NAMESPACE, body={"spec": {"holderIdentity": "lws-controller-manager-x"}}
+    )
+    assert first.wait() == 1
+    assert "was lost to lws-controller-manager-x" in first.tail()
+    a_set(cluster, "nobodys")
+    assert not writes(cluster, "7777777")
+    cluster.api.delete(*LWS, "nobodys", namespace="default")
+
+
+def test_where_no_lease_can_be_written_it_says_so(
+    quiet_cluster: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "apiVersion: config.lws.x-k8s.io/v1alpha1\n"
+        "kind: Configuration\n"
+        "leaderElection: {resourceNamespace: nowhere}\n"
+    )
+    reasons = {
+        quiet_cluster.kubeconfig: 'namespaces "nowhere" not found',
+        quiet_cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT): "forbidden",
+    }
+    for number, (kubeconfig, reason) in enumerate(reasons.items()):
+        process = harness.ControllerProcess(
+            kubeconfig=kubeconfig,
+            log=tmp_path / f"{number}.log",
+            arguments=(*ELECTED, "--config", str(config)),
+        )
+        process.start(until="no leader can be elected")
+        assert process.wait() == 1
+        assert reason in process.tail()
+        assert "--leader-elect=false" in process.tail()

@@ -275,12 +275,21 @@ def _unusable(at: situation.Situation) -> Iterator[actions.Event]:
                 names.REVISION_KEY: named if missed else None,
             }
             yield from _labels("ControllerRevision", meta, wanted)
-        elif meta.controller is not None and (meta.controller.kind, meta.controller.name) not in (
-            ("StatefulSet", at.owner.meta.name),
-            (names.LWS_KIND, at.owner.meta.name),
-        ):
+        elif meta.controller is not None and not _of_this_name(at.owner, meta.controller):
             text = (
                 f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "
                 f"{meta.controller.kind} {meta.controller.name}. Remove the label"
             )
             yield _warning("ControllerRevision", name, text)
+
+
+def _of_this_name(owner: lws.LeaderWorkerSet, controller: facts.Owner) -> bool:
+    """Whether a revision's owner is the set, a former one, or one of their StatefulSets.
+
+    The StatefulSet controller gives the revisions that it makes the labels of the template, so
+    those of all StatefulSets of a set have its label.
+    """
+    parent, _ = ordinals.parent_and_ordinal(controller.name)
+    if controller.kind == "StatefulSet":
+        return owner.meta.name in (controller.name, parent)
+    return (controller.kind, controller.name) == (names.LWS_KIND, owner.meta.name)

@@ -364,15 +364,18 @@ def test_the_sets_own_service_without_its_label_is_named() -> None:
     assert text == f"Service {NAME}: label {names.SET_NAME} should be {NAME!r} and is None"
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "Web"])
-def test_a_revision_of_somebody_else_with_the_sets_label_is_named(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "owner"),
+    [("StatefulSet", NAME), ("StatefulSet", f"{NAME}-1"), ("StatefulSet", "other"), ("Web", NAME)],
+)
+def test_a_revision_of_somebody_else_with_the_sets_label_is_named(kind: str, owner: str) -> None:
     scene = Scene()
-    references = [given.reference(kind, NAME, "uid-of-somebody")]
+    references = [given.reference(kind, owner, "uid-of-somebody")]
     body = revisions.build(given.an_lws(size=9), 5)
     scene.revisions.append(revision(body, name="foreign", ownerReferences=references))
     # The StatefulSet controller's own revisions carry the labels of its pods, rightly so.
     named = [text for text in scene.told() if text.startswith("ControllerRevision foreign: has")]
-    assert bool(named) is (kind == "Web")
+    assert bool(named) is (kind == "Web" or owner == "other")
 
 
 def test_a_leader_that_finalizers_keep_is_named() -> None:

@@ -1,26 +1,23 @@
 """The examples, each doing what LWS's own sample of the same features does (lws-contract 6.8).
 
-That every example becomes ready as it is, is what `e2e/examples` tests; here are the details. The
-sample for gang scheduling is in `test_gang`.
+That every example becomes ready as it is, is what `e2e/examples` tests; here are the details.
+Samples for which a cluster has to have something, such as volumes, are in `test_samples_cluster`,
+the one for gang scheduling is in `test_gang`.
 """
 
 import re
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from e2e.controller import harness
 from e2e.lws import checks, sets, tpus
-from e2e.lws.sample import LWS, Object, Sample, first_seen
+from e2e.lws.sample import LWS, Object, Sample
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import stages
 
 pytestmark = pytest.mark.usefixtures("controller", "played")
-
-NODE_POOL = "cloud.google.com/gke-nodepool"
 
 
 def assert_groups(sample: Sample, *, replicas: int, size: int) -> None:
@@ -77,93 +74,6 @@ def test_leaders_and_workers_run_the_images_of_their_own_templates(
     assert leader != worker
     assert images(sample, leaders=True) == {leader}
     assert images(sample, leaders=False) == {worker}
-
-
-# Exclusive placement ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pools(installed: sandbox.Sandbox) -> Iterator[list[tuple[str, str]]]:
-    """Which node gets into which of four node pools; no node has the label yet."""
-    nodes = sorted(node["metadata"]["name"] for node in installed.api.list("v1", "Node"))
-    yield [(name, f"pool-{at % 4}") for at, name in enumerate(nodes)]
-    for name in nodes:
-        label_node(installed, name, pool=None)
-
-
-def label_node(cluster: sandbox.Sandbox, name: str, *, pool: str | None) -> None:
-    cluster.api.patch("v1", "Node", name, body={"metadata": {"labels": {NODE_POOL: pool}}})
-
-
-@pytest.mark.row("SMP-03")
-def test_every_group_has_a_node_pool_for_itself_which_its_leader_finds_first(
-    installed: sandbox.Sandbox, namespace: str, pools: list[tuple[str, str]]
-) -> None:
-    empty = Sample(installed, namespace)
-    with (
-        empty.recording(*sets.POD) as pods,
-        empty.recording(*sets.STATEFUL_SET) as stateful_sets,
-    ):
-        sample = sets.create(
-            installed, *sets.example("exclusive-placement.yaml", namespace=namespace)
-        )
-        # No node is in a pool, so no leader gets one, and workers do not exist before theirs has.
-        checks.eventually(leaders_are_unschedulable, sample, count=3)
-        checks.no_worker_sets(sample)
-        for node, pool in pools:
-            label_node(installed, node, pool=pool)
-        sets.wait_available(sample, groups=3)
-    checks.leader_set(sample, replicas=3)
-    checks.worker_sets(sample)
-    placed_at = first_seen(pods, lambda pod: bool(pod["spec"].get("nodeName")))
-    made_at = first_seen(stateful_sets)
-    pool_of = dict(pools)
-    taken = set()
-    for group, workers in sample.worker_sets().items():
-        leader = sample.leader(group)
-        pool = pool_of[leader["spec"]["nodeName"]]
-        assert placed_at[leader["metadata"]["name"]] < made_at[leader["metadata"]["name"]]
-        assert_exclusive_terms(leader)
-        assert workers["spec"]["template"]["spec"]["nodeSelector"] == {NODE_POOL: pool}
-        of_group = [p for p in sample.pods().values() if in_group(p, group)]
-        assert {pool_of[pod["spec"]["nodeName"]] for pod in of_group} == {pool}
-        taken.add(pool)
-    assert len(taken) == 3
-
-
-def leaders_are_unschedulable(sample: Sample, *, count: int) -> None:
-    pods = sample.pods()
-    assert len(pods) == count
-    for pod in pods.values():
-        scheduled = harness.condition(pod, "PodScheduled")
-        assert scheduled is not None
-        assert scheduled["reason"] == "Unschedulable"
-
-
-def in_group(pod: Object, group: int) -> bool:
-    return bool(pod["metadata"]["labels"][names.GROUP_INDEX] == str(group))
-
-
-def assert_exclusive_terms(pod: Object) -> None:
-    """One pair of terms keeps a leader's pool for its group (lws-contract 5.4)."""
-    key = pod["metadata"]["labels"][names.GROUP_KEY]
-    found = {
-        kind: pod["spec"]["affinity"][kind]["requiredDuringSchedulingIgnoredDuringExecution"]
-        for kind in ("podAffinity", "podAntiAffinity")
-    }
-    same = {"key": names.GROUP_KEY, "operator": "In", "values": [key]}
-    others = [
-        {"key": names.GROUP_KEY, "operator": "Exists"},
-        {"key": names.GROUP_KEY, "operator": "NotIn", "values": [key]},
-    ]
-    expected = {"podAffinity": [same], "podAntiAffinity": others}
-    for kind, expressions in expected.items():
-        (term,) = found[kind]
-        assert term["topologyKey"] == NODE_POOL
-        assert term["labelSelector"] == {"matchExpressions": expressions}
-
-
-# Restart and rollout ---------------------------------------------------------------------------
 
 
 @pytest.mark.row("SMP-04")
@@ -229,121 +139,6 @@ def of_leader_set(obj: Object) -> tuple[int, int]:
     """Return the partition and the replicas of a leader StatefulSet."""
     update = obj["spec"]["updateStrategy"].get("rollingUpdate") or {}
     return update.get("partition", 0), obj["spec"]["replicas"]
-
-
-# Volumes ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def volumes(installed: sandbox.Sandbox, namespace: str) -> Iterator[None]:
-    """Volumes for the claims of four pods: in a sandbox nothing makes them on demand."""
-    made = [f"{namespace}-{at}" for at in range(4)]
-    for name in made:
-        installed.api.create(volume(name))
-    yield
-    for name in made:
-        installed.api.delete("v1", "PersistentVolume", name, missing_ok=True)
-
-
-def volume(name: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "capacity": {"storage": "1Gi"},
-            "persistentVolumeReclaimPolicy": "Retain",
-            "hostPath": {"path": f"/var/lib/{name}"},
-        },
-    }
-
-
-@pytest.mark.row("SMP-06")
-@pytest.mark.usefixtures("volumes")
-def test_every_pod_has_its_volume_and_the_users_service_finds_the_leaders(
-    installed: sandbox.Sandbox, namespace: str
-) -> None:
-    sample = sets.create(installed, *sets.example("volume-claims.yaml", namespace=namespace))
-    sets.wait_available(sample, groups=2)
-    pods = sample.pods()
-    claims = {
-        claim["metadata"]["name"]: claim
-        for claim in installed.api.list("v1", "PersistentVolumeClaim", namespace=namespace)
-    }
-    assert sorted(pods) == ["volumes-0", "volumes-0-1", "volumes-1", "volumes-1-1"]
-    assert claims.keys() == {f"model-cache-{name}" for name in pods}
-    for name, pod in pods.items():
-        claim = claims[f"model-cache-{name}"]
-        assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
-        assert claim["spec"]["resources"] == {"requests": {"storage": "1Gi"}}
-        assert claim["status"]["phase"] == "Bound"
-        (mounted,) = (v for v in pod["spec"]["volumes"] if v["name"] == "model-cache")
-        assert mounted["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    for found in sample.stateful_sets().values():
-        retention = found["spec"]["persistentVolumeClaimRetentionPolicy"]
-        assert retention == {"whenScaled": "Delete", "whenDeleted": "Retain"}
-    checks.eventually(assert_endpoints, installed, "volumes-leaders", namespace=namespace, pods=2)
-
-
-def assert_endpoints(cluster: sandbox.Sandbox, service: str, *, namespace: str, pods: int) -> None:
-    """The ready endpoints of a Service are the leaders of ``pods`` groups."""
-    found = cluster.api.list(
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        namespace=namespace,
-        label_selector=f"kubernetes.io/service-name={service}",
-    )
-    endpoints = [e for piece in found for e in piece.get("endpoints") or ()]
-    assert {e["targetRef"]["name"] for e in endpoints if e["conditions"]["ready"]} == {
-        f"volumes-{group}" for group in range(pods)
-    }
-
-
-# Autoscaling -----------------------------------------------------------------------------------
-
-
-@pytest.mark.row("SMP-07")
-def test_an_autoscaler_keeps_the_set_between_its_bounds(
-    installed: sandbox.Sandbox, namespace: str
-) -> None:
-    sample = sets.create(installed, *sets.example("autoscaling.yaml", namespace=namespace))
-    # Two are less than the lower bound.
-    sets.wait_available(sample, groups=3)
-    # It understands the selector that the scale subresource gives it: what it lacks is metrics.
-    found = installed.api.wait_for(
-        "autoscaling/v2",
-        "HorizontalPodAutoscaler",
-        "autoscaled",
-        lambda seen: bool(seen and harness.condition(seen, "ScalingActive")),
-        namespace=namespace,
-        what="the autoscaler has looked for metrics",
-    )
-    assert found is not None
-    able, active = (harness.condition(found, kind) for kind in ("AbleToScale", "ScalingActive"))
-    assert able is not None
-    assert able["status"] == "True"
-    assert active is not None
-    assert active["reason"] == "FailedGetResourceMetric"
-    assert found["status"]["currentReplicas"] == 3
-    scale = installed.api.request(
-        "GET",
-        f"/apis/{LWS[0]}/namespaces/{namespace}/leaderworkersets/{sample.name}/scale",
-    )
-    assert selected(installed, scale["status"]["selector"], namespace=namespace) == {
-        f"autoscaled-{group}" for group in range(3)
-    }
-    # Six are more than the upper bound.
-    harness.scale(installed, sample.name, namespace=namespace, replicas=6)
-    sets.wait_available(sample, groups=5)
-
-
-def selected(cluster: sandbox.Sandbox, selector: str, *, namespace: str) -> set[str]:
-    found = cluster.api.list(*sets.POD, namespace=namespace, label_selector=selector)
-    return {pod["metadata"]["name"] for pod in found}
-
-
-# Accelerators and inference --------------------------------------------------------------------
 
 
 @pytest.mark.row("SMP-10")

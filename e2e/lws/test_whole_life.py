@@ -48,21 +48,6 @@ def test_every_pod_of_four_groups_of_five_knows_its_place(
     assert_identity(sample, replicas=4, size=5)
 
 
-@pytest.mark.row("E2E-03")
-def test_a_set_that_is_deleted_in_the_foreground_goes_last(
-    installed: sandbox.Sandbox, namespace: str
-) -> None:
-    sample = create(installed, namespace)
-    sets.wait_available(sample, groups=2)
-    installed.api.delete(*LWS, sample.name, namespace=namespace, propagation="Foreground")
-    installed.api.wait_for(
-        *LWS, sample.name, lambda seen: seen is None, namespace=namespace, what="the set is gone"
-    )
-    assert not sample.stateful_sets()
-    assert not sample.pods()
-    assert not sample.services()
-
-
 @pytest.mark.row("E2E-04")
 def test_a_changed_worker_template_replaces_every_pod_of_every_group(
     installed: sandbox.Sandbox, namespace: str
@@ -122,3 +107,18 @@ def test_a_larger_size_makes_every_group_anew_with_one_more_worker(
     checks.worker_sets(sample)
     checks.eventually(checks.pods, sample)
     assert_identity(sample, replicas=2, size=3)
+
+
+@pytest.mark.row("E2E-03")
+def test_a_set_that_is_deleted_in_the_foreground_goes_last(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    sample = create(installed, namespace)
+    sets.wait_available(sample, groups=2)
+    installed.api.delete(*LWS, sample.name, namespace=namespace, propagation="Foreground")
+    installed.api.wait_for(
+        *LWS, sample.name, lambda seen: seen is None, namespace=namespace, what="the set is gone"
+    )
+    assert not sample.stateful_sets()
+    assert not sample.pods()
+    assert not sample.services()

@@ -38,3 +38,14 @@ def test_probes_go_to_the_namespace_that_was_asked_for_and_store_nothing() -> No
     for probe in probes.probes("elsewhere"):
         assert "/namespaces/elsewhere/" in probe.path
         assert probe.path.endswith("?dryRun=All")
+
+
+def test_the_policy_of_a_scheduler_is_asked_for_only_where_it_is_installed() -> None:
+    always = {probe.policy for probe in probes.probes()}
+    with_volcano = probes.probes(gang_scheduling="volcano")
+    (added,) = (probe for probe in with_volcano if probe.policy not in always)
+    assert added.policy == "lws-kueue-volcano"
+    # The probe has no revision.
+    named = {"metadata": {"annotations": {names.POD_GROUP: "lws-kueue-probe-0-"}}}
+    assert added.holds(status=201, answer=named)
+    assert not added.holds(status=201, answer={"metadata": {"annotations": {names.SIZE: "1"}}})

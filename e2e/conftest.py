@@ -74,7 +74,7 @@ def backend(request: pytest.FixtureRequest) -> sandbox.Backend:
 def cluster(request: pytest.FixtureRequest, backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
     """The cluster that all tests of a worker share: 8 nodes, 2 blocks of 2 racks of 2 hosts."""
     kubeconfig = request.config.getoption("--kubeconfig")
-    with _opened(backend, options=OPTIONS, kubeconfig=kubeconfig) as opened:
+    with opening(backend, options=OPTIONS, kubeconfig=kubeconfig) as opened:
         request.session.stash[_CLUSTER] = opened
         yield opened
         del request.session.stash[_CLUSTER]
@@ -99,7 +99,7 @@ def fresh_cluster(backend: sandbox.Backend) -> Iterator[OpenCluster]:
     with contextlib.ExitStack() as stack:
 
         def open_cluster(options: sandbox.Options) -> sandbox.Sandbox:
-            return stack.enter_context(_opened(backend, options=options))
+            return stack.enter_context(opening(backend, options=options))
 
         yield open_cluster
 
@@ -130,7 +130,7 @@ def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Itera
 
 
 @contextlib.contextmanager
-def _opened(backend: sandbox.Backend, **arguments: Any) -> Iterator[sandbox.Sandbox]:
+def opening(backend: sandbox.Backend, **arguments: Any) -> Iterator[sandbox.Sandbox]:
     if backend == "container" and (problem := engine.problem()):
         pytest.skip(f"no container back end: {problem}")
     try:

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from e2e.controller import harness
-from e2e.golden import comparison
+from e2e.golden import comparison, surroundings
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.controller import revisions
-from lws_kueue.sandbox import client
 from tests import golden
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -26,9 +25,7 @@ KINDS = (
     ("v1", "Pod"),
     ("v1", "PersistentVolumeClaim"),
 )
-POOL = {"pool": "gpu"}
-TPUS = {"google.com/tpu": "8"}
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.25
 
 
@@ -44,112 +41,39 @@ def live(cluster: sandbox.Sandbox, *, namespace: str, queued: bool) -> list[dict
     ]
 
 
-def _nodes_as_recorded(cluster: sandbox.Sandbox) -> None:
-    """Give the nodes the pool, the racks and the TPUs that the recorded sets ask for."""
-    for node in cluster.api.list("v1", "Node"):
-        name, rack = node["metadata"]["name"], node["metadata"]["labels"][sandbox.RACK_LABEL]
-        labels = POOL | {comparison.RACK: rack}
-        cluster.api.patch("v1", "Node", name, body={"metadata": {"labels": labels}})
-        status = {"capacity": TPUS, "allocatable": TPUS}
-        cluster.api.patch("v1", "Node", name, body={"status": status}, subresource="status")
-
-
-def _queues(*, flavor: str, queue: str, cluster_queue: str) -> list[dict[str, Any]]:
-    """A queue of the recordings with 10 CPUs on the nodes of the pool."""
-    head = {"apiVersion": names.KUEUE_API_VERSION}
-    quota = [{"name": "cpu", "nominalQuota": "10"}]
-    flavors = [{"name": flavor, "resources": quota}]
-    return [
-        head
-        | {
-            "kind": "ResourceFlavor",
-            "metadata": {"name": flavor},
-            "spec": {"nodeLabels": POOL} | ({"topologyName": "racks"} if flavor == "tas" else {}),
-        },
-        head
-        | {
-            "kind": "ClusterQueue",
-            "metadata": {"name": cluster_queue},
-            "spec": {
-                "namespaceSelector": {},
-                "resourceGroups": [{"coveredResources": ["cpu"], "flavors": flavors}],
-            },
-        },
-        head
-        | {
-            "kind": "LocalQueue",
-            "metadata": {"name": queue},
-            "spec": {"clusterQueue": cluster_queue},
-        },
-    ]
-
-
-RECORDED_QUEUES = {
-    "user-queue": _queues(flavor="default", queue="user-queue", cluster_queue="cq"),
-    "tas-user-queue": [
-        {
-            "apiVersion": names.KUEUE_API_VERSION,
-            "kind": "Topology",
-            "metadata": {"name": "racks"},
-            "spec": {
-                "levels": [{"nodeLabel": comparison.RACK}, {"nodeLabel": comparison.HOSTNAME}]
-            },
-        },
-        *_queues(flavor="tas", queue="tas-user-queue", cluster_queue="tas-cq"),
-    ],
-}
-
-
 @pytest.fixture(scope="module")
 def namespaces(
     installed: sandbox.Sandbox,
     shared_controller: harness.ControllerProcess,
     backend: sandbox.Backend,
-) -> Iterator[dict[str, str | client.ApiError]]:
-    """All recorded sets at once, each in a namespace of its own; an error where one is refused."""
+) -> Iterator[dict[str, str]]:
+    """All recorded sets, made at once, each in a namespace of its own."""
     if backend == "kubeconfig":
         pytest.skip("the recordings name an image that does not exist, and label all nodes")
     if not shared_controller.running:
         shared_controller.start()
     cluster = installed
-    _nodes_as_recorded(cluster)
-    made: dict[str, str | client.ApiError] = {}
+    surroundings.label_nodes(cluster)
+    made: dict[str, str] = {}
     for name in golden.NAMES:
         namespace = f"golden-{name}-{secrets.token_hex(3)}"
+        made[name] = namespace
         meta = {"name": namespace}
         cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
         applied = golden.load(name).applied
-        queue = applied["metadata"].get("labels", {}).get(names.QUEUE_NAME)
-        for obj in RECORDED_QUEUES.get(queue, ()):
-            local = {"namespace": namespace} if obj["kind"] == "LocalQueue" else {}
-            cluster.api.apply(obj | {"metadata": obj["metadata"] | local})
-        made[name] = namespace
-        try:
-            cluster.api.create(applied | {"metadata": applied["metadata"] | local_to(namespace)})
-        except client.ApiError as error:
-            made[name] = error
+        surroundings.make_queue(cluster, applied, namespace=namespace)
+        meta = applied["metadata"] | {"namespace": namespace}
+        cluster.api.create(applied | {"metadata": meta})
     yield made
-    for found in made.values():
-        if isinstance(found, str):
-            cluster.api.delete("v1", "Namespace", found, missing_ok=True)
-    for queues in RECORDED_QUEUES.values():
-        for obj in queues:
-            if obj["kind"] != "LocalQueue":
-                kind, name = obj["kind"], obj["metadata"]["name"]
-                cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
-
-
-def local_to(namespace: str) -> dict[str, str]:
-    return {"namespace": namespace}
+    for namespace in made.values():
+        cluster.api.delete("v1", "Namespace", namespace, missing_ok=True)
+    surroundings.remove_queues(cluster)
 
 
 @pytest.fixture
-def namespace(namespaces: dict[str, str | client.ApiError], request: pytest.FixtureRequest) -> str:
+def namespace(namespaces: dict[str, str], request: pytest.FixtureRequest) -> str:
     """Where the recorded set of this test was made."""
-    found = namespaces[request.getfixturevalue("name")]
-    if isinstance(found, client.ApiError):
-        raise found
-    return found
+    return namespaces[request.getfixturevalue("name")]
 
 
 def left_over(

@@ -1,0 +1,127 @@
+"""Taking over what the Go manager made, from the recordings: needs no manager at hand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import opening
+from e2e.controller import harness
+from e2e.golden import surroundings
+from e2e.takeover import life, recordings, state
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.runtime import manifests
+from lws_kueue.sandbox import audit, kueue
+from tests import golden
+
+# As in the recordings: eight nodes in a rack, so that node-8 is in the second.
+OPTIONS = sandbox.Options(topology=sandbox.Topology(racks=2, hosts=8))
+
+# Those that the last tests change.
+CHANGED = ("plain-workers", "dual-template", "unique-subdomain", "exclusive")
+UNTOUCHED = tuple(name for name in golden.NAMES if name not in CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A cluster whose sets were there before our controller: as they were then, and after."""
+
+    cluster: sandbox.Sandbox
+    controller: harness.ControllerProcess
+    before: dict[str, state.State]
+    after: dict[str, state.State]
+    writes: list[audit.Request]
+
+
+@pytest.fixture(scope="module")
+def recorded(backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
+    """A cluster of its own with the definition of a set, but without our policies."""
+    if backend == "kubeconfig":
+        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
+    with opening(backend, options=OPTIONS) as cluster, kueue.start(cluster) as cluster.kueue:
+        for obj in manifests.api_objects():
+            if obj["kind"] == "CustomResourceDefinition":
+                cluster.api.apply(obj)
+                cluster.api.wait_for(
+                    obj["apiVersion"],
+                    obj["kind"],
+                    obj["metadata"]["name"],
+                    lambda found: recordings.holds(found, "Established"),
+                )
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def taken_over(
+    recorded: sandbox.Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TakenOver]:
+    """All recorded sets, each in a namespace of its name, and our controller started after them."""
+    cluster = recorded
+    surroundings.label_nodes(cluster)
+    for name in golden.NAMES:
+        meta = {"name": name}
+        cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    for name in golden.NAMES:
+        cluster.api.wait_for("v1", "ServiceAccount", "default", bool, namespace=name)
+        surroundings.make_queue(cluster, golden.load(name).applied, namespace=name)
+        recordings.recreate(cluster, golden.load(name), namespace=name)
+    harness.install(cluster)
+    before = {name: state.of(cluster, name) for name in golden.NAMES}
+    since = audit.position(cluster)
+    kubeconfig = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)
+    log: Path = tmp_path_factory.mktemp("controller") / "controller.log"
+    controller = harness.ControllerProcess(kubeconfig=kubeconfig, log=log)
+    controller.start()
+    state.conclude(cluster)
+    yield TakenOver(
+        cluster=cluster,
+        controller=controller,
+        before=before,
+        after={name: state.of(cluster, name) for name in golden.NAMES},
+        writes=state.our_writes(cluster, since=since, namespaces=golden.NAMES),
+    )
+    if controller.running:
+        controller.stop()
+
+
+@pytest.mark.row("UPG-01")
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_a_recorded_set_is_taken_over_without_a_write(taken_over: TakenOver, name: str) -> None:
+    writes = [write for write in taken_over.writes if write.namespace == name]
+    assert not writes, state.told(taken_over.cluster, name, writes)
+    assert not state.changes(taken_over.before[name], taken_over.after[name])
+    recorded_pods = golden.load(name).of_kind("Pod")
+    assert sum(kind.startswith("Pod ") for kind in taken_over.after[name]) == len(recorded_pods)
+
+
+def test_looking_again_and_starting_again_write_nothing_either(taken_over: TakenOver) -> None:
+    cluster = taken_over.cluster
+    since = audit.position(cluster)
+    for name in UNTOUCHED:
+        state.touch(cluster, name)
+    state.conclude(cluster)
+    taken_over.controller.stop()
+    taken_over.controller.start()
+    state.conclude(cluster)
+    writes = state.our_writes(cluster, since=since, namespaces=UNTOUCHED)
+    assert not writes, "\n".join(state.told(cluster, name, writes) for name in UNTOUCHED)
+
+
+def test_a_recorded_set_grows(taken_over: TakenOver) -> None:
+    life.grows(taken_over.cluster, "plain-workers", namespace="plain-workers")
+
+
+def test_a_recorded_set_is_updated(taken_over: TakenOver) -> None:
+    life.changes(taken_over.cluster, "dual-template", namespace="dual-template")
+
+
+@pytest.mark.parametrize(
+    ("name", "victim"),
+    [("unique-subdomain", "unique-subdomain-1-1"), ("exclusive", "exclusive-0")],
+)
+def test_a_group_of_a_recorded_set_is_recreated(
+    taken_over: TakenOver, name: str, victim: str
+) -> None:
+    life.restarts(taken_over.cluster, name, namespace=name, victim=victim)

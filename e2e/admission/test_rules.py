@@ -117,6 +117,40 @@ def test_each_fault_of_a_share_is_told_apart(sets: support.Sets) -> None:
     assert "must be an integer of at least 0, or a percentage" in refusal.message
 
 
+FORM = "must be an integer of at least 0, or a percentage"
+
+
+@pytest.mark.row("UT-28", "UT-29")
+@pytest.mark.parametrize("field", ["maxUnavailable", "maxSurge"])
+def test_a_share_is_a_number_or_a_percentage_of_at_most_everything(
+    sets: support.Sets, field: str
+) -> None:
+    # The other field stays above 0, because both together must not be 0.
+    other = {"maxUnavailable": "maxSurge", "maxSurge": "maxUnavailable"}[field]
+    for share in (0, 1, 101, "0%", "1%", "99%", "100%"):
+        given = sets.build(support.rollout(**{field: share, other: 1}))
+        assert sets.accept(given)["spec"] == given["spec"]
+    for share, complaint in (
+        (-1, FORM),
+        ("1", FORM),
+        ("-1%", FORM),
+        ("101%", "must not be more than 100%"),
+    ):
+        with support.refused() as refusal:
+            sets.accept(sets.build(support.rollout(**{field: share, other: 1})))
+        assert f"{ROLLING}.{field}" in refusal.fields
+        assert complaint in refusal.message
+
+
+@pytest.mark.row("UT-29")
+def test_a_partition_is_never_negative(sets: support.Sets) -> None:
+    for partition in (0, 1):
+        sets.accept(sets.build(support.rollout(partition=partition)))
+    with support.refused() as refusal:
+        sets.accept(sets.build(support.rollout(partition=-1)))
+    assert refusal.fields == (PARTITION,)
+
+
 # Names ---------------------------------------------------------------------------------------
 
 

@@ -2,110 +2,101 @@
 
 Only as much of each as decisions can see. The controller's part is real: ``pass_once`` gathers,
 decides and carries out the plan, and can be cut off after any number of writes, as by SIGKILL.
+What Kubernetes does with the objects stands in ``kubernetes_model``.
 """
 
 import copy
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import decide, observed
+from lws_kueue.controller import decide, observed, restarts
 from lws_kueue.workload import build
+from tests.controller import kubernetes_model
+from tests.controller.kubernetes_model import Object, true
 
-Object = dict[str, Any]
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-NAMESPACE = "default"
+NAMESPACE = kubernetes_model.NAMESPACE
+_FLAVOR = kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})
 
 
 class Violation(AssertionError):
     """Something happened that must never happen."""
 
 
-class Cluster:
-    """All objects by kind and name."""
+_FACTS: dict[str, Any] = {
+    names.LWS_KIND: lws.LeaderWorkerSet.of,
+    "StatefulSet": facts.StatefulSet.of,
+    "Pod": facts.Pod.of,
+    "Service": facts.Service.of,
+    "ControllerRevision": facts.Revision.of,
+    "Workload": kueue.Workload.of,
+}
 
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], Object] = {}
+
+class Cluster(kubernetes_model.Kubernetes):
+    """A cluster with Kueue and one controller, which remembers what its loop would."""
+
+    def __init__(self, *, max_unavailable_gate: bool = False) -> None:
+        super().__init__(max_unavailable_gate=max_unavailable_gate)
         self.writes: list[str] = []
-        self._counter = 0
-
-    # Storage ------------------------------------------------------------------------------
-
-    def _next(self) -> int:
-        self._counter += 1
-        return self._counter
-
-    def store(self, obj: Object) -> None:
-        """Create or replace an object as an API server would."""
-        key = (obj["kind"], obj["metadata"]["name"])
-        old = self.objects.get(key)
-        meta = obj["metadata"]
-        meta["resourceVersion"] = str(self._next())
-        meta["uid"] = old["metadata"]["uid"] if old else f"uid-{self._next()}"
-        meta.setdefault("namespace", NAMESPACE)
-        self.objects[key] = obj
-
-    def of_kind(self, kind: str) -> dict[str, Object]:
-        return {name: obj for (k, name), obj in self.objects.items() if k == kind}
-
-    def touch(self, obj: Object) -> None:
-        obj["metadata"]["resourceVersion"] = str(self._next())
-
-    def delete(self, kind: str, name: str) -> None:
-        """Delete; an object with a finalizer only gets its deletion time."""
-        obj = self.objects.get((kind, name))
-        if obj is None:
-            return
-        if obj["metadata"].get("finalizers"):
-            obj["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
-            self.touch(obj)
-        else:
-            del self.objects[kind, name]
+        self.memory: dict[int, restarts.Members] = {}
+        self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
 
     def observe(self, name: str) -> observed.Observed:
-        objects = copy.deepcopy(self.objects)
-        kinds: dict[str, dict[str, Object]] = {}
-        for (kind, own), obj in objects.items():
-            kinds.setdefault(kind, {})[own] = obj
-        live = kinds.get(names.LWS_KIND, {}).get(name)
-        parse: Any = {
-            "StatefulSet": facts.StatefulSet.of,
-            "Pod": facts.Pod.of,
-            "Service": facts.Service.of,
-            "ControllerRevision": facts.Revision.of,
-            "Workload": kueue.Workload.of,
-        }
-        seen = {
-            kind: {own: of(obj) for own, obj in kinds.get(kind, {}).items()}
-            for kind, of in parse.items()
-        }
-        flavor = kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})
+        seen: dict[str, dict[str, Any]] = {kind: {} for kind in _FACTS}
+        for (kind, own), obj in self.objects.items():
+            if kind in seen:
+                seen[kind][own] = self._fact(kind, own, obj)
         return observed.Observed(
             namespace=NAMESPACE,
             name=name,
-            lws=lws.LeaderWorkerSet.of(live) if live else None,
-            kueue=observed.Kueue(support="served", flavors={"default": flavor}),
+            lws=seen[names.LWS_KIND].get(name),
+            kueue=observed.Kueue(support="served", flavors={"default": _FLAVOR}),
             stateful_sets=seen["StatefulSet"],
             pods=seen["Pod"],
             services=seen["Service"],
             revisions=seen["ControllerRevision"],
             workloads=seen["Workload"],
+            remembered=self.memory,
         )
+
+    def _fact(self, kind: str, name: str, obj: Object) -> Any:
+        """Parse each version of an object once, as the cache does."""
+        version = obj["metadata"]["resourceVersion"]
+        known = self._facts.get((kind, name))
+        if known is None or known[0] != version:
+            known = self._facts[kind, name] = (version, _FACTS[kind](copy.deepcopy(obj)))
+        return known[1]
 
     def decide(self, name: str) -> actions.Plan:
         return decide.decide(self.observe(name), now=NOW, options=build.Options())
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         """Run one pass, killed after ``writes`` writes; returns whether it wanted to write."""
-        plan = self.decide(name)
+        seen = self.observe(name)
+        plan = decide.decide(seen, now=NOW, options=build.Options())
+        if seen.lws is None:
+            self.memory = {}
+        else:
+            self.memory = {**self.memory, **decide.members(seen)}
         for count, action in enumerate(_in_order(plan)):
             if writes is not None and count >= writes:
+                self.restart()
                 break
+            self.before(action)
             self._carry_out(action)
         return not plan.empty
+
+    def restart(self) -> None:
+        """Let the controller forget what it remembers, as a new process has."""
+        self.memory = {}
+
+    def before(self, action: actions.Action | actions.StatusWrite) -> None:
+        """Look at a write before it happens; for tests to override."""
 
     def _carry_out(self, action: actions.Action | actions.StatusWrite) -> None:
         match action:
@@ -118,10 +109,11 @@ class Cluster:
                 self.writes.append(f"apply {body['kind']} {subresource}")
             case actions.Patch(ref=ref, body=body):
                 self._patch(ref, copy.deepcopy(dict(body)), action.resource_version)
-            case actions.Delete(ref=ref, uid=uid):
+            case actions.Delete(ref=ref, uid=uid, propagation=propagation):
                 found = self.objects.get((ref.kind, ref.name))
                 if found and found["metadata"]["uid"] == uid:
-                    self.delete(ref.kind, ref.name)
+                    foreground = propagation == "Foreground"
+                    self.delete(ref.kind, ref.name, graceful=True, foreground=foreground)
                 self.writes.append(f"delete {ref.kind}")
             case actions.StatusWrite(ref=ref, status=status):
                 self.objects[ref.kind, ref.name]["status"] = copy.deepcopy(dict(status))
@@ -162,8 +154,7 @@ class Cluster:
             self._check_release(live)
         _merge(live, body)
         self.touch(live)
-        if live["metadata"].get("deletionTimestamp") and not live["metadata"].get("finalizers"):
-            del self.objects[ref.kind, ref.name]
+        self.let_go(live)
         self.writes.append(f"patch {ref.kind}")
 
     def _check_release(self, pod: Object) -> None:
@@ -173,83 +164,11 @@ class Cluster:
             w
             for w in self.of_kind("Workload").values()
             if w["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX] == index
-            and _true(w, "Admitted")
-            and not _true(w, "Evicted")
+            and true(w, "Admitted")
+            and not true(w, "Evicted")
         ]
         if not admitted:
             raise Violation(f"{pod['metadata']['name']} was released without admission")
-
-    # Kubernetes ---------------------------------------------------------------------------
-
-    def collect_garbage(self) -> None:
-        """Delete what lost its controller, again and again until nothing is left to delete."""
-        while True:
-            uids = {obj["metadata"]["uid"] for obj in self.objects.values()}
-            orphans = [
-                (kind, name)
-                for (kind, name), obj in self.objects.items()
-                if (refs := obj["metadata"].get("ownerReferences"))
-                and all(ref["uid"] not in uids for ref in refs)
-                and not obj["metadata"].get("deletionTimestamp")
-            ]
-            if not orphans:
-                return
-            for kind, name in orphans:
-                self.delete(kind, name)
-
-    def make_pods(self) -> None:
-        """Do what the StatefulSet controller and the identity policy do."""
-        for name, owner in list(self.of_kind("StatefulSet").items()):
-            spec = owner["spec"]
-            start = (spec.get("ordinals") or {}).get("start", 0)
-            wanted = {f"{name}-{n}" for n in range(start, start + spec["replicas"])}
-            mine = {
-                pod["metadata"]["name"]: pod
-                for pod in self.of_kind("Pod").values()
-                if pod["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]
-            }
-            for extra in sorted(set(mine) - wanted):
-                self.delete("Pod", extra)
-            self._roll(owner, mine)
-            for missing in sorted(wanted - set(self.of_kind("Pod"))):
-                self.store(_pod(owner, missing))
-            self._count(owner)
-
-    def _roll(self, owner: Object, mine: dict[str, Object]) -> None:
-        """Replace one pod from the partition upwards that is at another revision."""
-        rolling = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-        key = owner["spec"]["template"]["metadata"]["labels"].get(names.REVISION_KEY)
-        for name in sorted(mine, reverse=True):
-            ordinal = int(name.rpartition("-")[2])
-            old = mine[name]["metadata"]["labels"].get(names.REVISION_KEY) != key
-            if old and ordinal >= rolling.get("partition", 0):
-                self.delete("Pod", name)
-                return
-
-    def _count(self, owner: Object) -> None:
-        mine = [
-            pod
-            for pod in self.of_kind("Pod").values()
-            if pod["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]
-        ]
-        ready = sum(_true(pod, "Ready") for pod in mine)
-        status = {"replicas": len(mine), "availableReplicas": ready, "readyReplicas": ready}
-        if owner.get("status") != status:
-            owner["status"] = status
-            self.touch(owner)
-
-    def run_pods(self) -> None:
-        """Let every pod that nothing holds run and be ready."""
-        for pod in self.of_kind("Pod").values():
-            if not pod["spec"].get("schedulingGates") and not _true(pod, "Ready"):
-                pod["spec"]["nodeName"] = "node-0"
-                pod["status"] = {
-                    "phase": "Running",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                }
-                self.touch(pod)
-        for owner in self.of_kind("StatefulSet").values():
-            self._count(owner)
 
     # Kueue --------------------------------------------------------------------------------
 
@@ -257,7 +176,7 @@ class Cluster:
         return sorted(
             name
             for name, w in self.of_kind("Workload").items()
-            if not _true(w, "QuotaReserved") and not w["metadata"].get("deletionTimestamp")
+            if not true(w, "QuotaReserved") and not w["metadata"].get("deletionTimestamp")
         )
 
     def admit(self, name: str) -> None:
@@ -283,7 +202,7 @@ class Cluster:
         return sorted(
             name
             for name, w in self.of_kind("Workload").items()
-            if _true(w, "Admitted") and not _true(w, "Evicted")
+            if true(w, "Admitted") and not true(w, "Evicted")
         )
 
 
@@ -310,15 +229,6 @@ def _merge(live: Object, patch: Object) -> None:
             live[key] = value
 
 
-def _conditions(obj: Object) -> Iterable[Object]:
-    found: Iterable[Object] = (obj.get("status") or {}).get("conditions") or ()
-    return found
-
-
-def _true(obj: Object, kind: str) -> bool:
-    return any(c["type"] == kind and c["status"] == "True" for c in _conditions(obj))
-
-
 def _set(obj: Object, kind: str, value: bool) -> None:
     status = obj.setdefault("status", {})
     kept = [c for c in status.get("conditions") or [] if c["type"] != kind]
@@ -330,28 +240,3 @@ def _set(obj: Object, kind: str, value: bool) -> None:
         "lastTransitionTime": "2030-01-01T00:00:00Z",
     }
     status["conditions"] = [*kept, new]
-
-
-def _pod(owner: Object, name: str) -> Object:
-    template = copy.deepcopy(owner["spec"]["template"])
-    ordinal = name.rpartition("-")[2]
-    labels = template["metadata"]["labels"]
-    if labels.get(names.WORKER_INDEX) == "0":
-        labels[names.GROUP_INDEX] = ordinal
-        labels[names.GROUP_KEY] = f"{owner['metadata']['uid']}-{ordinal}"
-    else:
-        labels[names.WORKER_INDEX] = ordinal
-    meta = owner["metadata"]
-    reference = {
-        "kind": "StatefulSet",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {**template["metadata"], "name": name, "ownerReferences": [reference]},
-        "spec": template["spec"],
-        "status": {"phase": "Pending"},
-    }

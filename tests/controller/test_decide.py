@@ -46,6 +46,7 @@ def cluster(**given: Any) -> cluster_model.Cluster:
 
 
 def environment(model: cluster_model.Cluster) -> None:
+    model.end_pods()
     model.collect_garbage()
     model.make_pods()
     model.run_pods()
@@ -137,7 +138,9 @@ def test_a_group_that_is_admitted_before_it_has_pods_is_not_called_ready() -> No
 def test_a_scaled_down_group_keeps_its_workload_until_its_pods_are_gone() -> None:
     model = cluster(replicas=2)
     settle(model)
-    model.objects[names.LWS_KIND, SET]["spec"]["replicas"] = 1
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["spec"]["replicas"] = 1
+    model.touch(obj)
     model.pass_once(SET)
     model.pass_once(SET)
     assert len(model.of_kind("Workload")) == 2, "its pods still run"
@@ -166,8 +169,11 @@ def test_a_deleted_set_lets_its_workloads_go_when_no_pod_can_run() -> None:
         model.delete("Workload", name)
     assert model.decide(SET).empty, "the pods still run"
     model.collect_garbage()
-    while model.pass_once(SET):
+    assert model.decide(SET).empty, "the pods still come to their end"
+    for _ in range(6):
+        model.end_pods()
         model.collect_garbage()
+        model.pass_once(SET)
     assert not model.objects
 
 
@@ -254,6 +260,7 @@ def test_pods_without_a_workload_that_cannot_be_made_are_stopped() -> None:
     settle(model)
     obj = model.objects[names.LWS_KIND, SET]
     obj["metadata"]["labels"][names.PRIORITY_CLASS] = "no-such-class"
+    model.touch(obj)
     (name,) = model.of_kind("Workload")
     # Somebody forced the Workload away, finalizer and all.
     del model.objects["Workload", name]
@@ -288,7 +295,9 @@ def test_a_group_that_kueue_holds_is_not_remembered() -> None:
 def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:
     model = cluster(replicas=1)
     settle(model)
-    model.objects[names.LWS_KIND, SET]["metadata"]["labels"][names.QUEUE_NAME] = "other"
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["metadata"]["labels"][names.QUEUE_NAME] = "other"
+    model.touch(obj)
     plan = model.decide(SET)
     assert [w.reason for w in plan.warnings] == ["QueueChangeDeferred"]
     assert plan.status is None
@@ -343,7 +352,9 @@ def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
     model = cluster(queue=None, replicas=1)
     settle(model)
     del model.objects[names.LWS_KIND, SET]
-    del model.objects["StatefulSet", SET]["metadata"]["ownerReferences"]
+    orphan = model.objects["StatefulSet", SET]
+    del orphan["metadata"]["ownerReferences"]
+    model.touch(orphan)
     model.store(body(replicas=1))
     deletions: list[actions.Delete] = []
     while not deletions:
@@ -364,6 +375,7 @@ def test_a_pod_whose_group_label_was_edited_is_stopped_with_the_group_that_it_be
     first, _ = model.admitted()
     pod = model.objects["Pod", "demo-0-1"]
     pod["metadata"]["labels"][names.GROUP_INDEX] = "1"
+    model.touch(pod)
     model.evict(first)
     plan = model.decide(SET)
     stopped = [a.ref.name for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]

@@ -1,0 +1,203 @@
+"""Scenarios on the model of a cluster, which looks that what must not be never is."""
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lws_kueue.api import actions, lws, names
+from lws_kueue.controller import groups, scaling
+from tests.controller import cluster_model, kubernetes_model, scenarios
+from tests.controller.kubernetes_model import Object
+from tests.controller.scenarios import SET
+
+MOST_PASSES = 120
+
+
+class Model(cluster_model.Cluster):
+    """The model of a cluster, which does the steps and looks that what must not be is not.
+
+    ``quiet`` says that nothing breaks by itself, so that the whole budget is kept at any time.
+    """
+
+    def __init__(
+        self, shape: scenarios.Shape, *, max_unavailable_gate: bool = False, quiet: bool = False
+    ) -> None:
+        super().__init__(max_unavailable_gate=max_unavailable_gate)
+        self.shape = shape
+        self.quiet = quiet
+        self.recreated: dict[str, int] = {}
+        self.replaced: set[tuple[str, int]] = set()
+        self._create()
+
+    def _create(self) -> None:
+        metadata = {"name": SET, "generation": 1, "labels": {}, "annotations": {}}
+        kind = {"apiVersion": names.LWS_API_VERSION, "kind": names.LWS_KIND}
+        self.store({**kind, "metadata": metadata, "spec": self.shape.spec()})
+
+    @property
+    def live(self) -> Object:
+        return self.objects[names.LWS_KIND, SET]
+
+    def do(self, step: scenarios.Step) -> None:
+        """Do what people, nodes and accidents do."""
+        match step:
+            case ("kill", name, how):
+                self.delete("Pod", name, graceful=how == "gracefully")
+            case ("flip", name) if pod := self.objects.get(("Pod", name)):
+                self.unready.add(pod["metadata"]["uid"])
+            case ("recreate",):
+                del self.objects[names.LWS_KIND, SET]
+                self._create()
+        after = scenarios.changed(self.shape, step)
+        if after != self.shape:
+            self.shape = after
+            self.live["spec"] = after.spec()
+            self.live["metadata"]["generation"] += 1
+            self.touch(self.live)
+
+    def disturb(self, rng: random.Random, *, crashes: bool) -> None:
+        """Let something of what goes on happen, in any order, the controller's crashes too."""
+        kinds = ["pass", "pass", "end", "gone", "collect", "ready", "some ready"]
+        kinds += ["statefulsets", "late", "late"]
+        kind = rng.choice([*kinds, "cut", "restart"] if crashes else kinds)
+        match kind:
+            case "pass":
+                self.pass_once(SET)
+            case "cut":
+                self.pass_once(SET, writes=rng.randint(0, 4))
+            case "restart":
+                self.restart()
+            case "end":
+                self.end_pods()
+            case "gone":
+                self.end_pods()
+                self.collect_garbage()
+            case "collect":
+                self.collect_garbage()
+            case "statefulsets":
+                self.make_pods()
+            case "late":
+                self.make_pods(late=True)
+            case "ready":
+                self.run_pods()
+            case "some ready" if pods := sorted(self.of_kind("Pod")):
+                self.run_pods({rng.choice(pods)})
+        self.check()
+
+    def rest(self, *, starting: bool = True) -> scenarios.Picture:
+        """Let everything settle, what was broken from outside too, and return what is there.
+
+        Without ``starting`` no kubelet starts a pod, and what cannot go on without it waits.
+        """
+        self.unready.clear()
+        around = [self.end_pods, self.collect_garbage, self.make_pods]
+        for _ in range(MOST_PASSES):
+            before = self._counter
+            for happen in (*around, self.run_pods) if starting else around:
+                happen()
+                self.check()
+            self.pass_once(SET)
+            self.check()
+            if self._counter == before:
+                return self.picture()
+        raise AssertionError(f"no rest: {self.decide(SET)}")
+
+    def picture(self) -> scenarios.Picture:
+        return scenarios.picture(
+            self.live,
+            pods=self.of_kind("Pod").values(),
+            stateful_sets=self.of_kind("StatefulSet").values(),
+            revisions=list(self.of_kind("ControllerRevision").values()),
+        )
+
+    # What must not be ---------------------------------------------------------------------
+
+    def _groups(self) -> tuple[lws.LeaderWorkerSet, groups.Observation]:
+        seen = self.observe(SET)
+        assert seen.lws is not None
+        found = groups.observe(
+            seen.lws, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
+        )
+        return seen.lws, found
+
+    def _ready(self) -> tuple[scaling.Bounds, dict[str, groups.Group]]:
+        owner, found = self._groups()
+        count = found.leader_set.replicas if found.leader_set else 0
+        return scaling.bounds(owner), {
+            group.leader.meta.name: group
+            for group in found.groups
+            if group.index < count
+            and group.whole
+            and group.ready
+            and not group.leader.meta.deleting
+        }
+
+    def before(self, action: actions.Action | actions.StatusWrite) -> None:
+        match action:
+            case actions.Apply(body={"kind": "StatefulSet"} as body):
+                self._before_apply(body)
+            case actions.Delete(ref=ref, events=(event, *_)) if event.reason == "RecreateGroup":
+                uid = self.objects["Pod", ref.name]["metadata"]["uid"]
+                self.recreated[uid] = self.recreated.get(uid, 0) + 1
+                assert self.recreated[uid] == 1, f"{ref.name} is recreated twice"
+            case actions.Delete(ref=ref, events=()) if ref.kind == "Pod":
+                self._before_replacement(ref.name)
+
+    def _before_apply(self, body: Mapping[str, Any]) -> None:
+        live = self.objects.get(("StatefulSet", SET))
+        bounds = scaling.bounds(self._groups()[0])
+        wanted = body["spec"]
+        assert bounds.replicas <= wanted["replicas"] <= bounds.burst
+        if live is None:
+            return
+        at, to = (
+            spec["updateStrategy"]["rollingUpdate"]["partition"] for spec in (live["spec"], wanted)
+        )
+        same = all(
+            each["metadata"]["labels"][names.REVISION_KEY]
+            == live["metadata"]["labels"][names.REVISION_KEY]
+            for each in (body, wanted["template"])
+        )
+        assert not same or to <= max(at, bounds.floor), "the partition moves up"
+
+    def _before_replacement(self, name: str) -> None:
+        bounds, ready = self._ready()
+        once = (name, self.live["metadata"]["generation"])
+        assert once not in self.replaced, f"{name} was replaced in vain"
+        self.replaced.add(once)
+        assert not self._gate, "the StatefulSet controller does it"
+        assert kubernetes_model.ordinal(name) >= bounds.floor
+        if name in ready:
+            assert len(ready) - 1 >= bounds.replicas - bounds.unavailable, "over the budget"
+
+    def check(self) -> None:
+        """Look whether everything is as it has to be at any time."""
+        if self.quiet:
+            bounds, ready = self._ready()
+            assert len(ready) >= bounds.replicas - bounds.unavailable, "too few groups are ready"
+        own = [
+            revision
+            for revision in self.of_kind("ControllerRevision").values()
+            if scenarios.owner_of(revision)["uid"] == self.live["metadata"]["uid"]
+        ]
+        contents = [scenarios.content(revision["data"]["spec"]) for revision in own]
+        assert len(contents) == len(set(contents)), "two revisions of one content"
+        for group in self._groups()[1].groups:
+            made_from = {pod.meta.labels[names.REVISION_KEY] for pod in group.pods}
+            assert made_from == {group.key}, "a group of two revisions"
+
+
+def play(
+    scenario: scenarios.Scenario, model: Model, *, noise: random.Random | None = None
+) -> Iterator[scenarios.Picture]:
+    """Play a scenario; return the pictures of its rests."""
+    for step in scenario.steps:
+        if step == scenarios.REST:
+            yield model.rest()
+            continue
+        model.do(step)
+        if noise is not None:
+            for _ in range(noise.randint(0, 8)):
+                # A crash may forget that a pod vanished, which makes no difference in the end,
+                # except below a partition, where the template of a group depends on it.
+                model.disturb(noise, crashes=model.shape.partition == 0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -139,6 +140,19 @@ def count_over_time(record: harness.Recording, set_name: str) -> list[int]:
         uid = event["object"]["metadata"]["uid"]
         there = there - {uid} if event["type"] == "DELETED" else there | {uid}
         counts.append(len(there))
+    return steps(counts)
+
+
+def ready_groups_over_time(record: harness.Recording, set_name: str, *, size: int) -> list[int]:
+    """Return how many groups of a set were ready in all their pods; the recording is of pods."""
+    ready: dict[str, str] = {}
+    counts = [0]
+    for event in _of_set(record, set_name):
+        pod = event["object"]
+        ready.pop(pod["metadata"]["name"], None)
+        if event["type"] != "DELETED" and harness.is_ready(pod):
+            ready[pod["metadata"]["name"]] = pod["metadata"]["labels"][names.GROUP_INDEX]
+        counts.append(sum(count == size for count in Counter(ready.values()).values()))
     return steps(counts)
 
 

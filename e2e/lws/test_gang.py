@@ -110,17 +110,18 @@ def test_each_new_leader_has_its_pod_group_before_the_next_one_is_replaced(
     podgroups.check(sample, members=2, resources={"cpu": "20m"})
 
 
+@pytest.mark.parametrize("failed", ["0", "0-1"])
 def test_a_group_that_is_made_anew_has_a_pod_group_of_its_new_leader(
-    ganged: sandbox.Sandbox, room: str
+    ganged: sandbox.Sandbox, room: str, failed: str
 ) -> None:
     sample = create(ganged, room)
     sets.wait_available(sample, groups=2)
     before = podgroups.of_set(sample)
-    sample.delete_pod(f"{sample.name}-0-1")
+    sample.delete_pod(f"{sample.name}-{failed}")
 
     def is_made_anew() -> None:
-        after = podgroups.of_set(sample)
         podgroups.check(sample, members=2, resources={"cpu": "20m"})
+        after = podgroups.of_set(sample)
         same = {name for name in before if sets.uids(after)[name] == sets.uids(before)[name]}
         assert same == {name for name in before if name.startswith(f"{sample.name}-1-")}
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from e2e.lws import checks, sets, tpus
-from e2e.lws.sample import LWS, Object, Sample
+from e2e.lws.sample import Object, Sample
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import stages
@@ -109,25 +109,28 @@ def test_an_update_surges_by_two_and_always_keeps_two_groups_ready(
     (body,) = sets.example("rollout-strategy.yaml", namespace=namespace)
     for template in sets.templates(body):
         template["metadata"] = {"annotations": dict(sets.SLOW_START)}
-    sample = sets.create(installed, body)
-    sets.wait_available(sample, groups=4)
+    empty = Sample(installed, namespace)
     with (
-        sample.recording(*sets.STATEFUL_SET) as stateful_sets,
-        sample.recording(*LWS) as live,
+        empty.recording(*sets.STATEFUL_SET) as stateful_sets,
+        empty.recording(*sets.POD) as pods,
     ):
+        sample = sets.create(installed, body)
+        sets.wait_available(sample, groups=4)
         sample.patch({"leaderWorkerTemplate": {"workerTemplate": with_image(body, "busybox:1.37")}})
         sets.wait_available(sample, groups=4)
     assert images(sample, leaders=True) == images(sample, leaders=False) == {"busybox:1.37"}
     # Partition and groups (lws-contract 4.4, X9): six groups, of which the lower two stay until
     # enough of the others are ready.
     seen = sets.steps([of_leader_set(obj) for obj in sets.versions(stateful_sets, sample.name)])
-    assert seen[:3] == [(4, 6), (2, 6), *seen[2:3]], seen
-    assert seen[-1] == (0, 4), seen
-    partitions, groups = ([pair[at] for pair in seen] for at in (0, 1))
-    assert partitions == sorted(partitions, reverse=True), seen
-    assert groups == sorted(groups, reverse=True), seen
-    ready = [obj["status"].get("readyReplicas", 0) for obj in sets.versions(live, sample.name)]
-    assert min(ready) >= 2, ready
+    created, *rollout = seen
+    assert created == (0, 4)
+    assert rollout[:2] == [(4, 6), (2, 6)], seen
+    assert rollout[-1] == (0, 4), seen
+    for numbers in zip(*rollout, strict=True):
+        assert list(numbers) == sorted(numbers, reverse=True), seen
+    ready = sets.ready_groups_over_time(pods, sample.name, size=2)
+    assert ready[-1] == 4
+    assert min(ready[ready.index(4) :]) >= 2, ready
 
 
 def with_image(body: Object, image: str) -> dict[str, Any]:

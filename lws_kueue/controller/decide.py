@@ -62,15 +62,8 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
 
 
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
-    owner, found, choice = at.owner, at.found, at.choice
-    target = rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated)
-    target, until = surge.kept(
-        target,
-        leader_set=found.leader_set,
-        found=found.groups,
-        desired=owner.spec.replicas,
-        now=now,
-    )
+    owner, found = at.owner, at.found
+    target, surge_until = _target(at, now=now)
     bridged = bridge.plan(
         at.seen,
         owner,
@@ -79,64 +72,78 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         options=options,
         now=now,
     )
-    recreated = restarts.decide(
-        owner,
-        found.groups,
-        leave_alone=bridged.stopping,
-        lost_pods=_lost(at),
-    )
-    replaced = _replaced(at, target, stopping=bridged.stopping, recreated=recreated)
     made = [group_objects.missing(at, group) for group in found.groups]
-    outcome = status.compute(
-        owner,
-        found=found.groups,
-        key=choice.key,
-        leader_set=found.leader_set,
-        now=now,
-        waiting_type=bridge.WAITING,
-        waiting=bridged.waiting,
-    )
+    outcome = _outcome(at, waiting=bridged.waiting, now=now)
     chains = (
         _leader_set(at, target),
         _shared_service(at),
-        *(made_group.chain for made_group in made),
-        *((deletion,) for deletion in (*recreated, *replaced)),
+        *(each.chain for each in made),
+        *((deletion,) for deletion in _taken_down(at, target, stopping=bridged.stopping)),
         *bridged.chains,
         *leaving.former(at.seen),
     )
     return actions.Plan(
-        prepare=(choice.create,) if choice.create else (),
+        prepare=(at.choice.create,) if at.choice.create else (),
         chains=tuple(chain for chain in chains if chain),
         status=_status(owner, outcome) if outcome.changed else None,
         finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
             *contradictions.of(at),
-            *(warning for made_group in made for warning in made_group.warnings),
+            *(warning for each in made for warning in each.warnings),
             *bridged.warnings,
         ),
         recheck_after=_soonest(
-            bridged.recheck_after, until, *(made_group.recheck_after for made_group in made)
+            bridged.recheck_after, surge_until, *(each.recheck_after for each in made)
         ),
     )
 
 
-def _replaced(
-    at: situation.Situation,
-    target: rollout.Target,
-    *,
-    stopping: frozenset[int],
-    recreated: tuple[actions.Delete, ...],
+def _target(at: situation.Situation, *, now: datetime) -> tuple[rollout.Target, float | None]:
+    """Return where the rollout goes next, and when to look again if it goes no further now."""
+    owner, found, choice = at.owner, at.found, at.choice
+    return surge.kept(
+        rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated),
+        leader_set=found.leader_set,
+        found=found.groups,
+        desired=owner.spec.replicas,
+        now=now,
+    )
+
+
+def _taken_down(
+    at: situation.Situation, target: rollout.Target, *, stopping: frozenset[int]
 ) -> tuple[actions.Delete, ...]:
-    """Return the deletions that bring outdated groups to the current revision."""
+    """Return the deletions of groups that failed, and of those that are outdated.
+
+    ``stopping`` are the indices of groups that the bridge stops; they are nobody else's.
+    """
+    recreated = restarts.decide(
+        at.owner, at.found.groups, leave_alone=stopping, lost_pods=_lost(at)
+    )
     gone = {deletion.uid for deletion in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
-    return replacement.decide(
+    replaced = replacement.decide(
         scaling.bounds(at.owner),
         leader_set=at.found.leader_set,
         target=target,
         found=at.found.groups,
         key=at.choice.key,
         leave_alone=stopping | restarting,
+    )
+    return (*recreated, *replaced)
+
+
+def _outcome(
+    at: situation.Situation, *, waiting: lws.Condition | None, now: datetime
+) -> status.Outcome:
+    return status.compute(
+        at.owner,
+        found=at.found.groups,
+        key=at.choice.key,
+        leader_set=at.found.leader_set,
+        now=now,
+        waiting_type=bridge.WAITING,
+        waiting=waiting,
     )
 
 

@@ -36,6 +36,27 @@ def test_an_object_is_filed_under_the_set_that_its_label_names() -> None:
     assert store.keys() == {KEY}
 
 
+@pytest.mark.row("UT-18")
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({}, None),
+        ({names.SET_NAME: ""}, None),
+        ({names.SET_NAME: "my-lws"}, cache.SetKey("ns", "my-lws")),
+    ],
+)
+def test_a_statefulset_wakes_the_set_that_its_label_names(
+    labels: dict[str, str], expected: cache.SetKey | None
+) -> None:
+    meta = {"namespace": "ns", "name": "x", "uid": "u", "resourceVersion": "1", "labels": labels}
+    body = {"metadata": meta, "spec": {}}
+    assert cache.set_of(resources.STATEFUL_SETS, facts.Meta.of(body)) == expected
+    if expected is not None:
+        woken = cache.Cache().upsert(resources.STATEFUL_SETS, body)
+        assert woken is not None
+        assert expected in woken
+
+
 def test_an_older_version_does_not_replace_a_newer_one() -> None:
     store = cache.Cache()
     store.upsert(resources.PODS, pod(version=5, node="n"))
@@ -107,10 +128,10 @@ def test_a_pod_that_is_given_another_sets_label_concerns_both_and_stays_with_its
     moved = pod(version=2)
     moved["metadata"]["labels"] = {names.SET_NAME: "other"}
     other = cache.SetKey("ns", "other")
-    assert store.upsert(resources.PODS, moved) >= {KEY, other}
+    assert {KEY, other} <= (store.upsert(resources.PODS, moved) or set())
     for key in (KEY, other):
         assert store.of_set(key, resources.PODS)["set-0"].meta.labels[names.SET_NAME] == "other"
-    assert store.upsert(resources.PODS, pod(version=3)) >= {KEY, other}
+    assert {KEY, other} <= (store.upsert(resources.PODS, pod(version=3)) or set())
     assert not store.of_set(other, resources.PODS)
 
 

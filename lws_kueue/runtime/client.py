@@ -17,7 +17,7 @@ from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
 
-from lws_kueue.runtime import build_info, resources, wire
+from lws_kueue.runtime import build_info, metrics, resources, wire
 
 # The library lets nobody else write bodies; all that it asks of this module is ``dumps``.
 kube_rest.json = wire  # type: ignore[attr-defined]
@@ -87,6 +87,7 @@ class Client:
         """``pace`` limits the requests; watches are not counted."""
         self._configuration = configuration
         self._pace = pace
+        self._host = parse.urlsplit(str(configuration.host)).netloc
         self.may_write: Callable[[], bool] = lambda: True
         """Asked right before each write; where it says no, the write is not sent."""
         self._api = kube_client.ApiClient(configuration)
@@ -164,9 +165,11 @@ class Client:
             )
             data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            metrics.requested(code=0, host=self._host, method=method)
             raise ApiError(
                 status=0, reason=type(error).__name__, message=str(error), request=name
             ) from error
+        metrics.requested(code=response.status, host=self._host, method=method)
         if not 200 <= response.status < 300:
             raise _error(status=response.status, reason=response.reason, body=data, request=name)
         try:

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from lws_kueue.runtime import ballot, client, resources
+from lws_kueue.runtime import ballot, client, metrics, resources
 from lws_kueue.runtime import settings as runtime_settings
 
 LEASES: Final = resources.Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -70,6 +70,7 @@ class Election:
             renew_deadline=settings.renew_deadline,
         )
         self._told_of = ""
+        metrics.leads(settings.name, False)
 
     @property
     def name(self) -> str:
@@ -91,6 +92,7 @@ class Election:
                 self._told_of = self._ballot.holder
                 logger.info("%s leads; waiting for the Lease %s", self._told_of, self.name)
             await self._sleep(self._settings.retry_period)
+        metrics.leads(self._settings.name, True)
         logger.info("This process leads; it holds the Lease %s", self.name)
 
     async def keep(self) -> None:
@@ -107,7 +109,7 @@ class Election:
                 await self._attempt(within=min(deadline / 2, self._remaining()))
             if not self.leads():
                 holder = self._ballot.holder
-                self._ballot.give_up()
+                self._give_up()
                 raise LeaseLostError(
                     f"the Lease {self.name} could not be renewed in time"
                     if self._ballot.mine
@@ -122,7 +124,7 @@ class Election:
         """Give the Lease back, so that a successor need not wait; best effort."""
         if not self.leads():
             return
-        self._ballot.give_up()
+        self._give_up()
         spec = self._ballot.resignation(wall=datetime.datetime.now(datetime.UTC))
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
@@ -131,6 +133,10 @@ class Election:
             logger.info("The Lease %s was not given back: %s", self.name, error)
         else:
             logger.info("The Lease %s was given back", self.name)
+
+    def _give_up(self) -> None:
+        self._ballot.give_up()
+        metrics.leads(self._settings.name, False)
 
     async def _attempt(self, *, within: float, fatal: bool = False) -> bool:
         """Try once to get or renew the Lease; returns whether this process leads."""
@@ -161,7 +167,7 @@ class Election:
         )
         self._ballot.see(lease, now=self._clock())
         if not self._ballot.mine:
-            self._ballot.give_up()
+            self._give_up()
         return self._ballot.free(now=self._clock()) and await self._claim()
 
     async def _claim(self) -> bool:

@@ -10,7 +10,16 @@ import logging
 
 from lws_kueue.api import actions, facts
 from lws_kueue.controller import decide, exclusive, restarts
-from lws_kueue.runtime import cache, client, execute, gather, inflow, recorder, work_queue
+from lws_kueue.runtime import (
+    cache,
+    client,
+    execute,
+    gather,
+    inflow,
+    metrics,
+    recorder,
+    work_queue,
+)
 from lws_kueue.runtime import settings as runtime_settings
 from lws_kueue.workload import build
 
@@ -51,6 +60,7 @@ class Loop:
             except client.ApiError as error:
                 logger.warning("%s/%s: %s", key.namespace, key.name, error)
             except Exception:
+                metrics.panics.inc()
                 logger.exception("%s/%s: the pass failed", key.namespace, key.name)
             finally:
                 delay = await self._queue.done(key, failed=failed)

@@ -18,11 +18,14 @@ import kopf
 from lws_kueue.runtime import (
     cache,
     client,
+    cluster_metrics,
     election,
     execute,
     health,
     inflow,
     loop,
+    metrics,
+    metrics_server,
     preflight,
     recorder,
     watch,
@@ -67,6 +70,7 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
         # Renewing a lease must not wait behind the work.
         control = await client.Client.load(kubeconfig=settings.kubeconfig, context=settings.context)
         stack.push_async_callback(control.close)
+        await stack.enter_async_context(metrics_server.serving(settings.metrics, api=control))
         if not await _unless(stop, _patiently(lambda: preflight.check(api))):
             return
         ready.set()
@@ -146,7 +150,7 @@ async def _run(
     settings: runtime_settings.Settings, *, api: client.Client, stop: asyncio.Event
 ) -> None:
     store = cache.Cache()
-    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue()
+    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
     events = recorder.Recorder(api)
     gang = settings.gang_scheduler is not None
     source = inflow.Inflow(api=api, store=store, queue=queue, gang=gang)
@@ -162,6 +166,8 @@ async def _run(
     )
     if not await _unless(stop, _patiently(source.list_all)):
         return
+    metrics.workers.set(settings.workers)
+    cluster_metrics.observe(store=store, source=source)
     logger.info("Everything is listed; %d sets are known", len(store.keys()))
     tasks = [
         asyncio.create_task(events.run(), name="events"),
@@ -181,6 +187,7 @@ async def _run(
     try:
         await _watch(settings, api=api, source=source, stop=stop)
     finally:
+        cluster_metrics.observe(store=None, source=None)
         await _end(*tasks)
         await source.close()
 

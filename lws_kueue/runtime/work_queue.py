@@ -8,7 +8,7 @@ hundred times in a moment costs one pass. A failing key comes back with exponent
 import asyncio
 import heapq
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -16,15 +16,29 @@ FIRST_BACKOFF = 0.2
 MOST_BACKOFF = 60.0
 
 
+class Observer(Protocol):
+    """Is told what happens; for metrics."""
+
+    def added(self, *, waiting: int) -> None:
+        """A pass was asked for."""
+
+    def taken(self, *, waiting: int, late: float) -> None:
+        """A pass begins, ``late`` seconds after it was due."""
+
+    def finished(self, *, seconds: float, failed: bool) -> None:
+        """A pass is over."""
+
+
 class WorkQueue(Generic[Key]):
     """Keys with the earliest moment each is due; times are those of the event loop."""
 
-    def __init__(self, *, settle: float = 0.03) -> None:
+    def __init__(self, *, settle: float = 0.03, observer: Observer | None = None) -> None:
         """``settle`` seconds pass before a key is worked on, so that bursts become one pass."""
         self._settle = settle
+        self._observer = observer
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
-        self._busy: set[Key] = set()
+        self._busy: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._sequence = 0
         self._changed = asyncio.Condition()
@@ -42,6 +56,8 @@ class WorkQueue(Generic[Key]):
             self._due[key] = due
             self._push(due, key)
             self._changed.notify_all()
+        if self._observer:
+            self._observer.added(waiting=len(self))
 
     def _push(self, due: float, key: Key) -> None:
         self._sequence += 1
@@ -53,8 +69,11 @@ class WorkQueue(Generic[Key]):
             while True:
                 key, wait = self._next()
                 if key is not None:
-                    self._busy.add(key)
-                    del self._due[key]
+                    now = asyncio.get_running_loop().time()
+                    self._busy[key] = now
+                    late = now - self._due.pop(key)
+                    if self._observer:
+                        self._observer.taken(waiting=len(self), late=late)
                     return key
                 try:
                     await asyncio.wait_for(self._changed.wait(), timeout=wait)
@@ -87,7 +106,10 @@ class WorkQueue(Generic[Key]):
         else:
             self._failures.pop(key, None)
         async with self._changed:
-            self._busy.discard(key)
+            began = self._busy.pop(key, None)
+            if self._observer and began is not None:
+                seconds = asyncio.get_running_loop().time() - began
+                self._observer.finished(seconds=seconds, failed=failed)
             if key in self._due:
                 self._push(self._due[key], key)
             self._changed.notify_all()

@@ -102,6 +102,24 @@ def test_the_probes_ask_what_the_program_serves_by_default() -> None:
     }
 
 
+def test_the_metrics_service_leads_to_what_the_program_serves_by_default() -> None:
+    served = go_values.address(configuration.Metrics().bind_address)
+    assert served is not None
+    assert ports()["metrics"] == served.port
+    text = (ROOT / "deploy/manager/metrics.yaml").read_text(encoding="utf-8")
+    service = next(obj for obj in yaml.safe_load_all(text) if obj["kind"] == "Service")
+    (port,) = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (served.port, "metrics")
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_there_is_a_place_for_the_key_of_the_metrics_server() -> None:
+    (volume,) = deployment()["spec"]["template"]["spec"]["volumes"]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    assert {"name": volume["name"], "mountPath": "/tmp"} in container()["volumeMounts"]
+
+
 def test_the_image_tells_the_program_which_build_it_is() -> None:
     variables = {name for key, words in instructions() if key == "ENV" for name in words}
     for variable in (build_info.COMMIT_VARIABLE, build_info.DATE_VARIABLE):

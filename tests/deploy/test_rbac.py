@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import lws_kueue
-from lws_kueue.runtime import election, preflight, resources
+from lws_kueue.runtime import access, election, metrics_server, preflight, resources
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(lws_kueue.__file__).parent
@@ -144,6 +144,20 @@ def test_the_lease_may_be_written_in_the_own_namespace_and_nowhere_else() -> Non
     }
     (subject,) = binding["subjects"]
     assert subject["name"] == account["metadata"]["name"]
+
+
+def test_the_metrics_server_may_ask_who_asks_and_a_reader_may_only_read() -> None:
+    _, asking, binding, reading = load("metrics.yaml")
+    (account,) = load("service-account.yaml")
+    allowed = set().union(*(granted(rule) for rule in asking["rules"]))
+    # The paths in the code are those of these kinds.
+    assert {
+        f"/apis/{group}/v1/{resource}" for group, resource, verb in allowed if verb == "create"
+    } == {access.TOKEN_REVIEWS, access.ACCESS_REVIEWS}
+    assert len(allowed) == 2
+    assert binding["roleRef"]["name"] == asking["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == [account["metadata"]["name"]]
+    assert reading["rules"] == [{"nonResourceURLs": [metrics_server.PATH], "verbs": ["get"]}]
 
 
 def test_policies_are_readable_by_name_only() -> None:

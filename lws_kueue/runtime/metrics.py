@@ -1,0 +1,139 @@
+"""What can be measured, by the names of controller-runtime and client-go (lws-contract 9.3).
+
+Dashboards for the Go manager keep working: what means the same has the same name and labels. The
+objects are of the module, as is usual with this library; a process has one registry.
+"""
+
+from typing import Final
+
+import prometheus_client
+
+CONTROLLER: Final = "leaderworkerset"
+
+# Those of controller-runtime: fine where a pass usually ends, coarse where it should not.
+_PASS_SECONDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8),
+    *(0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30),
+    *(40, 50, 60),
+)
+_QUEUE_SECONDS: Final = tuple(10.0**exponent for exponent in range(-8, 4))
+
+# Go has no series that say when a counter began.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY: Final = prometheus_client.CollectorRegistry()
+prometheus_client.ProcessCollector(registry=REGISTRY)
+prometheus_client.PlatformCollector(registry=REGISTRY)
+prometheus_client.GCCollector(registry=REGISTRY)
+
+_passes = prometheus_client.Counter(
+    "controller_runtime_reconcile_total",
+    "Passes over a set, by their result.",
+    ["controller", "result"],
+    registry=REGISTRY,
+)
+_errors = prometheus_client.Counter(
+    "controller_runtime_reconcile_errors_total",
+    "Passes over a set that failed.",
+    ["controller"],
+    registry=REGISTRY,
+).labels(CONTROLLER)
+panics = prometheus_client.Counter(
+    "controller_runtime_reconcile_panics_total",
+    "Passes over a set that ended with an error that nobody foresaw.",
+    ["controller"],
+    registry=REGISTRY,
+).labels(CONTROLLER)
+_seconds = prometheus_client.Histogram(
+    "controller_runtime_reconcile_time_seconds",
+    "How long a pass over a set took.",
+    ["controller"],
+    buckets=_PASS_SECONDS,
+    registry=REGISTRY,
+).labels(CONTROLLER)
+_active = prometheus_client.Gauge(
+    "controller_runtime_active_workers",
+    "Sets that are passed over right now.",
+    ["controller"],
+    registry=REGISTRY,
+).labels(CONTROLLER)
+workers = prometheus_client.Gauge(
+    "controller_runtime_max_concurrent_reconciles",
+    "How many sets can be passed over at the same time.",
+    ["controller"],
+    registry=REGISTRY,
+).labels(CONTROLLER)
+_QUEUE: Final = ("controller", "name")
+_depth = prometheus_client.Gauge(
+    "workqueue_depth", "Sets that wait for a pass.", _QUEUE, registry=REGISTRY
+).labels(CONTROLLER, CONTROLLER)
+_adds = prometheus_client.Counter(
+    "workqueue_adds_total", "Requests for a pass over a set.", _QUEUE, registry=REGISTRY
+).labels(CONTROLLER, CONTROLLER)
+_retries = prometheus_client.Counter(
+    "workqueue_retries_total", "Passes that were asked for by a failure.", _QUEUE, registry=REGISTRY
+).labels(CONTROLLER, CONTROLLER)
+_waited = prometheus_client.Histogram(
+    "workqueue_queue_duration_seconds",
+    "How long a set waited after its pass was due.",
+    _QUEUE,
+    buckets=_QUEUE_SECONDS,
+    registry=REGISTRY,
+).labels(CONTROLLER, CONTROLLER)
+_worked = prometheus_client.Histogram(
+    "workqueue_work_duration_seconds",
+    "How long a pass over a set took.",
+    _QUEUE,
+    buckets=_QUEUE_SECONDS,
+    registry=REGISTRY,
+).labels(CONTROLLER, CONTROLLER)
+_requests = prometheus_client.Counter(
+    "rest_client_requests_total",
+    "Requests to the API server, watches not counted.",
+    ["code", "host", "method"],
+    registry=REGISTRY,
+)
+_leads = prometheus_client.Gauge(
+    "leader_election_master_status",
+    "Whether this process holds the Lease: 1 or 0.",
+    ["name"],
+    registry=REGISTRY,
+)
+
+for _result in ("success", "error", "requeue", "requeue_after"):
+    _passes.labels(CONTROLLER, _result)
+
+
+def requested(*, code: int, host: str, method: str) -> None:
+    """Count a request; ``code`` 0 is one without an answer."""
+    _requests.labels(str(code) if code else "<error>", host, method).inc()
+
+
+def leads(name: str, value: bool) -> None:
+    """Say whether this process holds a Lease."""
+    _leads.labels(name).set(value)
+
+
+class Passes:
+    """Watches a work queue, and counts what becomes of the passes over sets."""
+
+    def added(self, *, waiting: int) -> None:
+        """A pass was asked for."""
+        _adds.inc()
+        _depth.set(waiting)
+
+    def taken(self, *, waiting: int, late: float) -> None:
+        """A pass begins, ``late`` seconds after it was due."""
+        _active.inc()
+        _waited.observe(late)
+        _depth.set(waiting)
+
+    def finished(self, *, seconds: float, failed: bool) -> None:
+        """A pass is over."""
+        _active.dec()
+        _seconds.observe(seconds)
+        _worked.observe(seconds)
+        _passes.labels(CONTROLLER, "error" if failed else "success").inc()
+        if failed:
+            _errors.inc()
+            _retries.inc()

@@ -17,7 +17,7 @@ def grows(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
     before = _uids(cluster, namespace)
     replicas = _spec(cluster, name, namespace=namespace)["replicas"]
     harness.scale(cluster, name, namespace=namespace, replicas=replicas + 1)
-    _wait_settled(cluster, name, namespace=namespace)
+    wait_settled(cluster, name, namespace=namespace)
     after = _uids(cluster, namespace)
     assert before.items() < after.items()
 
@@ -25,7 +25,23 @@ def grows(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
 def changes(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
     """A change of the template replaces every group, and one revision is left."""
     before = _uids(cluster, namespace)
-    template = {"metadata": {"annotations": {"example.com/version": "2"}}}
+    annotations = {"example.com/version": "3"}
+    change_template(cluster, name, namespace=namespace, annotations=annotations)
+    wait_settled(cluster, name, namespace=namespace)
+    after = harness.pods(cluster, namespace=namespace)
+    assert sorted(after) == sorted(before)
+    assert all(pod["metadata"]["uid"] != before[name] for name, pod in after.items())
+    left = wait_for_one_revision(cluster, name, namespace=namespace)
+    key = left["metadata"]["labels"][names.REVISION_KEY]
+    assert key == revisions.key_of(left["data"])
+    assert {pod["metadata"]["labels"][names.REVISION_KEY] for pod in after.values()} == {key}
+
+
+def change_template(
+    cluster: sandbox.Sandbox, name: str, *, namespace: str, annotations: dict[str, str]
+) -> None:
+    """Change the templates of a set by annotations of its pods."""
+    template = {"metadata": {"annotations": annotations}}
     both = dict.fromkeys(_templates(cluster, name, namespace=namespace), template)
     cluster.api.patch(
         names.LWS_API_VERSION,
@@ -34,14 +50,6 @@ def changes(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
         namespace=namespace,
         body={"spec": {"leaderWorkerTemplate": both}},
     )
-    _wait_settled(cluster, name, namespace=namespace)
-    after = harness.pods(cluster, namespace=namespace)
-    assert sorted(after) == sorted(before)
-    assert all(pod["metadata"]["uid"] != before[name] for name, pod in after.items())
-    left = wait_for_one_revision(cluster, name, namespace=namespace)
-    key = left["metadata"]["labels"][names.REVISION_KEY]
-    assert key == revisions.key_of(left["data"])
-    assert {pod["metadata"]["labels"][names.REVISION_KEY] for pod in after.values()} == {key}
 
 
 def restarts(cluster: sandbox.Sandbox, name: str, *, namespace: str, victim: str) -> None:
@@ -65,7 +73,7 @@ def restarts(cluster: sandbox.Sandbox, name: str, *, namespace: str, victim: str
         what=f"group {group} made anew",
         timeout=_TIMEOUT_SECONDS,
     )
-    _wait_settled(cluster, name, namespace=namespace)
+    wait_settled(cluster, name, namespace=namespace)
     after = _uids(cluster, namespace)
     kept = {name: pod["metadata"]["uid"] for name, pod in before.items() if name not in gone}
     assert kept
@@ -92,7 +100,7 @@ def wait_for_one_revision(cluster: sandbox.Sandbox, name: str, *, namespace: str
     return own(seen)[0]
 
 
-def _wait_settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
+def wait_settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
     """Wait until all groups are at the newest revision and ready, for the spec as it is now."""
 
     def settled(found: Object | None) -> bool:
@@ -100,8 +108,8 @@ def _wait_settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> Non
         return bool(
             found
             and status.get("observedGeneration") == found["metadata"]["generation"]
-            and status.get("readyReplicas") == found["spec"]["replicas"]
-            and status.get("updatedReplicas") == found["spec"]["replicas"]
+            and status.get("readyReplicas", 0) == found["spec"]["replicas"]
+            and status.get("updatedReplicas", 0) == found["spec"]["replicas"]
             and (harness.condition(found, "Available") or {}).get("status") == "True"
         )
 

@@ -8,7 +8,7 @@ from e2e.controller import budget, harness
 from e2e.golden import comparison
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit
+from lws_kueue.sandbox import audit, client
 
 _USER = "system:serviceaccount:{}:{}".format(*harness.SERVICE_ACCOUNT)
 _KINDS = (
@@ -44,9 +44,11 @@ def _list(
 ) -> list[dict[str, Any]]:
     try:
         return cluster.api.list(api_version, kind, namespace=namespace)
-    except LookupError:
-        # Without Kueue there are no Workloads.
-        return []
+    except client.ApiError as error:
+        # Without Kueue nobody has heard of Workloads.
+        if error.status == 404 and kind == "Workload":
+            return []
+        raise
 
 
 def restarts(obj: dict[str, Any]) -> int:

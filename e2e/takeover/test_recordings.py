@@ -11,7 +11,6 @@ from e2e.controller import harness
 from e2e.golden import surroundings
 from e2e.takeover import life, recordings, state
 from lws_kueue import sandbox
-from lws_kueue.api import names
 from lws_kueue.runtime import manifests
 from lws_kueue.sandbox import audit, kueue
 from tests import golden
@@ -110,7 +109,12 @@ def test_looking_again_and_starting_again_write_nothing_either(taken_over: Taken
 
 
 def test_a_recorded_set_grows(taken_over: TakenOver) -> None:
-    life.grows(taken_over.cluster, "plain-workers", namespace="plain-workers")
+    cluster, name = taken_over.cluster, "plain-workers"
+    since = audit.position(cluster)
+    life.grows(cluster, name, namespace=name)
+    # What counts writes where none may be sees them where they are.
+    writes = state.our_writes(cluster, since=since, namespaces=[name])
+    assert ("create", "statefulsets") in {(write.verb, write.resource) for write in writes}
 
 
 def test_a_recorded_set_is_updated(taken_over: TakenOver) -> None:

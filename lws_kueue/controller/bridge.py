@@ -7,6 +7,7 @@ the pods of another. Nothing here decides about quota; Kueue's conditions are re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from lws_kueue.api import actions, kueue, lws, names
@@ -20,6 +21,9 @@ WAITING: Final = "WaitingForAdmission"
 
 # How many different explanations one message holds; the Workloads tell the rest.
 MOST_EXPLAINED: Final = 5
+
+# How many Workloads one pass makes for a set at most.
+MOST_NEW: Final = 500
 
 # Waiting for quota is Kueue's daily business; these are for somebody to repair.
 _FOR_PEOPLE: Final = frozenset(
@@ -71,12 +75,13 @@ def plan(
     if not manages(owner):
         return Bridged()
     if seen.kueue.support != "served":
-        return _explained({index: _why(seen, owner, None) for index in range(wanted)})
+        return _explained(dict.fromkeys(range(wanted), _why(seen, owner, None)))
+    desired = _desired(seen, owner, wanted=wanted, options=options)
     scene = _Scene(seen, owner, found, now=now)
     changes = reconcile.changes(
         owner,
         seen.workloads.values(),
-        desired=range(wanted),
+        desired=desired,
         pods=scene.pods,
         classes=build.PriorityClasses(
             workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
@@ -89,7 +94,7 @@ def plan(
     explained = _explained(
         {
             index: _why(seen, owner, changes.by_index.get(index), problem=problems.get(index))
-            for index in range(wanted)
+            for index in desired
             # A change that has to wait is worth a warning, but its group waits for nothing.
             if not (index in changes.problems and scene.may_run(changes.by_index.get(index)))
         }
@@ -102,6 +107,22 @@ def plan(
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
         recheck_after=min(rechecks, default=None),
     )
+
+
+def _desired(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet, *, wanted: int, options: build.Options
+) -> tuple[int, ...]:
+    """Return the indices of the groups that are to have a Workload after this pass.
+
+    A set that is scaled to a million groups gets them some at a time: all other sets wait while a
+    pass decides. Each pass that writes is followed by the next one.
+    """
+    given = seen.workloads.values()
+    existing = {
+        index for index in reconcile.serving(owner.meta, given, options=options) if index < wanted
+    }
+    missing = (index for index in range(wanted) if index not in existing)
+    return tuple(sorted({*existing, *islice(missing, MOST_NEW)}))
 
 
 class _Scene:

@@ -15,6 +15,9 @@ from lws_kueue.workload import build, naming, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
+# Of a number of groups. Anyone may write an index, even one that is too long to be read.
+_MOST_DIGITS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -84,9 +87,6 @@ def _owned(owner: facts.Meta, workload: kueue.Workload) -> bool:
     return any(reference.uid == owner.uid for reference in workload.meta.owners)
 
 
-_MOST_DIGITS = 10
-
-
 def _name(owner: facts.Meta, index: int, options: build.Options) -> str:
     return naming.of_group(owner, index, short=options.short_names)
 
@@ -97,7 +97,6 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
     if not _owned(owner, workload) and not copied:
         return None
     claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
-    # Anyone may write there, even a number that is too long to be read.
     numbered = claimed.isdecimal() and len(claimed) <= _MOST_DIGITS
     index = int(claimed) if numbered else _index_in(workload.meta.name)
     if index is None:

@@ -5,15 +5,17 @@ take, and in some that only one without the rules would.
 """
 
 import copy
+import dataclasses
 import datetime
 import random
 from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
+import pytest
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import decide, observed, restarts
+from lws_kueue.controller import bridge, decide, observed, restarts
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
 from tests.controller import cluster_model
@@ -223,3 +225,31 @@ def test_any_spec_is_either_a_set_or_said_to_be_none(seed: int) -> None:
     seen = seen_in(model)
     assert isinstance(seen, observed.Observed)
     decide.decide(seen, now=NOW, options=build.Options())
+
+
+@pytest.mark.parametrize("queue", [None, "queue"])
+def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
+    queue: str | None,
+) -> None:
+    body = a_set(random.Random(1))
+    body["metadata"]["labels"] = {names.QUEUE_NAME: queue} if queue else {}
+    body["spec"]["replicas"] = 100_000
+    model = cluster_model.Cluster()
+    model.store(body)
+    seen = seen_in(model)
+    assert isinstance(seen, observed.Observed)
+    for _ in range(2):
+        plan = decide.decide(seen, now=NOW, options=build.Options())
+        assert len(plan.chains) <= 2 + bridge.MOST_NEW
+        created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
+        workloads = [a.body for a in created if a.body["kind"] == "Workload"]
+        assert len(workloads) == (bridge.MOST_NEW if queue else 0)
+        stored = {
+            w["metadata"]["name"]: kueue.Workload.of(
+                {**w, "metadata": {**w["metadata"], "uid": "u"}}
+            )
+            for w in workloads
+        }
+        # The next pass goes on where this one ended.
+        seen = dataclasses.replace(seen, workloads={**seen.workloads, **stored})
+    assert len(seen.workloads) == (2 * bridge.MOST_NEW if queue else 0)

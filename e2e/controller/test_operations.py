@@ -182,3 +182,11 @@ def test_metrics_are_served_to_whoever_may_read_them(
     assert sample(waiting.text, passes) == 0
     assert sample(waiting.text, lease) == 0
     cluster.api.delete(*LWS, "measured", namespace="default")
+
+
+def test_a_replica_that_waits_ends_at_once_when_it_is_asked_to(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    leader, other = replicas
+    assert other.process.stop() == 0
+    assert leader.process.running

@@ -1,13 +1,16 @@
 """The configuration file: upstream's defaults, strictness and checks, and a section of our own."""
 
+import re
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from lws_kueue.runtime import ciphers, configuration
+import lws_kueue
+from lws_kueue.runtime import ciphers, command, configuration
 
 HEAD = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
 
@@ -375,3 +378,27 @@ def test_the_ssl_library_knows_every_suite_that_may_be_named(suite: str) -> None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(ciphers.TLS12_SUITES[suite])
     assert ciphers.TLS12_SUITES[suite] in {c["name"] for c in context.get_ciphers()}
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """The sections of the file by name."""
+    found = {}
+    for field in configuration.Configuration.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found[str(field.alias)] = kind
+    return found
+
+
+def test_the_documentation_has_every_field_and_every_argument() -> None:
+    root = Path(lws_kueue.__file__).resolve().parents[1]
+    document = (root / "docs" / "configuration.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([^`\n]+)`", document))
+    assert len(sections()) == 9
+    for name, section in sections().items():
+        for field in section.model_fields.values():
+            assert {field.alias, f"{name}.{field.alias}"} & told, f"{name}.{field.alias}"
+    arguments = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document))
+    options = {name for option in command.run_command.params for name in option.opts}
+    assert options <= arguments
+    assert arguments - options == {"--gang-scheduling"}, "an option of install"

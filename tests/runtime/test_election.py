@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from kubernetes.aio import client as kube_client
 
 from lws_kueue.runtime import client, election
 from tests.runtime.leases import Clock, Leases, candidate, error
@@ -287,6 +288,30 @@ def test_a_request_that_hangs_does_not_keep_a_leader_leading(leases: Leases) -> 
 
     assert asyncio.run(run()) < 0.9
     assert not one.leads()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_whoever_does_not_lead_sends_no_write(method: str) -> None:
+    async def run() -> client.ApiError:
+        # Nobody listens at this address; a request that is sent fails otherwise.
+        api = client.Client(kube_client.Configuration(host="http://127.0.0.1:9"))
+        try:
+            with pytest.raises(client.ApiError) as sent:
+                await api.request(method, "/x")
+            assert sent.value.reason == "ClientConnectorError"
+            api.may_write = lambda: False
+            with pytest.raises(client.ApiError) as read:
+                await api.request("GET", "/x")
+            assert read.value.reason == "ClientConnectorError"
+            with pytest.raises(client.ApiError) as caught:
+                await api.request(method, "/x")
+            return caught.value
+        finally:
+            await api.close()
+
+    refused = asyncio.run(run())
+    assert refused.reason == "NotLeading"
+    assert client.unreachable(refused), "it is tried again, if there is an again"
 
 
 def test_identities_differ() -> None:

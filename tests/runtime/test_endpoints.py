@@ -20,6 +20,7 @@ from lws_kueue.runtime import (
     metrics,
     metrics_server,
     settings,
+    work_queue,
 )
 from tests.runtime.test_access import Reviews
 
@@ -242,3 +243,35 @@ def test_passes_over_sets_are_counted_by_their_result() -> None:
     for result in ("success", "error"):
         after = value("controller_runtime_reconcile_total", result=result, **controller)
         assert after == before[result] + 1
+
+
+def test_a_work_queue_tells_what_happens_to_its_keys() -> None:
+    told: list[str] = []
+
+    class Told:
+        def added(self, *, waiting: int) -> None:
+            told.append(f"added, {waiting} wait")
+
+        def taken(self, *, waiting: int, late: float) -> None:
+            assert 0 <= late < 5
+            told.append(f"taken, {waiting} wait")
+
+        def finished(self, *, seconds: float, failed: bool) -> None:
+            assert 0 <= seconds < 5
+            told.append("failed" if failed else "finished")
+
+    async def run() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0, observer=Told())
+        await queue.add("a")
+        await queue.add("a")
+        assert await queue.get() == "a"
+        await queue.done("a")
+        await queue.add("b")
+        await queue.done(await queue.get(), failed=True)
+
+    asyncio.run(run())
+    assert told == [
+        *("added, 1 wait", "taken, 0 wait", "finished"),
+        # What failed is asked for again.
+        *("added, 1 wait", "taken, 0 wait", "failed", "added, 1 wait"),
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from e2e.sandbox import pods
 from lws_kueue import sandbox
-from lws_kueue.sandbox import stages
+from lws_kueue.sandbox import audit, stages
 
 Pod = dict[str, Any]
 
@@ -154,6 +154,27 @@ def test_deleted_pods_go_at_once_in_spite_of_their_grace_period(
     run(cluster, pod)
     cluster.api.delete("v1", "Pod", "brief", namespace=namespace)
     wait(cluster, pod, lambda found: found is None, timeout=5)
+
+
+def test_kwok_asks_for_the_deletion_of_a_pod_once(cluster: sandbox.Sandbox, namespace: str) -> None:
+    # It does so by name alone: a second time it could meet another pod of that name.
+    if cluster.audit_log is None:
+        pytest.skip("this cluster has no audit log")
+    since = audit.position(cluster)
+    names = [f"once-{index}" for index in range(8)]
+    for name in names:
+        pod = pods.pod(name, namespace)
+        run(cluster, pod)
+        cluster.api.delete("v1", "Pod", name, namespace=namespace)
+        wait(cluster, pod, lambda found: found is None)
+    asked = [
+        request.name
+        for request in audit.requests(cluster, since=since)
+        if (request.verb, request.resource, request.namespace) == ("delete", "pods", namespace)
+        and request.user_agent.startswith("kwok")
+    ]
+    # What is asked for too often comes within milliseconds, before the next pod is gone.
+    assert asked == names
 
 
 def test_slow_delete_keeps_the_pod_for_the_given_time(

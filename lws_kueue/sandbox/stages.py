@@ -40,6 +40,9 @@ _SECONDS_EXPRESSION = f'((.metadata.annotations["{SECONDS}"] // "0") | tonumber)
 # The API cuts fractions of a second off, so a whole second more keeps "at least n seconds" true;
 # n = 0 means at once.
 _EXTRA_EXPRESSION = f"(if {_SECONDS_EXPRESSION} > 0 then {_SECONDS_EXPRESSION} + 1 else 0 end)"
+# deletionTimestamp is when the grace period ends, not when the deletion was asked for.
+_ASKED = "(.metadata.deletionTimestamp | fromdate) - (.metadata.deletionGracePeriodSeconds // 0)"
+_SLOWLY = f"({_ASKED}) + {_EXTRA_EXPRESSION} | todate"
 
 
 def all_stages() -> list[Stage]:
@@ -54,8 +57,10 @@ def all_stages() -> list[Stage]:
         _pod_become_unready(),
         _pod_restart(),
         _pod_fail(),
-        _pod_delete(),
-        _pod_delete_later(),
+        _pod_delete("pod-delete", slowly=False),
+        _pod_delete("pod-delete-later", slowly=True),
+        _pod_kept("pod-kept", slowly=False),
+        _pod_kept("pod-kept-later", slowly=True),
     ]
 
 
@@ -203,35 +208,45 @@ def _pod_fail() -> Stage:
     )
 
 
-def _pod_delete() -> Stage:
-    return _deletion("pod-delete", when=[_match(_BEHAVIOUR_PATH, "NotIn", SLOW_DELETE)])
-
-
-def _pod_delete_later() -> Stage:
-    # deletionTimestamp is when the grace period ends, not when the deletion was asked for.
-    asked = "(.metadata.deletionTimestamp | fromdate) - (.metadata.deletionGracePeriodSeconds // 0)"
-    return _deletion(
-        "pod-delete-later",
-        when=[_match(_BEHAVIOUR_PATH, "In", SLOW_DELETE)],
-        at=f"({asked}) + {_EXTRA_EXPRESSION} | todate",
-    )
-
-
-def _deletion(name: str, *, when: list[Stage], at: str | None = None) -> Stage:
+def _pod_delete(name: str, *, slowly: bool) -> Stage:
     """End the containers, then let the pod go, as a kubelet does.
 
-    The status matters where a finalizer keeps the pod: it must be seen to be over.
+    The status matters where a finalizer keeps the pod: it must be seen to be over. kwok deletes by
+    name alone, and the API server shows the pod once more, with its grace period ended, before it
+    is gone. Only the first look asks for the deletion: a second one may meet a new pod of the name.
     """
-    over = "phase: Succeeded\n" + _conditions(ready=False) + _TERMINATED.replace("CODE", "0")
     stage = _stage(
         name,
         kind="Pod",
-        when=[_match(".metadata.deletionTimestamp", "Exists"), *when],
-        at=at,
-        status=_ONLY_IF_KEPT.replace("OVER", over),
+        when=_deleted(grace_ended=False, slowly=slowly),
+        at=_SLOWLY if slowly else None,
+        status=_ONLY_IF_KEPT.replace("OVER", _over()),
     )
     stage["spec"]["steps"].append({"delete": True})
     return stage
+
+
+def _pod_kept(name: str, *, slowly: bool) -> Stage:
+    """End the containers of a pod without a grace period, which goes with its last finalizer."""
+    return _stage(
+        name,
+        kind="Pod",
+        when=[
+            *_deleted(grace_ended=True, slowly=slowly),
+            _match(".status.phase", "In", "Running"),
+        ],
+        at=_SLOWLY if slowly else None,
+        status=_over(),
+    )
+
+
+def _deleted(*, grace_ended: bool, slowly: bool) -> list[Stage]:
+    ended = "(.metadata.deletionGracePeriodSeconds // 0) == 0"
+    return [
+        _match(".metadata.deletionTimestamp", "Exists"),
+        _match(ended, "In", str(grace_ended).lower()),
+        _match(_BEHAVIOUR_PATH, "In" if slowly else "NotIn", SLOW_DELETE),
+    ]
 
 
 def _living(phase: str) -> list[Stage]:
@@ -353,6 +368,10 @@ OVER
 phase: {{ .status.phase }}
 {{ end }}
 """
+
+
+def _over() -> str:
+    return "phase: Succeeded\n" + _conditions(ready=False) + _TERMINATED.replace("CODE", "0")
 
 
 def _conditions(*, ready: bool) -> str:

@@ -81,7 +81,7 @@ class Scenario:
 def generate(rng: random.Random, *, most_steps: int = 8) -> Scenario:
     """Return a scenario; the same source of randomness gives the same one."""
     shape = Shape(
-        replicas=rng.randint(0, 4),
+        replicas=rng.choice([0, 1, 2, 3, 3, 4, 4]),
         size=rng.randint(1, 3),
         unavailable=rng.randint(0, 3),
         surge=rng.randint(0, 2),
@@ -121,7 +121,7 @@ def _step(rng: random.Random, now: Shape) -> Step:
             # An earlier version is a rollback.
             return (kind, rng.randint(1, LAST_VERSION))
         case "scale":
-            return (kind, rng.randint(0, 4))
+            return (kind, rng.choice([0, 1, 2, 2, 3, 3, 4, 4, 5]))
         case "size":
             return (kind, rng.randint(1, 3))
         case "partition":

@@ -1,21 +1,21 @@
 """A template change replaces as many groups at once as the set allows, and never more.
 
-The API server of the tests has the gate MaxUnavailableStatefulSet off, as by default: its
-StatefulSet controller would take one group after the other.
+The gate MaxUnavailableStatefulSet is off by default, and the StatefulSet controller would take one
+group after the other. The last test has it on.
 """
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.conftest import OpenCluster
 from e2e.controller import harness
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import stages
-
-pytestmark = pytest.mark.usefixtures("controller")
+from lws_kueue.sandbox import audit, stages
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
@@ -113,6 +113,7 @@ def unavailable_groups(
         yield {str(index) for index in range(groups) if up.get(str(index), 0) < SIZE}
 
 
+@pytest.mark.usefixtures("controller")
 def test_twelve_groups_four_at_a_time_take_three_rounds(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
@@ -143,6 +144,7 @@ def test_twelve_groups_four_at_a_time_take_three_rounds(
     assert obj["status"]["updatedReplicas"] == GROUPS
 
 
+@pytest.mark.usefixtures("controller")
 def test_groups_that_are_replaced_together_keep_their_admission(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
@@ -183,3 +185,35 @@ def test_groups_that_are_replaced_together_keep_their_admission(
     added = [e["object"] for e in pods.events if e["type"] == "ADDED"]
     assert {pod["metadata"]["name"] for pod in added} == {p["metadata"]["name"] for p in first}
     assert all(names.ADMISSION_GATE in harness.gates(pod) for pod in added)
+
+
+def test_where_the_statefulset_controller_keeps_to_the_budget_it_is_left_to_it(
+    fresh_cluster: OpenCluster, tmp_path: Path
+) -> None:
+    gates = {"MaxUnavailableStatefulSet": True}
+    cluster = fresh_cluster(sandbox.Options(nodes=2, feature_gates=gates))
+    harness.install(cluster)
+    account = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)
+    controller = harness.ControllerProcess(kubeconfig=account, log=tmp_path / "controller.log")
+    controller.start()
+    try:
+        cluster.api.create(rolling("left", namespace="default", replicas=6, most_unavailable=3))
+        harness.wait_ready(cluster, "left", namespace="default", groups=6)
+        live = cluster.api.get("apps/v1", "StatefulSet", "left", namespace="default")
+        assert live["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == 3
+        first = list(harness.pods(cluster, namespace="default").values())
+        mark = audit.position(cluster)
+        with harness.recording(cluster, "v1", "Pod", namespace="default") as history:
+            change_image(cluster, "left", namespace="default")
+            wait_updated(cluster, namespace="default", groups=6)
+    finally:
+        controller.kill()
+    counts = [len(down) for down in unavailable_groups(first, history.events, groups=6)]
+    assert max(counts) == 3
+    deleted = {
+        request.user
+        for request in audit.requests(cluster, since=mark)
+        if request.verb == "delete" and request.resource == "pods" and request.status == 200
+    }
+    assert "system:serviceaccount:kube-system:statefulset-controller" in deleted
+    assert f"system:serviceaccount:{':'.join(harness.SERVICE_ACCOUNT)}" not in deleted

@@ -88,6 +88,7 @@ class Options:
     - `audit_log`: write an audit log of every request, level Metadata.
     - `client_qps`, `client_burst`: what kube-controller-manager and kube-scheduler allow
       themselves a second; far above their own defaults, which would slow every test down.
+    - `feature_gates`: of Kubernetes, where they are not to be at their defaults.
     - `kueue`: `auto` takes a Kueue of the cluster, a manager named by the environment or the
       stand-in, in this order; `manager` and `standin` insist on theirs; `none` starts nothing.
     """
@@ -99,6 +100,7 @@ class Options:
     audit_log: bool = True
     client_qps: float = 300
     client_burst: int = 600
+    feature_gates: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     kueue: KueueChoice = "none"
 
     def __post_init__(self) -> None:

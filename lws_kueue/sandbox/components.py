@@ -122,8 +122,8 @@ def etcd(layout: Layout) -> Component:
     )
 
 
-def api_server(layout: Layout) -> Component:
-    """The API server with RBAC; feature gates and API groups stay at their defaults.
+def api_server(layout: Layout, options: cluster.Options) -> Component:
+    """The API server with RBAC; API groups stay at their defaults.
 
     MutatingAdmissionPolicy v1 is generally available, hence on, in the version that the
     toolchain pins.
@@ -146,6 +146,7 @@ def api_server(layout: Layout) -> Component:
         "--endpoint-reconciler-type=none",
         "--allow-privileged=true",
         "--profiling=false",
+        *_feature_gates(options),
     ]
     if layout.audit_log is not None:
         arguments += [
@@ -180,6 +181,7 @@ def controller_manager(layout: Layout, options: cluster.Options) -> Component:
             "--concurrent-namespace-syncs=20",
             # A busy machine, or a test that stops the API server, must not look like lost nodes.
             "--node-monitor-grace-period=30m",
+            *_feature_gates(options),
         ),
     )
 
@@ -200,6 +202,11 @@ def kwok(layout: Layout) -> Component:
         # Otherwise it would read and write the home directory of the user.
         environment=(("HOME", str(layout.directory)), ("KWOK_WORKDIR", str(layout.directory))),
     )
+
+
+def _feature_gates(options: cluster.Options) -> tuple[str, ...]:
+    gates = (f"{gate}={str(on).lower()}" for gate, on in sorted(options.feature_gates.items()))
+    return (f"--feature-gates={','.join(gates)}",) if options.feature_gates else ()
 
 
 def _audit_policy() -> dict[str, Any]:

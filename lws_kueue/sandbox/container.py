@@ -103,7 +103,7 @@ class ContainerSandbox(cluster.Sandbox):
         network = self._start(tag, components.etcd(layout), publish=True)
         host = network.get_container_host_ip()
         made = self._write_files(layout, host=host)
-        api_server = self._start(tag, components.api_server(layout))
+        api_server = self._start(tag, components.api_server(layout, self.options))
         if self.audit_log is not None:
             self._follow_audit_log(api_server, self.audit_log)
         # Inside, the admin has no business; outside, the address is another one.

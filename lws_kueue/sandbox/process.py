@@ -73,7 +73,7 @@ class ProcessSandbox(cluster.Sandbox):
 
     def start_api_server(self) -> None:
         """Start the API server again on its old port and wait until it is ready."""
-        self._start(components.api_server(self._laid_out()))
+        self._start(components.api_server(self._laid_out(), self.options))
         readiness.wait_for_api_server(self.api, check=self.check)
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class ProcessSandbox(cluster.Sandbox):
             self._lay_out(port=ports.free(1)[0])
             if attempt == 0:
                 self._start(components.etcd(self._laid_out()))
-            self._start(components.api_server(self._laid_out()))
+            self._start(components.api_server(self._laid_out(), self.options))
             try:
                 readiness.wait_for_api_server(self.api, check=self.check)
                 return

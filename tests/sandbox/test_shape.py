@@ -66,8 +66,19 @@ def test_client_rates_reach_the_components(tmp_path: Path) -> None:
 
 def test_an_audit_log_is_written_only_if_asked_for(tmp_path: Path) -> None:
     for audit_log, expected in ((None, False), ("/audit.log", True)):
-        arguments = components.api_server(layout(tmp_path, audit_log=audit_log)).arguments
+        made = components.api_server(layout(tmp_path, audit_log=audit_log), sandbox.Options())
+        arguments = made.arguments
         assert any(a.startswith("--audit") for a in arguments) is expected
+
+
+def test_feature_gates_reach_those_who_know_them(tmp_path: Path) -> None:
+    given = sandbox.Options(feature_gates={"B": False, "A": True})
+    for options, expected in ((sandbox.Options(), False), (given, True)):
+        for made in (
+            components.api_server(layout(tmp_path), options),
+            components.controller_manager(layout(tmp_path), options),
+        ):
+            assert ("--feature-gates=A=true,B=false" in made.arguments) is expected
 
 
 def test_every_stage_is_in_the_configuration_of_kwok(tmp_path: Path) -> None:

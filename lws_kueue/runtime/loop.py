@@ -113,14 +113,19 @@ class Loop:
         outcome: execute.Outcome,
         held: float | None,
     ) -> None:
-        """Ask for the next pass: at once after a write, later where time has to go by."""
+        """Ask for the next pass: at once after a write, later where time has to go by.
+
+        After a failure the queue asks for it by itself, but a status that is held back does not
+        wait until whatever failed is tried again.
+        """
+        if held is not None:
+            await self._queue.add(key, after=held)
         if outcome.failed:
             return
         if outcome.writes or outcome.stale:
             await self._queue.add(key)
-        for delay in (plan.recheck_after, held):
-            if delay is not None:
-                await self._queue.add(key, after=delay)
+        if plan.recheck_after is not None:
+            await self._queue.add(key, after=plan.recheck_after)
 
     def _coalesce(self, key: cache.SetKey, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
         """Hold a status write back that would follow the last one too soon.

@@ -1,14 +1,12 @@
 """Our controller makes what the real pair made: recorded objects, compared field by field."""
 
 import secrets
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from e2e.controller import harness
-from e2e.golden import comparison, surroundings
+from e2e.golden import comparison, settling, surroundings
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.controller import revisions
@@ -17,28 +15,6 @@ from tests import golden
 pytestmark = pytest.mark.usefixtures("controller")
 
 QUEUED = tuple(name for name in golden.NAMES if golden.load(name).of_kind("Workload"))
-KINDS = (
-    (names.LWS_API_VERSION, names.LWS_KIND),
-    ("apps/v1", "StatefulSet"),
-    ("v1", "Service"),
-    ("apps/v1", "ControllerRevision"),
-    ("v1", "Pod"),
-    ("v1", "PersistentVolumeClaim"),
-)
-PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.25
-
-
-def live(cluster: sandbox.Sandbox, *, namespace: str, queued: bool) -> list[dict[str, Any]]:
-    kinds = (*KINDS, (names.KUEUE_API_VERSION, "Workload")) if queued else KINDS
-    found = [o for kind in kinds for o in cluster.api.list(*kind, namespace=namespace)]
-    # StatefulSets keep revisions of their own, which the recordings leave out.
-    return [
-        obj
-        for obj in found
-        if obj["kind"] != "ControllerRevision"
-        or obj["metadata"]["ownerReferences"][0]["kind"] == names.LWS_KIND
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -76,48 +52,18 @@ def namespace(namespaces: dict[str, str], request: pytest.FixtureRequest) -> str
     return namespaces[request.getfixturevalue("name")]
 
 
-def left_over(
-    cluster: sandbox.Sandbox, name: str, *, namespace: str
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """What differs from the recording now, and the objects that were compared."""
-    queued = name in QUEUED
-    now = live(cluster, namespace=namespace, queued=queued)
-    expected = comparison.in_namespace(golden.load(name).objects, namespace)
-    wanted = comparison.symbolic(comparison.clean(expected, marks=queued), queued=queued)
-    found = comparison.symbolic(comparison.clean(now, marks=queued), queued=queued)
-    lines = [f"only recorded: {identity}" for identity in sorted({*wanted} - {*found})]
-    lines += [f"not recorded: {identity}" for identity in sorted({*found} - {*wanted})]
-    lines += [
-        f"{identity}{line}"
-        for identity in sorted({*wanted} & {*found})
-        for line in comparison.differences(wanted[identity], found[identity])
-    ]
-    return lines, now
-
-
-def settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> list[dict[str, Any]]:
-    """Wait until nothing differs from the recording any more, and return what is there."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        lines, now = left_over(cluster, name, namespace=namespace)
-        if not lines:
-            return now
-        assert time.monotonic() < deadline, "\n".join(lines)
-        time.sleep(POLL_SECONDS)
-
-
 @pytest.mark.parametrize("name", golden.NAMES)
 def test_what_is_made_of_a_set_equals_the_recording(
     installed: sandbox.Sandbox, namespace: str, name: str
 ) -> None:
-    settled(installed, name, namespace=namespace)
+    settling.settled(installed, name, namespace=namespace)
 
 
 @pytest.mark.parametrize("name", QUEUED)
 def test_the_key_of_a_queued_set_is_that_of_the_recorded_revision_without_the_marks(
     installed: sandbox.Sandbox, namespace: str, name: str
 ) -> None:
-    settled(installed, name, namespace=namespace)
+    settling.settled(installed, name, namespace=namespace)
     recorded = golden.load(name).of_kind("ControllerRevision")
     (revision,) = comparison.clean(recorded, marks=True)
     leader_set = installed.api.get("apps/v1", "StatefulSet", name, namespace=namespace)
@@ -129,7 +75,7 @@ def test_the_key_of_a_queued_set_is_that_of_the_recorded_revision_without_the_ma
 def test_an_exclusive_group_is_in_the_rack_of_its_leader_alone(
     installed: sandbox.Sandbox, namespace: str, name: str
 ) -> None:
-    now = settled(installed, name, namespace=namespace)
+    now = settling.settled(installed, name, namespace=namespace)
     racks: dict[str, set[str]] = {}
     for pod in (obj for obj in now if obj["kind"] == "Pod"):
         node = installed.api.get("v1", "Node", pod["spec"]["nodeName"])
@@ -144,7 +90,7 @@ def test_an_exclusive_group_is_in_the_rack_of_its_leader_alone(
 def test_pods_with_a_topology_run_on_the_host_that_their_workload_was_given(
     installed: sandbox.Sandbox, namespace: str, name: str
 ) -> None:
-    now = settled(installed, name, namespace=namespace)
+    now = settling.settled(installed, name, namespace=namespace)
     hosts = {
         (workload["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX], given["name"]): {
             level["universal"]

@@ -31,6 +31,17 @@ def all_of_them() -> dict[str, Object]:
     return {obj["metadata"]["name"]: obj for obj in made}
 
 
+def between() -> Object:
+    """A set that is made while the policies and the webhooks are both there."""
+    return _set(
+        "between",
+        replicas=2,
+        size=3,
+        template={"subGroupPolicy": {"subGroupSize": 3}},
+        networkConfig={"subdomainPolicy": "UniquePerReplica"},
+    )
+
+
 def _set(
     name: str,
     *,

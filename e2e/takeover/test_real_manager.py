@@ -29,7 +29,8 @@ BUILT_IN = kueue_settings.KueueSettings(
 )
 QUEUED = tuple(name for name in golden.NAMES if golden.load(name).of_kind("Workload"))
 RECORDED = tuple(name for name in golden.NAMES if name not in QUEUED)
-OTHERS = tuple(sets.all_of_them())
+BETWEEN = "between"
+OTHERS = (*sets.all_of_them(), BETWEEN)
 NEVER_READY = {stages.BEHAVIOUR: stages.NEVER_READY}
 
 
@@ -45,7 +46,7 @@ class TakenOver:
 
 @pytest.fixture(scope="module")
 def made(backend: sandbox.Backend) -> Iterator[tuple[sandbox.Sandbox, dict[str, Object]]]:
-    """A cluster with sets that the real manager has made and settled; it has stopped since."""
+    """A cluster with sets of the real manager, which has stopped, and with our installation."""
     source = lws_manager.from_environment()
     if source is None:
         pytest.skip(
@@ -72,6 +73,12 @@ def made(backend: sandbox.Backend) -> Iterator[tuple[sandbox.Sandbox, dict[str, 
             for obj in chosen.values():
                 _wait_settled(cluster, obj)
             _grow_and_change(cluster)
+            # There is no moment in which pods would be made without identity: the policies are
+            # there before the webhooks go. Meanwhile both act on the same pods.
+            harness.install(cluster)
+            chosen[BETWEEN] = sets.between()
+            _create(cluster, chosen[BETWEEN])
+            _wait_settled(cluster, chosen[BETWEEN])
         yield cluster, chosen
 
 
@@ -137,9 +144,8 @@ def _wait_for_status(cluster: sandbox.Sandbox, name: str, **counters: int) -> No
 def taken_over(
     made: tuple[sandbox.Sandbox, dict[str, Object]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TakenOver]:
-    """The same cluster after our installation, and after our controller has seen every set."""
+    """The same cluster after our controller has seen every set."""
     cluster, chosen = made
-    harness.install(cluster)
     before = {name: state.of(cluster, name) for name in chosen}
     since = audit.position(cluster)
     kubeconfig = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)

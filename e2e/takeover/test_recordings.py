@@ -8,9 +8,10 @@ import pytest
 
 from e2e.conftest import opening
 from e2e.controller import harness
-from e2e.golden import surroundings
+from e2e.golden import settling, surroundings
 from e2e.takeover import life, recordings, state
 from lws_kueue import sandbox
+from lws_kueue.api import names
 from lws_kueue.runtime import manifests
 from lws_kueue.sandbox import audit, kueue
 from tests import golden
@@ -21,6 +22,17 @@ OPTIONS = sandbox.Options(topology=sandbox.Topology(racks=2, hosts=8))
 # Those that the last tests change.
 CHANGED = ("plain-workers", "dual-template", "unique-subdomain", "exclusive")
 UNTOUCHED = tuple(name for name in golden.NAMES if name not in CHANGED)
+
+
+# A set that the Go manager was not done with when it stopped: one group has no workers yet, and
+# there is no Service.
+UNFINISHED = "unfinished"
+MISSING = (
+    "StatefulSet plain-workers-1",
+    "Pod plain-workers-1-1",
+    "Pod plain-workers-1-2",
+    "Service plain-workers",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +71,18 @@ def taken_over(
     """All recorded sets, each in a namespace of its name, and our controller started after them."""
     cluster = recorded
     surroundings.label_nodes(cluster)
-    for name in golden.NAMES:
+    for name in (*golden.NAMES, UNFINISHED):
         meta = {"name": name}
         cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-    for name in golden.NAMES:
+    for name in (*golden.NAMES, UNFINISHED):
         cluster.api.wait_for("v1", "ServiceAccount", "default", bool, namespace=name)
+    for name in golden.NAMES:
         surroundings.make_queue(cluster, golden.load(name).applied, namespace=name)
         recordings.recreate(cluster, golden.load(name), namespace=name)
+    unfinished = golden.load("plain-workers")
+    recordings.recreate(cluster, unfinished, namespace=UNFINISHED, leave_out=MISSING)
     harness.install(cluster)
-    before = {name: state.of(cluster, name) for name in golden.NAMES}
+    before = {name: state.of(cluster, name) for name in (*golden.NAMES, UNFINISHED)}
     since = audit.position(cluster)
     kubeconfig = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)
     log: Path = tmp_path_factory.mktemp("controller") / "controller.log"
@@ -79,7 +94,7 @@ def taken_over(
         controller=controller,
         before=before,
         after={name: state.of(cluster, name) for name in golden.NAMES},
-        writes=state.our_writes(cluster, since=since, namespaces=golden.NAMES),
+        writes=state.our_writes(cluster, since=since, namespaces=before),
     )
     if controller.running:
         controller.stop()
@@ -93,6 +108,28 @@ def test_a_recorded_set_is_taken_over_without_a_write(taken_over: TakenOver, nam
     assert not state.changes(taken_over.before[name], taken_over.after[name])
     recorded_pods = golden.load(name).of_kind("Pod")
     assert sum(kind.startswith("Pod ") for kind in taken_over.after[name]) == len(recorded_pods)
+
+
+def test_what_the_go_manager_did_not_get_to_is_made_and_nothing_else(
+    taken_over: TakenOver,
+) -> None:
+    cluster = taken_over.cluster
+    settling.settled(cluster, "plain-workers", namespace=UNFINISHED)
+    writes = [write for write in taken_over.writes if write.namespace == UNFINISHED]
+    assert {f"{write.verb} {write.resource}" for write in writes} == {
+        "create statefulsets",
+        "create services",
+        "patch leaderworkersets/status",
+        "create events",
+    }
+    before, now = taken_over.before[UNFINISHED], state.of(cluster, UNFINISHED)
+    changed = {kind for kind, facts in before.items() if now.get(kind) != facts}
+    assert changed == {f"{names.LWS_KIND} plain-workers"}
+    pods = harness.pods(cluster, namespace=UNFINISHED)
+    assert {pod["metadata"]["labels"][names.GROUP_KEY] for pod in pods.values()} == {
+        pod["metadata"]["labels"][names.GROUP_KEY]
+        for pod in golden.load("plain-workers").of_kind("Pod")
+    }
 
 
 def test_looking_again_and_starting_again_write_nothing_either(taken_over: TakenOver) -> None:

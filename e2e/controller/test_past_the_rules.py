@@ -248,6 +248,24 @@ def no_rules(cluster: sandbox.Sandbox) -> Iterator[None]:
         yield
     finally:
         harness.install(cluster)
+        await_rules(cluster)
+
+
+def await_rules(cluster: sandbox.Sandbox) -> None:
+    """Wait until the policies are in effect again, those that refuse and those that complete."""
+    stray = {names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "rack"}
+    wrong = harness.leader_worker_set("rules", namespace="default", annotations=stray)
+    bare = harness.leader_worker_set("defaults", namespace="default")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        completed = cluster.api.create(copy.deepcopy(bare), dry_run=True)["spec"]
+        try:
+            cluster.api.create(copy.deepcopy(wrong), dry_run=True)
+        except client.ApiError:
+            if "networkConfig" in completed:
+                return
+        assert time.monotonic() < deadline, "the policies did not come into effect again"
+        time.sleep(0.1)
 
 
 def store(cluster: sandbox.Sandbox, body: dict[str, Any]) -> None:

@@ -72,8 +72,13 @@ def _always(namespace: str) -> tuple[Probe, ...]:
             annotations={names.SIZE: "1"},
             changed=(("metadata", "labels", names.GROUP_INDEX), "0"),
         ),
-        # A pod of a group that does not know the size of its group.
-        _leader(namespace=namespace, policy="lws-kueue-pod-identity-rules", annotations={}),
+        # A number that is no size. LWS's own webhook, which may still be there while its sets are
+        # taken over, takes it, but would refuse a pod without a size before the policy does.
+        _leader(
+            namespace=namespace,
+            policy="lws-kueue-pod-identity-rules",
+            annotations={names.SIZE: "-1"},
+        ),
     )
 
 

@@ -12,14 +12,15 @@ Object = dict[str, Any]
 _TIMEOUT_SECONDS = 90.0
 
 
-def grows(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
-    """Scaling up adds a group and leaves those that are there alone."""
+def grows(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> int:
+    """Scaling up adds a group, whose index is returned, and leaves those that are there alone."""
     before = _uids(cluster, namespace)
     replicas = _spec(cluster, name, namespace=namespace)["replicas"]
     harness.scale(cluster, name, namespace=namespace, replicas=replicas + 1)
     wait_settled(cluster, name, namespace=namespace)
     after = _uids(cluster, namespace)
     assert before.items() < after.items()
+    return int(replicas)
 
 
 def changes(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:

@@ -21,6 +21,9 @@ _KINDS = (
     (names.KUEUE_API_VERSION, "Workload"),
 )
 
+# What `touch` leaves on pods.
+TOUCHED = "example.com/touched"
+
 State = dict[str, dict[str, Any]]
 
 
@@ -106,6 +109,6 @@ def conclude(cluster: sandbox.Sandbox, *, image: str = harness.IMAGE) -> None:
 
 def touch(cluster: sandbox.Sandbox, namespace: str) -> None:
     """Have every set of a namespace looked at again: something foreign happens to its pods."""
-    stamp = {"metadata": {"annotations": {"example.com/touched": secrets.token_hex(3)}}}
+    stamp = {"metadata": {"annotations": {TOUCHED: secrets.token_hex(3)}}}
     for pod in cluster.api.list("v1", "Pod", namespace=namespace):
         cluster.api.patch("v1", "Pod", pod["metadata"]["name"], namespace=namespace, body=stamp)

@@ -15,7 +15,7 @@ import pytest
 from e2e.conftest import opening
 from e2e.controller import harness
 from e2e.golden import surroundings
-from e2e.takeover import life, sets, state
+from e2e.takeover import life, sets, siblings, state
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import audit, kueue, kueue_manager, kueue_settings, lws_manager, stages
@@ -185,9 +185,16 @@ def _by_the_touch(line: str) -> bool:
 
 
 @pytest.mark.row("UPG-01")
-def test_sets_that_were_taken_over_grow(taken_over: TakenOver) -> None:
-    for name in ("plain-workers", "wide", "scaled"):
-        life.grows(taken_over.cluster, name, namespace=name)
+@pytest.mark.parametrize(
+    "name", ["plain-workers", "wide", "scaled", "tpu", "subgroup", "excluded", "mounted", "between"]
+)
+def test_a_set_that_was_taken_over_grows_by_a_group_like_the_others(
+    taken_over: TakenOver, name: str
+) -> None:
+    cluster = taken_over.cluster
+    ours = life.grows(cluster, name, namespace=name)
+    lines = siblings.differences(cluster, name, namespace=name, theirs=ours - 1, ours=ours)
+    assert not lines, "\n".join(lines)
 
 
 @pytest.mark.row("UPG-01")

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from lws_kueue.api import facts
 from lws_kueue.controller import groups, rollout
 
-# The API keeps whole seconds, so this is at least one.
-LEAST = timedelta(seconds=2)
+# The API cuts fractions of a second off, so a group has really been there for up to a second less.
+LEAST = timedelta(seconds=1.6)
 
 
 def kept(

@@ -5,7 +5,6 @@ decides and carries out the plan, and can be cut off after any number of writes,
 What Kubernetes does with the objects stands in ``kubernetes_model``.
 """
 
-import copy
 import datetime
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import decide, observed, restarts
 from lws_kueue.workload import build
 from tests.controller import kubernetes_model
-from tests.controller.kubernetes_model import Object, true
+from tests.controller.kubernetes_model import Object, copied, true
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 NAMESPACE = kubernetes_model.NAMESPACE
@@ -69,7 +68,7 @@ class Cluster(kubernetes_model.Kubernetes):
         version = obj["metadata"]["resourceVersion"]
         known = self._facts.get((kind, name))
         if known is None or known[0] != version:
-            known = self._facts[kind, name] = (version, _FACTS[kind](copy.deepcopy(obj)))
+            known = self._facts[kind, name] = (version, _FACTS[kind](copied(obj)))
         return known[1]
 
     def decide(self, name: str) -> actions.Plan:
@@ -102,13 +101,13 @@ class Cluster(kubernetes_model.Kubernetes):
         match action:
             case actions.Create(body=body):
                 if (body["kind"], body["metadata"]["name"]) not in self.objects:
-                    self.store(copy.deepcopy(dict(body)))
+                    self.store(copied(body))
                 self.writes.append(f"create {body['kind']}")
             case actions.Apply(body=body, subresource=subresource):
-                self._apply(copy.deepcopy(dict(body)), action.field_manager, subresource)
+                self._apply(copied(body), action.field_manager, subresource)
                 self.writes.append(f"apply {body['kind']} {subresource}")
             case actions.Patch(ref=ref, body=body):
-                self._patch(ref, copy.deepcopy(dict(body)), action.resource_version)
+                self._patch(ref, copied(body), action.resource_version)
             case actions.Delete(ref=ref, uid=uid, propagation=propagation):
                 found = self.objects.get((ref.kind, ref.name))
                 if found and found["metadata"]["uid"] == uid:
@@ -116,7 +115,7 @@ class Cluster(kubernetes_model.Kubernetes):
                     self.delete(ref.kind, ref.name, graceful=True, foreground=foreground)
                 self.writes.append(f"delete {ref.kind}")
             case actions.StatusWrite(ref=ref, status=status):
-                self.objects[ref.kind, ref.name]["status"] = copy.deepcopy(dict(status))
+                self.objects[ref.kind, ref.name]["status"] = copied(status)
                 self.touch(self.objects[ref.kind, ref.name])
                 self.writes.append("status")
             case actions.Release():

@@ -5,8 +5,7 @@ the partition comes from the template before, and without the gate MaxUnavailabl
 outdated pod is replaced at a time, from the top down, while none above it is unavailable.
 """
 
-import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import names
@@ -16,6 +15,13 @@ NAMESPACE = "default"
 MADE_FROM = "controller-revision-hash"
 FOREGROUND = "foregroundDeletion"
 _DELETED_AT = "2030-01-01T00:00:00Z"
+
+
+def copied(value: Any) -> Any:
+    """Return JSON as a value of its own: what ``deepcopy`` does, in a fraction of its time."""
+    if isinstance(value, Mapping):
+        return {key: copied(field) for key, field in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def conditions(obj: Object) -> Iterable[Object]:
@@ -203,7 +209,7 @@ class Kubernetes:
         history = self._templates.setdefault(meta["uid"], [])
         found = next((one for one in history if one[1] == template), None)
         if found is None:
-            found = (f"{meta['name']}-{len(history)}", copy.deepcopy(template))
+            found = (f"{meta['name']}-{len(history)}", copied(template))
             history.append(found)
         current = (owner.get("status") or {}).get("currentRevision", found[0])
         return next(one for one in history if one[0] == current), found
@@ -269,7 +275,7 @@ class Kubernetes:
 
 def _pod(owner: Object, name: str, revision: tuple[str, Object]) -> Object:
     """Return a pod as the StatefulSet controller makes it and the identity policy completes it."""
-    made_from, template = revision[0], copy.deepcopy(revision[1])
+    made_from, template = revision[0], copied(revision[1])
     labels, index = template["metadata"]["labels"], name.rpartition("-")[2]
     labels[MADE_FROM] = made_from
     meta = owner["metadata"]

@@ -1,7 +1,7 @@
 """Scenarios on the model of a cluster, which looks that what must not be never is."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, lws, names
@@ -23,6 +23,7 @@ class Model(cluster_model.Cluster):
         self, shape: scenarios.Shape, *, max_unavailable_gate: bool = False, quiet: bool = False
     ) -> None:
         super().__init__(max_unavailable_gate=max_unavailable_gate)
+        self._checked = 0
         self.shape = shape
         self.quiet = quiet
         self.recreated: dict[str, int] = {}
@@ -30,7 +31,7 @@ class Model(cluster_model.Cluster):
         self._create()
 
     def _create(self) -> None:
-        metadata = {"name": SET, "generation": 1, "labels": {}, "annotations": {}}
+        metadata = {"name": SET, "generation": 1, "labels": self.shape.labels}
         kind = {"apiVersion": names.LWS_API_VERSION, "kind": names.LWS_KIND}
         self.store({**kind, "metadata": metadata, "spec": self.shape.spec()})
 
@@ -55,34 +56,41 @@ class Model(cluster_model.Cluster):
             self.live["metadata"]["generation"] += 1
             self.touch(self.live)
 
-    def disturb(self, rng: random.Random, *, crashes: bool) -> None:
-        """Let something of what goes on happen, in any order, the controller's crashes too."""
-        kinds = ["pass", "pass", "end", "gone", "collect", "ready", "some ready"]
-        kinds += ["statefulsets", "late", "late"]
-        kind = rng.choice([*kinds, "cut", "restart"] if crashes else kinds)
-        match kind:
-            case "pass":
-                self.pass_once(SET)
-            case "cut":
-                self.pass_once(SET, writes=rng.randint(0, 4))
-            case "restart":
-                self.restart()
-            case "end":
-                self.end_pods()
-            case "gone":
-                self.end_pods()
-                self.collect_garbage()
-            case "collect":
-                self.collect_garbage()
-            case "statefulsets":
-                self.make_pods()
-            case "late":
-                self.make_pods(late=True)
-            case "ready":
-                self.run_pods()
-            case "some ready" if pods := sorted(self.of_kind("Pod")):
-                self.run_pods({rng.choice(pods)})
+    def disturb(self, rng: random.Random, *, violent: bool) -> None:
+        """Let something of what goes on happen, in any order.
+
+        ``violent`` are crashes of the controller, which forgets what it saw, and evictions.
+        """
+        pods = sorted(self.of_kind("Pod"))
+        happenings: list[Callable[[], object]] = [
+            *[lambda: self.pass_once(SET)] * 2,
+            self.end_pods,
+            self.collect_garbage,
+            self.end_and_collect,
+            self.make_pods,
+            *[lambda: self.make_pods(late=True)] * 2,
+            self.run_pods,
+            lambda: self.run_pods({rng.choice(pods)} if pods else ()),
+        ]
+        if violent:
+            happenings += [lambda: self.pass_once(SET, writes=rng.randint(0, 4)), self.restart]
+        if self.shape.queue:
+            happenings += [*[lambda: self.decided(rng, self.pending(), self.admit)] * 2]
+        if self.shape.queue and violent:
+            happenings += [lambda: self.decided(rng, self.admitted(), self.evict)]
+        rng.choice(happenings)()
         self.check()
+
+    def end_and_collect(self) -> None:
+        self.end_pods()
+        self.collect_garbage()
+
+    def decided(
+        self, rng: random.Random, workloads: list[str], decision: Callable[[str], None]
+    ) -> None:
+        """Let Kueue decide about one of some Workloads."""
+        if workloads:
+            decision(rng.choice(workloads))
 
     def rest(self, *, starting: bool = True) -> scenarios.Picture:
         """Let everything settle, what was broken from outside too, and return what is there.
@@ -90,7 +98,7 @@ class Model(cluster_model.Cluster):
         Without ``starting`` no kubelet starts a pod, and what cannot go on without it waits.
         """
         self.unready.clear()
-        around = [self.end_pods, self.collect_garbage, self.make_pods]
+        around = [self.admit_all, self.end_pods, self.collect_garbage, self.make_pods]
         for _ in range(MOST_PASSES):
             before = self._counter
             for happen in (*around, self.run_pods) if starting else around:
@@ -101,6 +109,10 @@ class Model(cluster_model.Cluster):
             if self._counter == before:
                 return self.picture()
         raise AssertionError(f"no rest: {self.decide(SET)}")
+
+    def admit_all(self) -> None:
+        for name in self.pending():
+            self.admit(name)
 
     def picture(self) -> scenarios.Picture:
         return scenarios.picture(
@@ -140,7 +152,7 @@ class Model(cluster_model.Cluster):
                 uid = self.objects["Pod", ref.name]["metadata"]["uid"]
                 self.recreated[uid] = self.recreated.get(uid, 0) + 1
                 assert self.recreated[uid] == 1, f"{ref.name} is recreated twice"
-            case actions.Delete(ref=ref, events=()) if ref.kind == "Pod":
+            case actions.Delete(ref=ref, events=(), propagation="Foreground"):
                 self._before_replacement(ref.name)
 
     def _before_apply(self, body: Mapping[str, Any]) -> None:
@@ -172,6 +184,9 @@ class Model(cluster_model.Cluster):
 
     def check(self) -> None:
         """Look whether everything is as it has to be at any time."""
+        if self._checked == self._counter:
+            return
+        self._checked = self._counter
         if self.quiet:
             bounds, ready = self._ready()
             assert len(ready) >= bounds.replicas - bounds.unavailable, "too few groups are ready"
@@ -198,6 +213,6 @@ def play(
         model.do(step)
         if noise is not None:
             for _ in range(noise.randint(0, 8)):
-                # A crash may forget that a pod vanished, which makes no difference in the end,
-                # except below a partition, where the template of a group depends on it.
-                model.disturb(noise, crashes=model.shape.partition == 0)
+                # When a pod below a partition goes, its group comes back from another template
+                # than it had; so there nothing goes that does not in an undisturbed life.
+                model.disturb(noise, violent=model.shape.partition == 0)

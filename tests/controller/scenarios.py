@@ -15,6 +15,7 @@ from lws_kueue.api import names
 from tests.controller.kubernetes_model import Object, true
 
 SET = "demo"
+QUEUE = "user-queue"
 # Images that exist, for control planes with real nodes.
 IMAGE = "registry.k8s.io/pause:3.{}"
 LAST_VERSION = 6
@@ -36,6 +37,12 @@ class Shape:
     policy: str = "RecreateGroupOnPodRestart"
     startup: str = "LeaderCreated"
     leader: bool = False
+    queue: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the set."""
+        return {names.QUEUE_NAME: self.queue} if self.queue else {}
 
     def spec(self) -> Object:
         """Return the spec of the set."""
@@ -88,6 +95,7 @@ def generate(rng: random.Random, *, most_steps: int = 8) -> Scenario:
         policy=rng.choice(["RecreateGroupOnPodRestart", "RecreateGroupAfterStart", "None"]),
         startup=rng.choice(["LeaderCreated", "LeaderCreated", "LeaderReady"]),
         leader=rng.choice([False, True]),
+        queue=rng.choice(["", "", "", QUEUE]),
     )
     shape = replace(shape, unavailable=shape.unavailable if shape.surge else shape.unavailable or 1)
     # Most often the set has come up before anything happens to it.
@@ -122,7 +130,8 @@ def _step(rng: random.Random, now: Shape) -> Step:
             return (kind, rng.randint(1, LAST_VERSION))
         case "scale":
             return (kind, rng.choice([0, 1, 2, 2, 3, 3, 4, 4, 5]))
-        case "size":
+        # The shape of queue-managed pods is frozen.
+        case "size" if not now.queue:
             return (kind, rng.randint(1, 3))
         case "partition":
             return (kind, rng.choice([0, 0, 1, 2, 3]))
@@ -131,7 +140,9 @@ def _step(rng: random.Random, now: Shape) -> Step:
             return (kind, rng.randint(0 if surge else 1, 4), surge)
         case "accident":
             return accident(rng, now)
-    return (kind,)
+        case "recreate":
+            return (kind,)
+    return REST
 
 
 def accident(rng: random.Random, now: Shape) -> Step:

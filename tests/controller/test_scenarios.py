@@ -1,5 +1,6 @@
 """Random lives of a set on the model: what must never be never is, and all ends where it has to."""
 
+import dataclasses
 import random
 from collections.abc import Iterable
 
@@ -51,6 +52,7 @@ def a_rollout(rng: random.Random, *, gate: bool, accidents: bool) -> None:
     surge = rng.randint(0, 2)
     unavailable = rng.randint(0 if surge else 1, 4)
     shape = scenarios.Shape(rng.randint(1, 6), rng.randint(1, 2), 1, 0, unavailable, surge)
+    shape = dataclasses.replace(shape, queue=rng.choice(["", scenarios.QUEUE]) if accidents else "")
     model = scenario_model.Model(shape, max_unavailable_gate=gate)
     model.rest()
     model.quiet = not accidents
@@ -59,7 +61,7 @@ def a_rollout(rng: random.Random, *, gate: bool, accidents: bool) -> None:
         for _ in range(rng.randint(0, 30)):
             if accidents and not rng.randint(0, 5):
                 model.do(scenarios.accident(rng, model.shape))
-            model.disturb(rng, crashes=True)
+            model.disturb(rng, violent=True)
     ends_well(model, model.rest())
 
 

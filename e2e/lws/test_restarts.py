@@ -151,6 +151,8 @@ def test_after_start_a_group_is_left_alone_until_all_its_pods_run(
         _label_a_node(installed, room, value="here")
         running = checks.eventually(_phases, one, *["Running"] * 4)
         assert running[LEADER] == before[LEADER]
+        # Only the controller's word shows that it has seen them run.
+        checks.eventually(checks.condition, one, "Available")
         # The controller sees this deletion after the first, so that one was left alone for good.
         one.delete_pod("test-sample-0-2")
         checks.eventually(_replaced, one, LEADER, before)

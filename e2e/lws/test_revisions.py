@@ -80,19 +80,22 @@ def test_a_group_that_restarts_below_the_partition_keeps_its_size(
 
 
 @pytest.mark.row("CTL-44", "ACC-6")
-def test_a_foreign_key_on_the_leader_set_is_taken_on_once(
+def test_a_leader_set_at_a_key_without_a_revision_gets_one_once(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
+    # As a controller leaves it that knows no revisions: on the StatefulSet and in its template. A
+    # label on the StatefulSet alone is somebody's edit, and is set back (docs/compatibility.md).
     empty = sample.Sample(installed, namespace)
     with empty.recording("v1", "Pod") as pods:
         one = sample.create(installed, namespace)
         checks.eventually(checks.condition, one, "Available")
-        body = {"metadata": {"labels": {names.REVISION_KEY: "template-hash"}}}
+        labelled: sample.Object = {"metadata": {"labels": {names.REVISION_KEY: "template-hash"}}}
+        body = labelled | {"spec": {"template": labelled}}
         installed.api.patch("apps/v1", "StatefulSet", one.name, namespace=namespace, body=body)
         text = "Creating missing revision with key template-hash for existing LeaderWorkerSet"
         checks.eventually(checks.event, one, "CreatingRevision", text)
 
-        def is_taken_on() -> None:
+        def is_at_that_key() -> None:
             checks.condition(one, "Available")
             checks.revisions(one, count=1)
             checks.stage(one, expected=(0, 2, 2, 2))
@@ -102,7 +105,7 @@ def test_a_foreign_key_on_the_leader_set_is_taken_on_once(
                 labels = one.leader(group)["metadata"]["labels"]
                 assert labels[names.REVISION_KEY] == "template-hash"
 
-        checks.eventually(is_taken_on)
+        checks.eventually(is_at_that_key)
         # One more change is carried out, and replaces nothing again.
         one.scale(3)
         checks.eventually(checks.stage, one, expected=(0, 3, 3, 3))

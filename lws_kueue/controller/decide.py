@@ -72,13 +72,19 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         options=options,
         now=now,
     )
-    made = [group_objects.missing(at, group) for group in found.groups]
+    taken_down = _taken_down(at, target, stopping=bridged.stopping)
+    going = {deletion.uid for deletion in taken_down}
+    made = [
+        group_objects.missing(at, group)
+        for group in found.groups
+        if group.leader.meta.uid not in going
+    ]
     outcome = _outcome(at, waiting=bridged.waiting, now=now)
     chains = (
         _leader_set(at, target),
         _shared_service(at),
         *(each.chain for each in made),
-        *((deletion,) for deletion in _taken_down(at, target, stopping=bridged.stopping)),
+        *((deletion,) for deletion in taken_down),
         *bridged.chains,
         *leaving.former(at.seen),
     )

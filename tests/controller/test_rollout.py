@@ -460,6 +460,13 @@ def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
     )
 
 
+def test_a_group_whose_leader_is_being_deleted_is_no_longer_ready() -> None:
+    going = given.a_group(0, deleted=True)
+    assert going.ready, "its conditions say so for a moment"
+    states = rollout.states_of((going,), count=1, key="key")
+    assert states == (rollout.GroupState(ready=False, updated=True),)
+
+
 @pytest.mark.parametrize(
     ("live", "target", "updated", "expected"),
     [

@@ -9,7 +9,7 @@ from hypothesis import given as from_strategy
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lws_kueue.api import names
+from lws_kueue.api import actions, names
 from tests.controller import scenario_model, scenarios
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
@@ -119,6 +119,20 @@ def test_outdated_groups_are_replaced_in_rounds_of_as_many_as_may_be(
         model.run_pods()
     assert found == rounds
     ends_well(model, model.rest())
+
+
+def test_a_group_that_is_about_to_be_replaced_gets_no_workers_any_more() -> None:
+    model = scenario_model.Model(scenarios.Shape(replicas=3, size=2, unavailable=3))
+    model.rest()
+    model.do(("template", 2))
+    model.pass_once(scenarios.SET)
+    model.pass_once(scenarios.SET)
+    model.make_pods()
+    del model.objects["StatefulSet", "demo-0"]
+    plan = model.decide(scenarios.SET)
+    deleted = [a.ref.name for c in plan.chains for a in c if isinstance(a, actions.Delete)]
+    assert deleted == ["demo-1", "demo-0"], "the StatefulSet controller has taken the topmost"
+    assert not [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
 
 
 # Rows of lws-contract 6.4 on whole passes.

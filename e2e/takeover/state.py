@@ -79,6 +79,24 @@ def our_writes(
     ]
 
 
+def leaked(cluster: sandbox.Sandbox, namespace: str) -> frozenset[str]:
+    """The revisions that the Go manager made more than once, but for the last of each.
+
+    It makes another one whenever the apply of a new set fails for a moment (lws-contract 8.3). No
+    lookup finds them, and nothing but their removal is to be done about them.
+    """
+    last: dict[str, Any] = {}
+    superfluous = set()
+    found = _list(cluster, "apps/v1", "ControllerRevision", namespace=namespace)
+    for revision in sorted(found, key=lambda obj: int(obj["revision"])):
+        meta = revision["metadata"]
+        if meta["ownerReferences"][0]["kind"] == names.LWS_KIND:
+            earlier = last.get(meta["labels"][names.REVISION_KEY])
+            superfluous |= {earlier} if earlier else set()
+            last[meta["labels"][names.REVISION_KEY]] = meta["name"]
+    return frozenset(superfluous)
+
+
 def told(cluster: sandbox.Sandbox, namespace: str, writes: list[audit.Request]) -> str:
     """The writes and what Events say, for the message of a failing test."""
     events = [event.get("note", "") for event in _list_events(cluster, namespace)]

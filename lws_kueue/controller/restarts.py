@@ -6,7 +6,7 @@ already needs no second deletion, so a group is recreated once however many of i
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import groups
@@ -23,6 +23,33 @@ class Members:
     worker_set: str
     workers: Mapping[str, str]
     pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A worker pod that is gone, and whose it was, by UIDs."""
+
+    index: int
+    leader: str
+    worker_set: str
+    uid: str
+    name: str
+
+
+def with_departed(
+    remembered: Mapping[int, Members], departed: Iterable[Departed]
+) -> dict[int, Members]:
+    """Return ``remembered`` with pods that no pass has seen, because they lived so short.
+
+    Whether their group was still starting is not known of them.
+    """
+    known = dict(remembered)
+    for pod in departed:
+        before = known.get(pod.index)
+        if before is None or (before.leader, before.worker_set) != (pod.leader, pod.worker_set):
+            before = Members(pod.leader, pod.worker_set, {}, pending=True)
+        known[pod.index] = replace(before, workers={**before.workers, pod.uid: pod.name})
+    return known
 
 
 def members(group: groups.Group) -> Members | None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import pydantic
 
 from lws_kueue.api import facts, kueue, lws, names
-from lws_kueue.controller import normalise, ordinals
+from lws_kueue.controller import normalise, ordinals, restarts
 from lws_kueue.runtime import resources
 
 TOMBSTONE_SECONDS: Final = 600.0
@@ -160,6 +160,8 @@ class Cache:
         self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
         self._sets: dict[SetKey, _Children] = defaultdict(lambda: defaultdict(dict))
         self._gone: dict[str, _Grave] = {}
+        self._departed: dict[SetKey, dict[str, restarts.Departed]] = {}
+        self._taken_down: dict[str, float] = {}
 
     # Reading ------------------------------------------------------------------------------
 
@@ -179,6 +181,18 @@ class Cache:
     def keys(self) -> set[SetKey]:
         """Return every set that exists or that still has objects."""
         return {key for key, children in self._sets.items() if any(children.values())}
+
+    def departed(self, key: SetKey) -> Iterable[restarts.Departed]:
+        """Return the worker pods of a set that are gone and whose StatefulSet stands."""
+        noted = self._departed.get(key, {}).values()
+        sets = self._entries[resources.STATEFUL_SETS]
+        found = []
+        for pod in noted:
+            parent, _ = ordinals.parent_and_ordinal(pod.name)
+            worker_set = sets.get((key.namespace, parent))
+            if worker_set is not None and worker_set.meta.uid == pod.worker_set:
+                found.append(pod)
+        return found
 
     def strangers(self) -> Iterable[tuple[resources.Resource, facts.Meta]]:
         """Return the objects that no watch and no list tells of, because they lack the label."""
@@ -241,9 +255,32 @@ class Cache:
         old = self._entries[resource].get(at)
         if old is None or old.meta.uid != uid:
             return None
+        if resource == resources.PODS and version is not None:
+            self._depart(old)
         self._unfile(resource, at, old)
         del self._entries[resource][at]
         return set(old.belongs_to)
+
+    def take_down(self, uid: str) -> None:
+        """Take that we ourselves have asked for the deletion of an object."""
+        now = self._clock()
+        self._taken_down.pop(uid, None)
+        self._taken_down[uid] = now
+        # They stand in the order of their times.
+        while (oldest := next(iter(self._taken_down.items())))[1] < now - TOMBSTONE_SECONDS:
+            del self._taken_down[oldest[0]]
+
+    def never_seen(self, resource: resources.Resource, obj: facts.Object) -> set[SetKey]:
+        """Take that an object is gone of which nothing was known; returns the sets concerned.
+
+        What comes and goes in quick succession may be told of by its end alone.
+        """
+        meta = facts.Meta.of(obj)
+        if meta.uid in self._gone or resource != resources.PODS:
+            return set()
+        keys = sets_of(resource, meta)
+        self._depart(_Entry(meta, facts.Pod.of(obj), keys, None))
+        return set(keys)
 
     def replace(
         self, resource: resources.Resource, items: Iterable[facts.Object], *, as_of: str
@@ -275,6 +312,31 @@ class Cache:
             self._unfile(resource, at, entry)
             del self._entries[resource][at]
 
+    def _depart(self, entry: _Entry) -> None:
+        """Note a worker pod that is gone and was deleted by somebody else.
+
+        The next pass may come only when there is another one in its place.
+        """
+        meta, owner = entry.meta, entry.meta.controller
+        if meta.uid in self._taken_down or entry.fact.gates or owner is None:
+            return
+        worker_set = self._entries[resources.STATEFUL_SETS].get((meta.namespace, owner.name))
+        leader = worker_set.meta.controller if worker_set else None
+        if worker_set is None or worker_set.meta.uid != owner.uid or leader is None:
+            return
+        if leader.kind != "Pod":
+            return
+        index = ordinals.parent_and_ordinal(leader.name)[1]
+        pod = restarts.Departed(index, leader.uid, owner.uid, uid=meta.uid, name=meta.name)
+        for key in entry.belongs_to:
+            others = self._departed.get(key, {}).values()
+            kept = {
+                other.uid: other
+                for other in others
+                if other.index != index or other.worker_set == owner.uid
+            }
+            self._departed[key] = {**kept, meta.uid: pod}
+
     def _unfile(
         self, resource: resources.Resource, at: tuple[str, str], old: _Entry | None
     ) -> None:
@@ -285,6 +347,7 @@ class Cache:
             children[resource].pop(at[1], None)
             if not any(children.values()):
                 del self._sets[key]
+                self._departed.pop(key, None)
 
     def _is_dead(self, meta: facts.Meta) -> bool:
         grave = self._gone.get(meta.uid)

@@ -253,6 +253,8 @@ class Executor:
             uid=action.uid,
             propagation=action.propagation,
         )
+        # Before the request: its end may be seen before its answer.
+        self._cache.take_down(action.uid)
         try:
             answer = await self._write(run, request)
         except client.ApiError as error:

@@ -89,13 +89,18 @@ class Inflow:
                 live = None
             if live is not None and facts.Meta.of(live).uid == meta.uid:
                 return self._cache.upsert(resource, live, belongs_to=cache.set_of(resource, meta))
-        return self._cache.remove(
+        known = self._cache.get(resource, namespace=meta.namespace, name=meta.name)
+        news = set()
+        if known is None or known.meta.uid != meta.uid:
+            news = self._cache.never_seen(resource, obj)
+        gone = self._cache.remove(
             resource,
             namespace=meta.namespace,
             name=meta.name,
             uid=meta.uid,
             version=meta.resource_version,
         )
+        return (news or None) if gone is None else gone
 
     async def _on_shared(
         self, resource: resources.Resource, obj: facts.Object, *, deleted: bool

@@ -74,7 +74,9 @@ class Loop:
             key,
             support=self._inflow.support,
             detail=self._inflow.detail,
-            remembered=self._members.get(key, {}),
+            remembered=restarts.with_departed(
+                self._members.get(key, {}), self._cache.departed(key)
+            ),
             gang=self._settings.gang_scheduler is not None,
         )
         if isinstance(situation, cache.InvalidSet):

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,3 +198,18 @@ def test_a_loss_while_the_group_starts_counts_only_where_starting_counts() -> No
 )
 def test_an_incomplete_group_has_no_members_to_keep(group: groups.Group) -> None:
     assert restarts.members(group) is None
+
+
+def test_a_worker_that_no_pass_has_seen_is_lost_as_well_unless_its_group_may_be_starting() -> None:
+    group = given.a_group(0, size=3)
+    assert group.worker_set is not None
+    incarnation = (group.leader.meta.uid, group.worker_set.meta.uid)
+    gone = restarts.Departed(0, *incarnation, uid="short-lived", name="test-sample-0-1")
+    before = restarts.members(group)
+    assert before is not None
+    for known in ({}, {0: before}, {0: replace(before, leader="former")}):
+        (memory,) = restarts.with_departed(known, [gone]).values()
+        assert restarts.lost(given.an_lws(size=3), before=memory, group=group) == gone.name
+    after_start = given.an_lws(size=3, template={"restartPolicy": "RecreateGroupAfterStart"})
+    (memory,) = restarts.with_departed({}, [gone]).values()
+    assert restarts.lost(after_start, before=memory, group=group) is None

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import facts, names
+from lws_kueue.controller import restarts
 from lws_kueue.runtime import cache, resources
 
 KEY = cache.SetKey("ns", "set")
@@ -161,6 +162,63 @@ def test_an_object_whose_label_names_no_set_of_its_concerns_those_that_it_could_
         assert {key.name for key in found} == expected | ({label} if label else set())
     labelled = {"metadata": {**meta, "labels": {names.SET_NAME: "set"}}}
     assert {key.name for key in cache.sets_of(resource, facts.Meta.of(labelled))} == {"set"}
+
+
+def worker(*, uid: str = "w1", version: int = 5, **metadata: Any) -> dict[str, Any]:
+    owner = {"kind": "StatefulSet", "name": "set-0", "uid": "workers", "controller": True}
+    obj = pod("set-0-1", uid=uid, version=version)
+    obj["metadata"] |= {"ownerReferences": [owner], **metadata}
+    return obj
+
+
+def with_worker_set() -> cache.Cache:
+    store = cache.Cache()
+    owner = {"kind": "Pod", "name": "set-0", "uid": "leader", "controller": True}
+    metadata = {**pod("set-0", uid="workers")["metadata"], "ownerReferences": [owner]}
+    store.upsert(resources.STATEFUL_SETS, {"metadata": metadata, "spec": {}})
+    return store
+
+
+GONE = restarts.Departed(0, "leader", "workers", uid="w1", name="set-0-1")
+
+
+@pytest.mark.parametrize("deleted", [None, "2030-01-01T00:00:00Z"])
+def test_a_worker_that_vanishes_is_noted_even_if_another_one_has_its_name(
+    deleted: str | None,
+) -> None:
+    store = with_worker_set()
+    store.upsert(resources.PODS, worker(deletionTimestamp=deleted))
+    store.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1", version="6")
+    store.upsert(resources.PODS, worker(uid="w2", version=7))
+    assert store.departed(KEY) == [GONE]
+    store.remove(resources.STATEFUL_SETS, namespace="ns", name="set-0", uid="workers")
+    assert store.departed(KEY) == [], "the group goes, or is made anew already"
+
+
+def test_a_worker_of_which_only_the_end_was_told_is_noted_once() -> None:
+    store = with_worker_set()
+    assert store.never_seen(resources.PODS, worker()) == {KEY}
+    assert store.departed(KEY) == [GONE]
+    own = with_worker_set()
+    own.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1")
+    assert own.never_seen(resources.PODS, worker()) == set()
+    assert own.departed(KEY) == []
+
+
+@pytest.mark.parametrize("case", ["own deletion", "own at once", "gated", "former set"])
+def test_a_worker_whose_end_is_no_failure_is_not_noted(case: str) -> None:
+    store = with_worker_set()
+    body = worker(deletionTimestamp="2030-01-01T00:00:00Z")
+    if case == "own deletion":
+        store.take_down("w1")
+    if case == "gated":
+        body["spec"]["schedulingGates"] = [{"name": "x"}]
+    if case == "former set":
+        body["metadata"]["ownerReferences"][0]["uid"] = "former"
+    store.upsert(resources.PODS, body)
+    version = None if case == "own at once" else "6"
+    store.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1", version=version)
+    assert store.departed(KEY) == []
 
 
 def test_a_list_by_label_says_nothing_of_what_lacks_the_label() -> None:

@@ -6,7 +6,7 @@ already needs no second deletion, so a group is recreated once however many of i
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import groups
@@ -16,13 +16,15 @@ from lws_kueue.controller import groups
 class Members:
     """Who a group consisted of when it was complete; ``pending`` if a pod did not run yet.
 
-    ``workers`` are the names of the worker pods by UID.
+    ``workers`` are the names of the worker pods by UID; ``unseen`` of those that are known to be
+    gone, and of which nobody knows whether the group was complete in their time.
     """
 
     leader: str
     worker_set: str
     workers: Mapping[str, str]
     pending: bool
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,13 @@ class Departed:
 def with_departed(
     remembered: Mapping[int, Members], departed: Iterable[Departed]
 ) -> dict[int, Members]:
-    """Return ``remembered`` with pods that no pass has seen, because they lived so short.
-
-    Whether their group was still starting is not known of them.
-    """
+    """Return ``remembered`` with pods that no pass may have seen, because they lived so short."""
     known = dict(remembered)
     for pod in departed:
         before = known.get(pod.index)
         if before is None or (before.leader, before.worker_set) != (pod.leader, pod.worker_set):
             before = Members(pod.leader, pod.worker_set, {}, pending=True)
-        known[pod.index] = replace(before, workers={**before.workers, pod.uid: pod.name})
+        known[pod.index] = replace(before, unseen={**before.unseen, pod.uid: pod.name})
     return known
 
 
@@ -75,11 +74,17 @@ def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) ->
     worker_set = group.worker_set.meta.uid if group.worker_set else ""
     if (before.leader, before.worker_set) != (group.leader.meta.uid, worker_set):
         return None
-    if before.pending and _only_after_start(owner):
-        return None
+    after_start = _only_after_start(owner)
+    known = {} if after_start and before.pending else before.workers
+    # A group that was starting when it lost a pod is left alone for good.
+    unseen = {} if after_start else before.unseen
+    after_start = _only_after_start(owner)
+    went = {} if before.pending and after_start else dict(before.workers)
+    # A pod that went while its group was starting is none that the running group has lost.
+    went |= {pod.uid: pod.name for pod in before.departed if not (pod.pending and after_start)}
     # A pod that its StatefulSet let go, because somebody edited its labels, is not gone.
     present = {pod.meta.uid for pod in (*group.workers, *group.squatters)}
-    gone = (name for uid, name in before.workers.items() if uid not in present)
+    gone = (name for uid, name in {**known, **unseen}.items() if uid not in present)
     return min(gone, default=None)
 
 

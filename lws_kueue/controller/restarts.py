@@ -78,10 +78,6 @@ def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) ->
     known = {} if after_start and before.pending else before.workers
     # A group that was starting when it lost a pod is left alone for good.
     unseen = {} if after_start else before.unseen
-    after_start = _only_after_start(owner)
-    went = {} if before.pending and after_start else dict(before.workers)
-    # A pod that went while its group was starting is none that the running group has lost.
-    went |= {pod.uid: pod.name for pod in before.departed if not (pod.pending and after_start)}
     # A pod that its StatefulSet let go, because somebody edited its labels, is not gone.
     present = {pod.meta.uid for pod in (*group.workers, *group.squatters)}
     gone = (name for uid, name in {**known, **unseen}.items() if uid not in present)

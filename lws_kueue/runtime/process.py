@@ -58,6 +58,7 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
     """
     stop = stop or asyncio.Event()
     _heed_signals(stop)
+    asyncio.get_running_loop().set_exception_handler(_tell)
     sys.setrecursionlimit(DEEPEST_JSON)
     ready = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
@@ -94,11 +95,17 @@ async def _run_as_leader(
     api.may_write = candidate.leads
     if not await _unless(stop, candidate.acquire()):
         return
-    working = asyncio.create_task(_run(settings, api=api, stop=stop), name="leader")
     keeping = asyncio.create_task(candidate.keep(), name="lease")
+
+    async def resign() -> None:
+        await _end(keeping)
+        await candidate.release()
+
+    working = asyncio.create_task(_run(settings, api=api, stop=stop, idle=resign), name="leader")
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
-        if keeping.done():
+        if keeping.done() and not keeping.cancelled():
+            logger.error("This process ends: %s", keeping.exception())
             # From now on no write gets out. A process that does not come to its end would only keep
             # its replacement from starting.
             asyncio.get_running_loop().call_later(3 * LAST_SECONDS, os._exit, 1)
@@ -107,13 +114,27 @@ async def _run_as_leader(
             await keeping
         await working
     finally:
-        await _end(working, keeping)
-        # Not before everything that writes has ended.
-        await candidate.release()
+        await _end(working)
+        await resign()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waits for, but for one thing: it is no fault when a watch is cut off.
+
+    kopf leaves the generator of a watch open that was about to hand on an event when all ended.
+    """
+    if "asyncgen" in context:
+        logger.debug("%s", context["message"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
-    """End at SIGINT and SIGTERM; while kopf runs, it is the one that hears them."""
+    """End at SIGINT and SIGTERM.
+
+    kopf wants to hear them as well. When it is the one that does, it takes five seconds longer to
+    end, because it then waits for a task of its own.
+    """
     loop = asyncio.get_running_loop()
     # Only the main thread of a process hears signals; a test may run this in another one.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -134,6 +155,11 @@ async def _unless(stop: asyncio.Event, action: Coroutine[Any, Any, None]) -> boo
         await _end(doing, stopping)
 
 
+async def _over(task: asyncio.Task[None]) -> None:
+    """Wait for a task without ending it when the wait is cut short."""
+    await asyncio.wait({task})
+
+
 async def _end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
@@ -147,8 +173,13 @@ async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _run(
-    settings: runtime_settings.Settings, *, api: client.Client, stop: asyncio.Event
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    stop: asyncio.Event,
+    idle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
+    """Work until stopped; ``idle`` is called when nothing writes any more."""
     store = cache.Cache()
     queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
     events = recorder.Recorder(api)
@@ -184,11 +215,19 @@ async def _run(
         ),
         *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(settings.workers)),
     ]
+    watching = asyncio.create_task(
+        _watch(settings, api=api, source=source, stop=stop), name="watching"
+    )
     try:
-        await _watch(settings, api=api, source=source, stop=stop)
-    finally:
+        await _unless(stop, _over(watching))
         cluster_metrics.observe(store=None, source=None)
         await _end(*tasks)
+        if idle is not None:
+            await idle()
+        # Whoever takes over need not wait for the library that watches to wind down.
+        await watching
+    finally:
+        await _end(watching, *tasks)
         await source.close()
 
 
@@ -199,14 +238,15 @@ async def _watch(
     source: inflow.Inflow,
     stop: asyncio.Event,
 ) -> None:
-    """Let kopf watch until stopped; kopf also handles SIGINT and SIGTERM.
+    """Let kopf watch until stopped.
 
     kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
     was just deleted). Then it starts anew, and what was missed meanwhile is listed.
     """
-    while True:
+    while not stop.is_set():
         try:
-            await kopf.operator(
+            others = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
                 registry=watch.registry(
                     api=api,
                     sink=source.on_event,
@@ -217,11 +257,12 @@ async def _watch(
                 standalone=True,
                 stop_flag=stop,
             )
+            _heed_signals(stop)
+            await kopf.run_tasks(tasks, ignored=others)
             return
         except Exception:
             logger.exception("Watching ended; it starts again in %s s", WATCH_PAUSE)
-            _heed_signals(stop)
-        await asyncio.sleep(WATCH_PAUSE)
+        await _unless(stop, asyncio.sleep(WATCH_PAUSE))
 
 
 async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:

@@ -6,6 +6,7 @@ hundred times in a moment costs one pass. A failing key comes back with exponent
 """
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
@@ -75,10 +76,11 @@ class WorkQueue(Generic[Key]):
                     if self._observer:
                         self._observer.taken(waiting=len(self), late=late)
                     return key
-                try:
-                    await asyncio.wait_for(self._changed.wait(), timeout=wait)
-                except TimeoutError:
-                    continue
+                # Not wait_for: it waits in a task of its own, and that one keeps the lock for ever
+                # when this one is cancelled in the moment in which the time is up.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
 
     def _next(self) -> tuple[Key | None, float | None]:
         """Return a key to work on, or how long to wait for one (None: until something changes)."""

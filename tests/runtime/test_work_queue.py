@@ -104,3 +104,32 @@ def test_a_failing_key_does_not_hold_up_another() -> None:
         assert await queue.get() == "good"
 
     run(scenario())
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_workers_that_are_cancelled_at_any_moment_do_not_keep_the_queue_locked(
+    moment: int,
+) -> None:
+    async def work(queue: work_queue.WorkQueue[str]) -> None:
+        while True:
+            key = await queue.get()
+            try:
+                await asyncio.sleep(0.0001 * (moment % 7))
+            finally:
+                await queue.done(key, failed=moment % 2 == 0)
+
+    async def scenario() -> None:
+        for _ in range(10):
+            queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+            workers = [asyncio.create_task(work(queue)) for _ in range(8)]
+            for number in range(20):
+                await queue.add(f"{number % 5}", after=0.0005 * (number % 3))
+            await asyncio.sleep(0.0007 * moment)
+            for worker in workers:
+                worker.cancel()
+            _, running = await asyncio.wait(workers, timeout=5)
+            assert not running
+            async with asyncio.timeout(5):
+                await queue.add("x")
+
+    run(scenario())

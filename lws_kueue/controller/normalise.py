@@ -70,7 +70,11 @@ def _mistyped_in(value: Any, field: go_schema.Field, *, at: str) -> str | None:
     if not isinstance(value, Mapping if field.shape == "{}" else list | tuple):
         return at
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
-    inside = (mistyped(item, field.of, at=f"{at}[{key}]") for key, item in items)
+    # A field may be null, which means absent; an item of a list or map may not.
+    inside = (
+        mistyped(item, field.of, at=f"{at}[{key}]") if item is not None else f"{at}[{key}]"
+        for key, item in items
+    )
     return next((path for path in inside if path is not None), None)
 
 

@@ -79,7 +79,7 @@ def _template(template: Mapping[str, Any]) -> dict[str, Any]:
     if metadata := {key: values for key, values in kept.items() if values}:
         result["metadata"] = metadata
     spec = copy.deepcopy(dict(template.get("spec") or {}))
-    for container in (*spec.get("containers", ()), *(spec.get("initContainers") or ())):
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         _collapse_env(container)
     result["spec"] = spec
     return result

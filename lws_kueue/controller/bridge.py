@@ -13,7 +13,6 @@ from typing import Final
 from lws_kueue.api import actions, kueue, lws, names
 from lws_kueue.controller import groups, observed
 from lws_kueue.workload import build, eviction, ready, reconcile, release, state
-from lws_kueue.workload import pods as members
 from lws_kueue.workload.problems import Problem
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
@@ -129,7 +128,8 @@ class _Scene:
     """The set as the bridge looks at it: groups and pods by index.
 
     The pods of a group are those that the chain of ownership puts there, whatever their labels
-    say, and those that merely carry its label: what is left of the group that was there before.
+    say, and those that had their place there: what is left of the group that was there before, and
+    what its StatefulSet let go because somebody edited its labels.
     """
 
     def __init__(
@@ -144,9 +144,10 @@ class _Scene:
         self.flavors = seen.kueue.flavors
         self.now = now
         self.groups = {group.index: group for group in found.groups}
-        self.pods = {index: tuple(pods) for index, pods in members.by_group(found.stale).items()}
-        for index, group in self.groups.items():
-            self.pods[index] = (*group.pods, *self.pods.get(index, ()))
+        self.pods = {index: group.pods for index, group in self.groups.items()}
+        for pod in found.stale:
+            if (place := groups.index_of(owner.meta.name, pod)) is not None:
+                self.pods[place] = (*self.pods.get(place, ()), pod)
         self._size = owner.spec.leader_worker_template.size
 
     def size(self, index: int) -> int:
@@ -189,8 +190,8 @@ class _Step:
 def _group(scene: _Scene, index: int, workload: kueue.Workload) -> _Step:
     """Follow one Workload: release, report readiness, or stop.
 
-    Only pods that the chain of ownership puts into the group are ever released; what merely
-    carries its labels is stopped with it.
+    Only pods that the chain of ownership puts into the group are ever released; what merely had
+    its place there is stopped with it.
     """
     group = scene.groups.get(index)
     own = group.pods if group else ()

@@ -139,6 +139,21 @@ def may_belong(set_name: str, pod: facts.Meta) -> bool:
     return set_name in (origin, ordinals.parent_and_ordinal(origin)[0])
 
 
+def index_of(set_name: str, pod: facts.Pod) -> int | None:
+    """Return the index of the group in which a pod has its place, or had it; None if it has none.
+
+    Its name says so and can never change. Its label is asked only where the name says nothing: a
+    pod whose labels were edited is let go by its StatefulSet, and runs on all the same.
+    """
+    parent, ordinal = ordinals.parent_and_ordinal(pod.meta.name)
+    if parent == set_name:
+        return ordinal
+    origin, index = ordinals.parent_and_ordinal(parent)
+    if origin == set_name:
+        return index
+    return numbers.natural(pod.meta.labels.get(names.GROUP_INDEX, ""))
+
+
 def _controls(controller: facts.Meta, child: facts.Meta) -> bool:
     return child.controller is not None and child.controller.uid == controller.uid
 

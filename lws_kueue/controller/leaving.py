@@ -11,7 +11,6 @@ from datetime import datetime
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.controller import groups, observed
 from lws_kueue.workload import eviction, reconcile, state
-from lws_kueue.workload import pods as group
 
 
 def plan(
@@ -78,7 +77,7 @@ def _pods_of(workload: kueue.Workload, seen: observed.Observed) -> list[facts.Po
         if pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
         or (
             names.WORKLOAD not in pod.meta.annotations
-            and str(group.group_index(pod)) == index
+            and str(groups.index_of(seen.name, pod)) == index
             and groups.may_belong(seen.name, pod.meta)
         )
     ]

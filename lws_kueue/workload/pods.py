@@ -25,21 +25,6 @@ def worker_index(pod: facts.Pod) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def group_index(pod: facts.Pod) -> int | None:
-    """Return the index of the pod's group, None when it carries none."""
-    text = pod.meta.labels.get(names.GROUP_INDEX, "")
-    return int(text) if text.isdecimal() else None
-
-
-def by_group(pods: Iterable[facts.Pod]) -> dict[int, list[facts.Pod]]:
-    """Return the pods of a set by group index; one without an index is in no group."""
-    groups: dict[int, list[facts.Pod]] = {}
-    for pod in pods:
-        if (index := group_index(pod)) is not None:
-            groups.setdefault(index, []).append(pod)
-    return groups
-
-
 def podset_of(pod: facts.Pod, assignments: Mapping[str, kueue.PodSetAssignment]) -> str:
     """Return the name of the podset that the pod belongs to.
 

@@ -381,3 +381,26 @@ def test_a_pod_whose_group_label_was_edited_is_stopped_with_the_group_that_it_be
     stopped = [a.ref.name for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
     assert sorted(stopped) == ["demo-0", "demo-0-1", "demo-0-2"]
     assert [w.reason for w in plan.warnings] == ["InvalidPod"]
+
+
+@pytest.mark.parametrize("index", [None, "1", "7"])
+def test_a_pod_that_was_let_go_for_its_labels_is_stopped_and_holds_the_quota(
+    index: str | None,
+) -> None:
+    model = cluster(replicas=2)
+    settle(model)
+    first, _ = model.admitted()
+    pod = model.objects["Pod", "demo-0-1"]
+    pod["metadata"]["labels"] |= {names.GROUP_INDEX: index or ""}
+    if index is None:
+        del pod["metadata"]["labels"][names.GROUP_INDEX]
+    del pod["metadata"]["ownerReferences"]
+    model.touch(pod)
+    model.evict(first)
+    plan = model.decide(SET)
+    stopped = [a.ref.name for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
+    assert sorted(stopped) == ["demo-0", "demo-0-1", "demo-0-2"]
+    for name in ("demo-0", "demo-0-2"):
+        model.delete("Pod", name)
+    model.pass_once(SET)
+    assert "admission" in model.objects["Workload", first]["status"], "one of its pods runs on"

@@ -270,6 +270,17 @@ class Cache:
         while (oldest := next(iter(self._taken_down.items())))[1] < now - TOMBSTONE_SECONDS:
             del self._taken_down[oldest[0]]
 
+    def dealt_with(self, key: SetKey, departed: Iterable[restarts.Departed]) -> None:
+        """Take that a pass has seen these pods to be gone, and that nothing of it is left to do.
+
+        Noted for longer, they would recreate their group when the set's restart policy changes.
+        """
+        done = {pod.uid for pod in departed}
+        standing = {pod.uid for pod in self.departed(key)}
+        noted = self._departed.pop(key, {})
+        if left := {uid: pod for uid, pod in noted.items() if uid in standing - done}:
+            self._departed[key] = left
+
     def never_seen(self, resource: resources.Resource, obj: facts.Object) -> set[SetKey]:
         """Take that an object is gone of which nothing was known; returns the sets concerned.
 

@@ -69,14 +69,13 @@ class Loop:
 
     async def _pass(self, key: cache.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
+        departed = tuple(self._cache.departed(key))
         situation = gather.gather(
             self._cache,
             key,
             support=self._inflow.support,
             detail=self._inflow.detail,
-            remembered=restarts.with_departed(
-                self._members.get(key, {}), self._cache.departed(key)
-            ),
+            remembered=restarts.with_departed(self._members.get(key, {}), departed),
             gang=self._settings.gang_scheduler is not None,
         )
         if isinstance(situation, cache.InvalidSet):
@@ -96,6 +95,8 @@ class Loop:
         self._members.setdefault(key, {}).update(decide.members(situation))
         plan, held = self._coalesce(key, plan)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
+        if not outcome.failed and not outcome.stale:
+            self._cache.dealt_with(key, departed)
         if regarding is None:
             self._forget(key)
         else:

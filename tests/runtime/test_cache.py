@@ -205,6 +205,17 @@ def test_a_worker_of_which_only_the_end_was_told_is_noted_once() -> None:
     assert own.departed(KEY) == []
 
 
+def test_a_worker_that_a_pass_has_seen_to_be_gone_is_not_spoken_of_again() -> None:
+    store = with_worker_set()
+    store.never_seen(resources.PODS, worker())
+    seen = tuple(store.departed(KEY))
+    store.never_seen(resources.PODS, worker(uid="w2"))
+    store.dealt_with(KEY, seen)
+    assert [pod.uid for pod in store.departed(KEY)] == ["w2"], "it went while the pass ran"
+    store.dealt_with(KEY, store.departed(KEY))
+    assert store.departed(KEY) == []
+
+
 @pytest.mark.parametrize("case", ["own deletion", "own at once", "gated", "former set"])
 def test_a_worker_whose_end_is_no_failure_is_not_noted(case: str) -> None:
     store = with_worker_set()

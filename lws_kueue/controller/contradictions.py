@@ -113,7 +113,15 @@ def _held(group: groups.Group) -> Iterator[actions.Event]:
 
 
 def _revision_of(at: situation.Situation, group: groups.Group) -> Iterator[actions.Event]:
-    """Name a leader at a revision that there is not; one without workers is told elsewhere."""
+    """Name a leader at a revision that there is not; one without workers is told elsewhere.
+
+    The revision of a leader that is about to go may go before it: after a scaling down, those that
+    stay may be updated while it still ends.
+    """
+    leader_set = at.found.leader_set
+    stays = leader_set is not None and group.index < leader_set.replicas
+    if group.leader.meta.deleting or not stays:
+        return
     known = {at.choice.key, *(revisions.key_label(revision) for revision in at.own_revisions)}
     if group.size == 1 and group.key not in known:
         text = (

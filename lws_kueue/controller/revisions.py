@@ -285,8 +285,9 @@ def obsolete(revisions: Iterable[facts.Revision], key: str) -> tuple[facts.Revis
     """Return what may be deleted once every group is at ``key``.
 
     ``revisions`` are a set's own. Beside those with another key, older duplicates under the same
-    key are obsolete: no lookup finds them.
+    key are obsolete: no lookup finds them. One that is being deleted already waits for somebody
+    else's finalizer, and asking again would only make the next pass come at once.
     """
     every = tuple(revisions)
     kept = find(every, key)
-    return tuple(revision for revision in every if revision is not kept)
+    return tuple(one for one in every if one is not kept and not one.meta.deleting)

@@ -423,3 +423,11 @@ def test_a_flood_of_contradictions_is_told_in_part() -> None:
     labels = scene.pods[f"{NAME}-0"].meta.labels
     scene.add(*(given.a_pod(f"web-{n}", labels=labels) for n in range(500)))
     assert len(scene.told()) == 20
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_leader_that_goes_may_outlive_its_revision(deleted: bool) -> None:
+    # Scaled down in the middle of an update, while the pod takes its time to end.
+    scene = Scene(size=1)
+    scene.add(given.a_leader(2, key="former", size=1, deleted=deleted))
+    assert scene.told() == []

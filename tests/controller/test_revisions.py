@@ -267,3 +267,10 @@ def test_other_keys_and_older_duplicates_are_obsolete() -> None:
         revision_of(owner, 2, "x"),
     )
     assert revisions.obsolete((duplicate, kept, other), "7bdcf6cbd6") == (duplicate, other)
+
+
+def test_a_revision_that_somebody_holds_is_deleted_once() -> None:
+    owner = given.an_lws()
+    held = {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["example.com/hold"]}
+    other = stored(revisions.build(owner, 2, "x"), **held)
+    assert revisions.obsolete((revision_of(owner), other), "7bdcf6cbd6") == ()

@@ -179,7 +179,15 @@ class Sample:
         )
 
     def release(self, *groups: int) -> None:
-        """Let the leaders of groups become ready."""
+        """Let the leaders of groups become ready, once those that an update takes have gone."""
+        for group in groups:
+            self.cluster.api.wait_for(
+                "v1",
+                "Pod",
+                f"{self.name}-{group}",
+                lambda pod: pod is not None and "deletionTimestamp" not in pod["metadata"],
+                namespace=self.namespace,
+            )
         self._behave(groups, None)
 
     def hold(self, *groups: int) -> None:

@@ -85,6 +85,7 @@ class Client:
         pace: aiolimiter.AsyncLimiter | None = None,
     ) -> None:
         """``pace`` limits the requests; watches are not counted."""
+        configuration.trace_configs = [self._traced()]
         self._configuration = configuration
         self._pace = pace
         self._host = parse.urlsplit(str(configuration.host)).netloc
@@ -130,6 +131,26 @@ class Client:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context)
         return aiohttp.ClientSession(connector=connector, headers=headers, trust_env=True)
 
+    def _traced(self) -> aiohttp.TraceConfig:
+        """Ask once more when a request has its connection: making one takes long, and may stall."""
+
+        async def start(_: Any, context: Any, params: aiohttp.TraceRequestStartParams) -> None:
+            context.method = params.method
+
+        async def connected(_: Any, context: Any, __: Any) -> None:
+            self._check_lead(context.method)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(start)
+        trace.on_connection_create_end.append(connected)
+        trace.on_connection_reuseconn.append(connected)
+        return trace
+
+    def _check_lead(self, method: str) -> None:
+        if method != "GET" and not self.may_write():
+            message = "this process does not lead"
+            raise ApiError(status=0, reason="NotLeading", message=message, request=method)
+
     async def request(
         self,
         method: str,
@@ -156,9 +177,7 @@ class Client:
         name = f"{method} {path}"
         if self._pace is not None:
             await self._pace.acquire()
-        if method != "GET" and not self.may_write():
-            message = "this process does not lead"
-            raise ApiError(status=0, reason="NotLeading", message=message, request=name)
+        self._check_lead(method)
         try:
             response = await self._api.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=60

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 from kubernetes.aio import client as kube_client
 
 from lws_kueue.runtime import client, election
@@ -312,6 +313,41 @@ def test_whoever_does_not_lead_sends_no_write(method: str) -> None:
     refused = asyncio.run(run())
     assert refused.reason == "NotLeading"
     assert client.unreachable(refused), "it is tried again, if there is an again"
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_lead_that_is_lost_while_a_connection_is_made_stops_the_write(reused: bool) -> None:
+    async def run() -> list[str]:
+        heard: list[str] = []
+
+        async def answer(request: web.Request) -> web.Response:
+            heard.append(request.method)
+            return web.json_response({})
+
+        app = web.Application()
+        app.router.add_route("*", "/x", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        api = client.Client(kube_client.Configuration(host=f"http://{host}:{port}"))
+        try:
+            if reused:
+                await api.request("GET", "/x")
+            answers = iter([True, False])
+            api.may_write = lambda: next(answers)
+            with pytest.raises(client.ApiError) as caught:
+                await api.request("POST", "/x")
+            assert caught.value.reason == "NotLeading"
+            api.may_write = lambda: True
+            await api.request("PATCH", "/x")
+        finally:
+            await api.close()
+            await runner.cleanup()
+        return heard
+
+    assert asyncio.run(run()) == [*(["GET"] if reused else []), "PATCH"]
 
 
 def test_identities_differ() -> None:

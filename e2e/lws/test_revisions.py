@@ -85,34 +85,32 @@ def test_a_leader_set_at_a_key_without_a_revision_gets_one_once(
 ) -> None:
     # As a controller leaves it that knows no revisions: on the StatefulSet and in its template. A
     # label on the StatefulSet alone is somebody's edit, and is set back (docs/compatibility.md).
-    empty = sample.Sample(installed, namespace)
-    with empty.recording("v1", "Pod") as pods:
-        one = sample.create(installed, namespace)
-        checks.eventually(checks.condition, one, "Available")
-        labelled: sample.Object = {"metadata": {"labels": {names.REVISION_KEY: "template-hash"}}}
-        body = labelled | {"spec": {"template": labelled}}
-        installed.api.patch("apps/v1", "StatefulSet", one.name, namespace=namespace, body=body)
-        text = "Creating missing revision with key template-hash for existing LeaderWorkerSet"
-        checks.eventually(checks.event, one, "CreatingRevision", text)
+    one = sample.create(installed, namespace)
+    checks.eventually(checks.condition, one, "Available")
+    labelled: sample.Object = {"metadata": {"labels": {names.REVISION_KEY: "template-hash"}}}
+    body = labelled | {"spec": {"template": labelled}}
+    installed.api.patch("apps/v1", "StatefulSet", one.name, namespace=namespace, body=body)
+    text = "Creating missing revision with key template-hash for existing LeaderWorkerSet"
+    checks.eventually(checks.event, one, "CreatingRevision", text)
 
-        def is_at_that_key() -> None:
-            checks.condition(one, "Available")
-            checks.revisions(one, count=1)
-            checks.stage(one, expected=(0, 2, 2, 2))
-            (revision,) = one.revisions()
-            assert revision["metadata"]["labels"][names.REVISION_KEY] == "template-hash"
-            for group in (0, 1):
-                labels = one.leader(group)["metadata"]["labels"]
-                assert labels[names.REVISION_KEY] == "template-hash"
-
-        checks.eventually(is_at_that_key)
-        # One more change is carried out, and replaces nothing again.
-        one.scale(3)
-        checks.eventually(checks.stage, one, expected=(0, 3, 3, 3))
-        checks.eventually(checks.condition, one, "Available")
+    def is_at_that_key() -> list[str]:
+        checks.condition(one, "Available")
         checks.revisions(one, count=1)
-    for group in (0, 1):
-        assert len(sample.incarnations(pods, f"test-sample-{group}")) == 2
+        checks.stage(one, expected=(0, 2, 2, 2))
+        (revision,) = one.revisions()
+        assert revision["metadata"]["labels"][names.REVISION_KEY] == "template-hash"
+        leaders = [one.leader(group)["metadata"] for group in (0, 1)]
+        for meta in leaders:
+            assert meta["labels"][names.REVISION_KEY] == "template-hash"
+        return [meta["uid"] for meta in leaders]
+
+    settled = checks.eventually(is_at_that_key)
+    # One more change is carried out, and replaces nothing again.
+    one.scale(3)
+    checks.eventually(checks.stage, one, expected=(0, 3, 3, 3))
+    checks.eventually(checks.condition, one, "Available")
+    checks.revisions(one, count=1)
+    assert [one.leader(group)["metadata"]["uid"] for group in (0, 1)] == settled
 
 
 def _rested(one: sample.Sample) -> None:

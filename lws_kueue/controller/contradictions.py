@@ -152,6 +152,12 @@ def _outside(
                 "set. Remove the label"
             )
             yield _warning("Pod", meta.name, text)
+        elif _is_left_over(owner, pod, found):
+            text = (
+                "was let go by its StatefulSet, and its group is not there any more, so nothing "
+                "removes it. Delete it"
+            )
+            yield _warning("Pod", meta.name, text)
         return
     if meta.controller is not None:
         text = (
@@ -167,6 +173,14 @@ def _outside(
             f"{event.message}, so its StatefulSet let it go. Correct the label, or delete the pod"
         )
         yield actions.Event(event.type, event.reason, text)
+
+
+def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Observation) -> bool:
+    """Whether a pod without a controller had its place in a group that is wanted no longer."""
+    index, leader_set = groups.index_of(owner.meta.name, pod), found.leader_set
+    if pod.meta.controller is not None or index is None or leader_set is None:
+        return False
+    return index >= leader_set.replicas and all(group.index != index for group in found.groups)
 
 
 def _selector_of_place(

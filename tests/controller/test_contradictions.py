@@ -431,3 +431,15 @@ def test_a_leader_that_goes_may_outlive_its_revision(deleted: bool) -> None:
     scene = Scene(size=1)
     scene.add(given.a_leader(2, key="former", size=1, deleted=deleted))
     assert scene.told() == []
+
+
+def test_a_worker_that_was_let_go_before_its_group_went_is_named() -> None:
+    scene = Scene()
+    leader = given.a_leader(5, key=scene.key)
+    scene.add(relabelled(given.a_worker(leader, 1), owner=None, labels={INDEX: "x"}))
+    (text,) = scene.told()
+    assert text.startswith(f"Pod {NAME}-5-1: was let go by its StatefulSet")
+    scene.add(given.a_worker(leader, 1))
+    assert scene.told() == [], "garbage collection takes it"
+    scene.add(leader, relabelled(given.a_worker(leader, 1), owner=None))
+    assert scene.told() == [], "its group is still going"

@@ -247,7 +247,12 @@ def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.Stat
 
 
 def _obsolete(at: situation.Situation) -> actions.Chain:
-    """Return the deletion of revisions that no group is at any more."""
+    """Return the deletion of revisions that no group is at any more.
+
+    After a scaling down a group that goes may still be at one, and come to stay after all when the
+    set is scaled up again.
+    """
+    used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
     return tuple(
         actions.Delete(
             actions.Ref(
@@ -256,4 +261,5 @@ def _obsolete(at: situation.Situation) -> actions.Chain:
             revision.meta.uid,
         )
         for revision in revisions.obsolete(at.own_revisions, at.choice.key)
+        if revisions.key_label(revision) not in used - {at.choice.key}
     )

@@ -404,3 +404,21 @@ def test_a_pod_that_was_let_go_for_its_labels_is_stopped_and_holds_the_quota(
         model.delete("Pod", name)
     model.pass_once(SET)
     assert "admission" in model.objects["Workload", first]["status"], "one of its pods runs on"
+
+
+def test_a_revision_stays_for_as_long_as_a_group_that_is_about_to_go_is_at_it() -> None:
+    model = cluster(queue=None, replicas=2)
+    model.pass_once(SET)
+    model.make_pods()
+    (before,) = model.of_kind("ControllerRevision")
+    obj = model.objects[names.LWS_KIND, SET]
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    template["spec"] = {"containers": [{"name": "c", "image": "app:2", "resources": {}}]}
+    obj["spec"]["replicas"] = 0
+    model.touch(obj)
+    for _ in range(3):
+        model.pass_once(SET)
+    assert before in model.of_kind("ControllerRevision")
+    assert not model.decide(SET).warnings, "its workers can still be made"
+    settle(model)
+    assert before not in model.of_kind("ControllerRevision")

@@ -322,9 +322,10 @@ class Executor:
         run.outcome.stale = True
         resource = resources.of(ref.api_version, ref.kind)
         async with self._slots:
+            # Before the request: one that is made anew meanwhile may be told of before its answer.
+            cached = self._cached(ref)
             obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
         if obj is None:
-            cached = self._cache.get(resource, namespace=ref.namespace, name=ref.name)
             if cached is not None:
                 self._cache.remove(
                     resource, namespace=ref.namespace, name=ref.name, uid=cached.meta.uid

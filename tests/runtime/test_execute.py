@@ -324,3 +324,25 @@ def test_a_statefulset_that_only_lost_its_label_is_not_applied_as_if_it_were_new
     assert outcome.stale
     assert not outcome.failed
     assert list(store.of_set(KEY, resources.STATEFUL_SETS)) == ["set"]
+
+
+def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be_gone() -> None:
+    def pod(uid: str, version: str) -> dict[str, Any]:
+        meta = {"namespace": "ns", "name": "set-0", "uid": uid, "resourceVersion": version}
+        labels = {names.SET_NAME: "set"}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "labels": labels}}
+
+    store = cache.Cache()
+
+    class Recreating(ScriptedApi):
+        async def get(self, resource: resources.Resource, *, namespace: str, name: str) -> Any:
+            store.upsert(resource, pod("new", "9"))
+            return None
+
+    store.upsert(resources.PODS, pod("old", "3"))
+    api = Recreating({"delete set-0": refusal(404, "NotFound")})
+    delete = actions.Delete(actions.Ref("v1", "Pod", "ns", "set-0"), "old")
+    executor = execute.Executor(api=api, store=store, events=Events())  # type: ignore[arg-type]
+    plan = actions.Plan(chains=((delete,),))
+    assert asyncio.run(executor.run(KEY, regarding=REGARDING, plan=plan)).stale
+    assert store.of_set(KEY, resources.PODS)["set-0"].meta.uid == "new"

@@ -328,9 +328,9 @@ def test_a_statefulset_that_only_lost_its_label_is_not_applied_as_if_it_were_new
 
 def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be_gone() -> None:
     def pod(uid: str, version: str) -> dict[str, Any]:
-        meta = {"namespace": "ns", "name": "set-0", "uid": uid, "resourceVersion": version}
-        labels = {names.SET_NAME: "set"}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "labels": labels}}
+        meta: dict[str, Any] = {"namespace": "ns", "name": "set-0", "uid": uid}
+        meta |= {"resourceVersion": version, "labels": {names.SET_NAME: "set"}}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta}
 
     store = cache.Cache()
 

@@ -21,6 +21,8 @@ _FNV_PRIME = 16777619
 # The alphabet of Kubernetes' safe strings: no vowels, so no bad words.
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 _NAME_PREFIX = 220
+# The StatefulSet controller labels every revision that it makes with a hash.
+_OF_STATEFUL_SETS = "controller.kubernetes.io/hash"
 _REPLACE = {"$patch": "replace"}
 _HTML = str.maketrans(
     {character: f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
@@ -105,14 +107,16 @@ def own(
 ) -> tuple[facts.Revision, ...]:
     """Return the revisions of a set: those that it controls, and labelled ones that nobody does.
 
-    The StatefulSet controller's revisions of the leader StatefulSet carry the same labels.
+    The StatefulSet controller's revisions of the set's StatefulSets carry the same labels, and
+    nobody controls them for a moment when a StatefulSet is deleted without its pods.
     """
     return tuple(revision for revision in revisions if _is_own(owner, revision.meta))
 
 
 def _is_own(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
     if meta.controller is None:
-        return meta.labels.get(names.SET_NAME) == owner.meta.name
+        labelled = meta.labels.get(names.SET_NAME) == owner.meta.name
+        return labelled and _OF_STATEFUL_SETS not in meta.labels
     return meta.controller.uid == owner.meta.uid
 
 

@@ -274,3 +274,16 @@ def test_a_revision_that_somebody_holds_is_deleted_once() -> None:
     held = {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["example.com/hold"]}
     other = stored(revisions.build(owner, 2, "x"), **held)
     assert revisions.obsolete((revision_of(owner), other), "7bdcf6cbd6") == ()
+
+
+def test_a_revision_that_a_statefulset_left_is_none_of_the_sets() -> None:
+    # Of the workers of group 8, whose StatefulSet was deleted without its pods. By name and number
+    # it comes after the set's own.
+    owner = given.an_lws()
+    ours = revision_of(owner)
+    labels = {**ours.meta.labels, "controller.kubernetes.io/hash": "6c8f5"}
+    meta = {"name": f"{given.NAME}-8-6c8f5", "uid": "left", "labels": labels}
+    left = facts.Revision.of({"metadata": meta, "data": {"spec": {"template": {}}}, "revision": 1})
+    assert revisions.own(owner, (ours, left)) == (ours,)
+    choice = revisions.choose(owner, revisions=(ours, left), leader_key="7bdcf6cbd6")
+    assert (choice.stored, choice.updated, choice.create) == (ours, False, None)

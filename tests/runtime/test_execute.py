@@ -310,7 +310,7 @@ def test_the_status_and_its_event_come_after_the_chains() -> None:
 
 
 def test_a_statefulset_that_only_lost_its_label_is_not_applied_as_if_it_were_new() -> None:
-    body = {
+    body: dict[str, Any] = {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {"namespace": "ns", "name": "set"},

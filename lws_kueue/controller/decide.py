@@ -11,6 +11,7 @@ from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import (
     bridge,
     contradictions,
+    fallback,
     group_objects,
     groups,
     leaving,
@@ -128,15 +129,19 @@ def _taken_down(
     )
     gone = {deletion.uid for deletion in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
-    replaced = replacement.decide(
-        scaling.bounds(at.owner),
-        leader_set=at.found.leader_set,
-        target=target,
-        found=at.found.groups,
-        key=at.choice.key,
-        leave_alone=stopping | restarting,
-    )
-    return (*recreated, *replaced)
+    outdated = [
+        deletion
+        for replaced in (replacement.decide, fallback.decide)
+        for deletion in replaced(
+            scaling.bounds(at.owner),
+            leader_set=at.found.leader_set,
+            target=target,
+            found=at.found.groups,
+            key=at.choice.key,
+            leave_alone=stopping | restarting,
+        )
+    ]
+    return (*recreated, *outdated)
 
 
 def _outcome(

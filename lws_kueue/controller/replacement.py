@@ -24,9 +24,6 @@ from collections.abc import Collection, Iterable
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import groups, rollout, scaling
 
-# What the StatefulSet controller labels every pod with: the revision that it made the pod from.
-_MADE_FROM = "controller-revision-hash"
-
 
 def decide(
     bounds: scaling.Bounds,
@@ -42,7 +39,7 @@ def decide(
     ``leave_alone`` are the indices of groups that somebody else takes down: they are not replaced,
     and do not count as ready.
     """
-    if leader_set is None or not _is_ours(bounds, leader_set) or not _makes(leader_set, key):
+    if leader_set is None or not _is_ours(bounds, leader_set) or not makes(leader_set, key):
         return ()
     if target != rollout.Target(leader_set.partition, leader_set.replicas):
         # First the StatefulSet controller has to see what this pass changes.
@@ -60,7 +57,7 @@ def decide(
             if spare <= 0:
                 continue
             spare -= 1
-        deletions.append(_replace(group.leader.meta))
+        deletions.append(deletion(group.leader.meta))
     return tuple(deletions)
 
 
@@ -70,7 +67,7 @@ def _is_ours(bounds: scaling.Bounds, leader_set: facts.StatefulSet) -> bool:
     return "maxUnavailable" not in rolling and bounds.unavailable + bounds.surge > 1
 
 
-def _makes(leader_set: facts.StatefulSet, key: str) -> bool:
+def makes(leader_set: facts.StatefulSet, key: str) -> bool:
     """Whether a leader that is deleted now comes back at revision ``key``.
 
     Until the StatefulSet controller has seen the newest template, it makes leaders from an older.
@@ -92,11 +89,15 @@ def _outdated(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -
     A leader that is outdated only by a label that somebody edits would come back the same, and be
     replaced for ever.
     """
-    made_from = group.leader.meta.labels.get(_MADE_FROM)
-    return group.key != key and made_from != leader_set.status.get("updateRevision")
+    return group.key != key and made_from(group) != leader_set.status.get("updateRevision")
 
 
-def _replace(leader: facts.Meta) -> actions.Delete:
+def made_from(group: groups.Group) -> str:
+    """Return the revision that the StatefulSet controller made the leader from."""
+    return group.leader.meta.labels.get("controller-revision-hash", "")
+
+
+def deletion(leader: facts.Meta) -> actions.Delete:
     """Return the deletion of a group by its leader.
 
     The StatefulSet controller deletes the leader alone, and garbage collection the workers once it

@@ -27,7 +27,7 @@ class Model(cluster_model.Cluster):
         self.shape = shape
         self.quiet = quiet
         self.recreated: dict[str, int] = {}
-        self.replaced: set[tuple[str, int]] = set()
+        self.replaced: set[tuple[str, str, int]] = set()
         self._create()
 
     def _create(self) -> None:
@@ -174,10 +174,13 @@ class Model(cluster_model.Cluster):
 
     def _before_replacement(self, name: str) -> None:
         bounds, ready = self._ready()
-        once = (name, self.live["metadata"]["generation"])
+        made_from = self.objects["Pod", name]["metadata"]["labels"]["controller-revision-hash"]
+        once = (name, made_from, self.live["metadata"]["generation"])
         assert once not in self.replaced, f"{name} was replaced in vain"
         self.replaced.add(once)
-        assert not self._gate, "the StatefulSet controller does it"
+        status = self.objects["StatefulSet", SET]["status"]
+        given_up = made_from not in (status["currentRevision"], status["updateRevision"])
+        assert given_up or not self._gate, "the StatefulSet controller does it"
         assert kubernetes_model.ordinal(name) >= bounds.floor
         if name in ready:
             assert len(ready) - 1 >= bounds.replicas - bounds.unavailable, "over the budget"

@@ -221,7 +221,7 @@ class Cache:
         meta = facts.Meta.of(obj)
         at = (meta.namespace, meta.name)
         old = self._entries[resource].get(at)
-        if self._is_dead(meta):
+        if self._is_dead(resource, meta):
             return None
         if old and not newer(meta.resource_version, old.meta.resource_version):
             return None
@@ -360,11 +360,14 @@ class Cache:
                 del self._sets[key]
                 self._departed.pop(key, None)
 
-    def _is_dead(self, meta: facts.Meta) -> bool:
+    def _is_dead(self, resource: resources.Resource, meta: facts.Meta) -> bool:
         grave = self._gone.get(meta.uid)
         if grave is None:
             return False
-        return grave.version is None or not newer(meta.resource_version, grave.version)
+        if grave.version is None:
+            return True
+        # Lists and watches by label speak of no version that lacks the label; this one was read.
+        return not _unlisted(resource, meta) and not newer(meta.resource_version, grave.version)
 
     def _bury(self, uid: str, version: str | None) -> None:
         now = self._clock()

@@ -309,3 +309,14 @@ def test_events_in_any_order_end_in_the_newest_version(versions: list[int]) -> N
     for version in versions:
         store.upsert(resources.PODS, pod(version=version, node=f"n{version}"))
     assert store.of_set(KEY, resources.PODS)["set-0"].node == "n7"
+
+
+def test_what_lost_its_label_while_nobody_watched_is_filed_when_it_is_read() -> None:
+    store = cache.Cache()
+    store.upsert(resources.PODS, pod(version=3))
+    store.replace(resources.PODS, [], as_of="20")
+    stray = pod(version=10)
+    stray["metadata"]["labels"] = {}
+    assert KEY in (store.upsert(resources.PODS, stray, belongs_to=KEY) or ())
+    store.remove(resources.PODS, namespace="ns", name="set-0", uid="u1")
+    assert store.upsert(resources.PODS, stray, belongs_to=KEY) is None, "it is gone for good"

@@ -80,6 +80,33 @@ def test_unique_per_replica_has_a_service_for_each_group_and_none_for_all(
     checks.services(one, count=2)
 
 
+def test_a_group_that_an_update_has_not_reached_keeps_its_service_when_it_is_made_anew(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    one = sample.create(
+        installed,
+        namespace,
+        networkConfig={"subdomainPolicy": "UniquePerReplica"},
+        rolloutStrategy=sample.rollout(partition=1),
+    )
+    checks.eventually(checks.condition, one, "Available")
+    one.patch({"networkConfig": {"subdomainPolicy": "Shared"}})
+    checks.eventually(checks.stage, one, expected=(1, 2, 2, 1))
+    before = one.leader(0)["metadata"]["uid"]
+    one.delete_pod("test-sample-0")
+
+    def is_found_again() -> None:
+        leader, service = one.leader(0), one.services()["test-sample-0"]
+        assert leader["metadata"]["uid"] != before
+        assert leader["spec"]["subdomain"] == "test-sample-0"
+        assert service["metadata"]["ownerReferences"][0]["uid"] == leader["metadata"]["uid"]
+
+    checks.eventually(is_found_again)
+    one.patch({"rolloutStrategy": sample.rollout()})
+    checks.eventually(checks.stage, one, expected=(0, 2, 2, 2))
+    checks.eventually(checks.services, one, count=1)
+
+
 @pytest.mark.row("CTL-13", "CTL-14")
 def test_autoscalers_read_and_write_the_scale_of_a_set(
     installed: sandbox.Sandbox, namespace: str

@@ -59,10 +59,14 @@ def missing(at: situation.Situation, group: groups.Group) -> Made:
 
 
 def _service(at: situation.Situation, group: groups.Group) -> Made:
+    leader = group.leader
     unique = at.owner.spec.network_config.subdomain_policy == "UniquePerReplica"
-    if not unique or group.service is not None or group.leader.meta.deleting:
+    # A group of an older revision that is made anew during an update to a shared subdomain still
+    # looks for its members under its own.
+    own = leader.spec.get("subdomain") == leader.meta.name
+    if not (unique or own) or group.service is not None or leader.meta.deleting:
         return Made()
-    body = services.of_group(at.owner, group.leader)
+    body = services.of_group(at.owner, leader)
     return Made((actions.Create(body, on_failure="FailedCreate"),))
 
 

@@ -1,5 +1,6 @@
 """The headless Services: when one is made, and that it is upstream's (lws-contract 3.4)."""
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_each_group_gets_its_own_service_where_subdomains_are_unique() -> None:
     assert list(found) == [f"{given.NAME}-7"]
     selector = found[f"{given.NAME}-7"]["selector"]
     assert selector == {names.SET_NAME: given.NAME, names.GROUP_INDEX: "7"}
+
+
+def test_a_group_that_still_has_a_subdomain_of_its_own_gets_its_service_during_an_update() -> None:
+    older, newer = (
+        dataclasses.replace(given.a_leader(index, size=1), spec={"subdomain": subdomain})
+        for index, subdomain in enumerate((f"{given.NAME}-0", given.NAME))
+    )
+    assert set(made(plan(older, newer))) == {given.NAME, f"{given.NAME}-0"}
+    kept = (given.NAME, f"{given.NAME}-0")
+    assert made(plan(older, newer, services=kept)) == {}
 
 
 @pytest.mark.row("UT-23")

@@ -70,6 +70,7 @@ def test_a_long_name_is_cut_and_an_existing_key_is_kept() -> None:
 # The data of UT-38 as upstream's cases describe them.
 _SOURCE = {"volumes": [{"name": "v", "emptyDir": None, "hostPath": {"path": "/x"}}]}
 _PLAIN = {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}
+_UNIQUE = {"networkConfig": {"subdomainPolicy": "UniquePerReplica"}}
 
 
 def _with_pod(extra: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def _with_pod(extra: dict[str, Any]) -> dict[str, Any]:
         ({"networkConfig": None}, {}, True),
         ({"networkConfig": None}, {"networkConfig": None}, True),
         ({"networkConfig": None}, {"networkConfig": {"subdomainPolicy": "Shared"}}, True),
-        ({"networkConfig": {"subdomainPolicy": "UniquePerReplica"}}, {}, False),
+        ({"networkConfig": None}, _UNIQUE, False),
+        (_UNIQUE, {}, False),
         (_with_pod({"hostNetwork": True}), {}, False),
         (_with_pod(_SOURCE), _with_pod(_PLAIN), True),
     ],
@@ -171,6 +173,7 @@ def test_the_highest_revision_of_none_one_and_many() -> None:
     assert revisions.find((stored(revisions.build(owner, 1), labels={}),), "") is None
 
 
+@pytest.mark.row("UT-17")
 def test_a_new_set_gets_its_first_revision() -> None:
     choice = revisions.choose(given.an_lws(), revisions=(), leader_key=None)
     assert choice.create is not None

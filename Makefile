@@ -16,6 +16,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Options for the program behind a target: make demo ARGS=--keep
 ARGS ?=
 
+# How many clusters the whole-system tests run on side by side; 0 for a cluster that is given:
+# make test CLUSTERS=0 ARGS='--kubeconfig FILE'
+CLUSTERS ?= 2
+
 .PHONY: help demo test lint crds sandbox e2e-kind constraints clean
 
 help: ## This list.
@@ -26,7 +30,7 @@ demo: $(INSTALLED) ## Watch a LeaderWorkerSet being admitted group by group on a
 
 test: $(INSTALLED) ## All tests that can run here; the summary says what was skipped and why.
 	$(BIN)/pytest tests -n 2
-	$(BIN)/pytest e2e $(ARGS)
+	$(BIN)/pytest e2e -n $(CLUSTERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Style, types, layers and shell scripts.
 	$(BIN)/ruff check

@@ -39,6 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kubeconfig", type=Path, help="use the cluster of this kubeconfig")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--kubeconfig") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("tests on a given cluster cannot run side by side: use -n 0")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints the summary; only a worker of pytest-xdist has this channel."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None and _KUEUE in session.config.stash:
+        output["kueue"] = session.config.stash[_KUEUE]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if "kueue" in (getattr(node, "workeroutput", None) or {}):
+        node.config.stash[_KUEUE] = node.workeroutput["kueue"]
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

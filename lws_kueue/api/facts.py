@@ -138,11 +138,21 @@ class StatefulSet:
     managed_fields: tuple[Object, ...]
 
     @property
+    def settled(self) -> bool:
+        """Whether its controller makes pods of its newest template only."""
+        seen = self.status.get("observedGeneration", 0) == self.meta.generation
+        return seen and self._on_one_revision
+
+    @property
     def ready(self) -> bool:
         """Whether all replicas are available on one revision (lws-contract 4.1)."""
+        available = self.status.get("availableReplicas", 0)
+        return self._on_one_revision and bool(self.replicas == available)
+
+    @property
+    def _on_one_revision(self) -> bool:
         status = self.status
-        settled = status.get("currentRevision", "") == status.get("updateRevision", "")
-        return bool(settled and self.replicas == status.get("availableReplicas", 0))
+        return bool(status.get("currentRevision", "") == status.get("updateRevision", ""))
 
     @property
     def template_labels(self) -> Labels:

@@ -255,8 +255,14 @@ def _obsolete(at: situation.Situation) -> actions.Chain:
     """Return the deletion of revisions that no group is at any more.
 
     After a scaling down a group that goes may still be at one, and come to stay after all when the
-    set is scaled up again.
+    set is scaled up again. And until the StatefulSet controller has settled, it may make leaders of
+    the revision that it came from.
     """
+    leader_set = at.found.leader_set
+    if leader_set is not None:
+        makes = leader_set.template_labels.get(names.REVISION_KEY)
+        if makes != at.choice.key or not leader_set.settled:
+            return ()
     used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
     return tuple(
         actions.Delete(

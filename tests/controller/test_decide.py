@@ -422,3 +422,24 @@ def test_a_revision_stays_for_as_long_as_a_group_that_is_about_to_go_is_at_it() 
     assert not model.decide(SET).warnings, "its workers can still be made"
     settle(model)
     assert before not in model.of_kind("ControllerRevision")
+
+
+@pytest.mark.parametrize("lag", ["not seen", "not settled"])
+def test_a_revision_stays_while_the_statefulset_controller_may_make_leaders_of_it(lag: str) -> None:
+    model = cluster(queue=None, replicas=0)
+    settle(model)
+    (before,) = model.of_kind("ControllerRevision")
+    obj = model.objects[names.LWS_KIND, SET]
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    template["spec"] = {"containers": [{"name": "c", "image": "app:2", "resources": {}}]}
+    model.touch(obj)
+    model.pass_once(SET)
+    leader_set = model.objects["StatefulSet", SET]
+    if lag == "not settled":
+        seen = {"observedGeneration": leader_set["metadata"]["generation"]}
+        leader_set["status"] = {**leader_set["status"], **seen, "updateRevision": "next"}
+        model.touch(leader_set)
+    model.pass_once(SET)
+    assert before in model.of_kind("ControllerRevision")
+    settle(model)
+    assert before not in model.of_kind("ControllerRevision")

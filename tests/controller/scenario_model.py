@@ -27,7 +27,7 @@ class Model(cluster_model.Cluster):
         self.shape = shape
         self.quiet = quiet
         self.recreated: dict[str, int] = {}
-        self.replaced: set[tuple[str, str, int]] = set()
+        self.replaced: set[tuple[str, str, str, int]] = set()
         self._create()
 
     def _create(self) -> None:
@@ -175,7 +175,9 @@ class Model(cluster_model.Cluster):
     def _before_replacement(self, name: str) -> None:
         bounds, ready = self._ready()
         made_from = self.objects["Pod", name]["metadata"]["labels"]["controller-revision-hash"]
-        once = (name, made_from, self.live["metadata"]["generation"])
+        # A set that is made anew counts its generations anew, and its StatefulSet the revisions.
+        meta = self.live["metadata"]
+        once = (name, made_from, meta["uid"], meta["generation"])
         assert once not in self.replaced, f"{name} was replaced in vain"
         self.replaced.add(once)
         status = self.objects["StatefulSet", SET]["status"]

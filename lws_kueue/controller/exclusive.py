@@ -32,7 +32,13 @@ def domain(
     owner: lws.LeaderWorkerSet, leader: facts.Pod, *, seen: observed.Observed
 ) -> str | actions.Event:
     """Return the leader's domain, for its workers to follow, or what stands against it."""
-    key, node = topology_key(owner), seen.nodes.get(leader.node)
+    key = topology_key(owner)
+    if leader.node not in seen.nodes:
+        return _refused(
+            f"node {leader.node} of leader pod {leader.meta.name} could not be read, so its "
+            f"workers cannot be placed in the same {key}; the controller's log says why"
+        )
+    node = seen.nodes[leader.node]
     if node is None:
         return _refused(
             f"leader pod {leader.meta.name} is on node {leader.node}, which does not exist, so "

@@ -209,10 +209,18 @@ class Inflow:
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
         """Read nodes by name, None for one that is not there.
 
-        They change often and hardly ever matter, so they are read when asked for, not watched.
+        They change often and hardly ever matter, so they are read when asked for, not watched. One
+        that cannot be read is left out, and holds up nothing else of its set.
         """
-        found = {name: await self._api.get(resources.NODES, name=name) for name in sorted(wanted)}
-        return {name: facts.Node.of(node) if node else None for name, node in found.items()}
+        found: dict[str, facts.Node | None] = {}
+        for name in sorted(wanted):
+            try:
+                node = await self._api.get(resources.NODES, name=name)
+            except client.ApiError as error:
+                logger.warning("Reading node %s failed: %s", name, error)
+                continue
+            found[name] = facts.Node.of(node) if node else None
+        return found
 
     async def close(self) -> None:
         """Stop lists that are still to come."""

@@ -110,6 +110,15 @@ def test_without_the_leaders_node_there_are_no_workers_and_the_set_says_so() -> 
     assert plan.recheck_after is not None
 
 
+def test_a_node_that_cannot_be_read_holds_up_nothing_but_the_workers() -> None:
+    plan = plan_of(a_situation(exclusive_set(), node="n1", nodes={}))
+    assert not of_kind(plan, "StatefulSet")
+    assert "node n1 of leader pod" in texts(plan)
+    assert "could not be read" in texts(plan)
+    assert plan.status is not None
+    assert plan.recheck_after is not None
+
+
 def test_a_node_without_the_label_is_named_together_with_the_label() -> None:
     plan = plan_of(a_situation(exclusive_set(), node="n1", nodes={"n1": node("n1")}))
     assert not of_kind(plan, "StatefulSet")

@@ -39,12 +39,21 @@ class Server:
     def __init__(self) -> None:
         self.lists: dict[resources.Resource, list[dict[str, Any]]] = {}
         self.broken: set[resources.Resource] = set()
+        self.objects: dict[tuple[resources.Resource, str], dict[str, Any]] = {}
+        self.refused: set[tuple[resources.Resource, str]] = set()
         self.kueue = True
 
     async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
         if resource in self.broken:
             raise client.ApiError(status=503, reason="", message="", request="list")
         return client.Listing(tuple(self.lists.get(resource, ())), "100")
+
+    async def get(
+        self, resource: resources.Resource, *, namespace: str = "", name: str
+    ) -> dict[str, Any] | None:
+        if (resource, name) in self.refused:
+            raise client.ApiError(status=403, reason="Forbidden", message="", request="get")
+        return self.objects.get((resource, name))
 
     async def request(self, method: str, path: str) -> dict[str, Any]:
         assert method == "GET"
@@ -152,5 +161,21 @@ def test_a_deletion_that_no_watch_saw_is_noticed_by_the_list() -> None:
         scene.server.lists[resources.SETS] = []
         assert await scene.inflow._list(resources.SETS) == {KEY}
         assert scene.store.get(resources.SETS, namespace="ns", name="set") is None
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_is_not_there_is_none_and_one_that_cannot_be_read_is_left_out() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        metadata = {"name": "here", "labels": {"rack": "r1"}}
+        scene.server.objects[resources.NODES, "here"] = {"metadata": metadata}
+        scene.server.refused.add((resources.NODES, "secret"))
+        found = await scene.inflow.nodes({"here", "away", "secret"})
+        assert set(found) == {"here", "away"}
+        assert found["away"] is None
+        here = found["here"]
+        assert here is not None
+        assert here.meta.labels == {"rack": "r1"}
 
     asyncio.run(scenario())

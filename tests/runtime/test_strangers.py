@@ -56,7 +56,7 @@ class Scene:
         parts: dict[str, Any] = {"api": self.server, "store": self.store, "queue": self.queue}
         self.strangers = strangers.Strangers(**parts)
         self.inflow = inflow.Inflow(**parts)
-        template = {"leaderWorkerTemplate": {"workerTemplate": {}}}
+        template: dict[str, Any] = {"leaderWorkerTemplate": {"workerTemplate": {}}}
         self.store.upsert(resources.SETS, obj(names.LWS_KIND, "set", spec=template))
         owner = {"kind": names.LWS_KIND, "name": "set", "uid": f"{names.LWS_KIND}-set"}
         metadata = {"labels": labels(), "ownerReferences": [{**owner, "controller": True}]}

@@ -216,6 +216,7 @@ class ResourceFlavor(_Model):
 
     meta: facts.Meta
     node_labels: dict[str, str] = Field(default_factory=dict)
+    node_taints: tuple[dict[str, Any], ...] = ()
     tolerations: tuple[dict[str, Any], ...] = ()
     topology_name: str = ""
 
@@ -226,6 +227,7 @@ class ResourceFlavor(_Model):
         return cls(
             meta=facts.Meta.of(obj),
             node_labels=spec.get("nodeLabels") or {},
+            node_taints=spec.get("nodeTaints") or (),
             tolerations=spec.get("tolerations") or (),
             topology_name=spec.get("topologyName") or "",
         )

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Final
 
 from lws_kueue.api import actions, kueue, lws, names
-from lws_kueue.controller import groups, observed
-from lws_kueue.workload import build, eviction, ready, reconcile, release, state
+from lws_kueue.controller import groups, observed, situation, standing
+from lws_kueue.workload import build, eviction, pods, ready, reconcile, release, state
 from lws_kueue.workload.problems import Problem
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
@@ -62,92 +62,82 @@ def manages(owner: lws.LeaderWorkerSet) -> bool:
 
 
 def plan(
-    seen: observed.Observed,
-    owner: lws.LeaderWorkerSet,
-    found: groups.Observation,
+    at: situation.Situation,
+    stand: standing.Standing,
     *,
     wanted: int,
     options: build.Options,
     now: datetime,
 ) -> Bridged:
     """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
-    if not manages(owner):
+    seen, owner = at.seen, at.owner
+    if not at.queue_gated:
         return Bridged()
     if seen.kueue.support != "served":
         return _explained(dict.fromkeys(range(wanted), _why(seen, owner, None)))
-    desired = _desired(seen, owner, wanted=wanted, options=options)
-    scene = _Scene(seen, owner, found, now=now)
+    desired = _desired(stand, wanted=wanted)
     changes = reconcile.changes(
         owner,
         seen.workloads.values(),
-        desired=desired,
-        pods=scene.pods,
+        wanted={index: stand.wanted(index) for index in desired},
+        pods=stand.pods,
         classes=build.PriorityClasses(
             workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
         ),
         options=options,
+        now=now,
     )
+    scene = _Scene(seen.kueue, owner, stand, now=now)
     steps = _steps(scene, changes, wanted=wanted)
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems
     explained = _explained(
         {
-            index: _why(seen, owner, changes.by_index.get(index), problem=problems.get(index))
+            index: _why(seen, owner, stand.workloads.get(index), problem=problems.get(index))
             for index in desired
             # A change that has to wait is worth a warning, but its group waits for nothing.
-            if not (index in changes.problems and scene.may_run(changes.by_index.get(index)))
+            if stand.taken_in(index)
+            and not (index in changes.problems and scene.may_run(stand.workloads.get(index)))
         }
     )
-    rechecks = (step.recheck_after for step in steps.values() if step.recheck_after is not None)
+    rechecks = (changes.recheck_after, *(step.recheck_after for step in steps.values()))
     return Bridged(
         chains=(*changes.chains, *(chain for step in steps.values() for chain in step.chains)),
         warnings=(*(p.event for p in problems.values()), *explained.warnings),
         waiting=explained.waiting,
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
-        recheck_after=min(rechecks, default=None),
+        recheck_after=min((wait for wait in rechecks if wait is not None), default=None),
     )
 
 
-def _desired(
-    seen: observed.Observed, owner: lws.LeaderWorkerSet, *, wanted: int, options: build.Options
-) -> tuple[int, ...]:
+def _desired(stand: standing.Standing, *, wanted: int) -> tuple[int, ...]:
     """Return the indices of the groups that are to have a Workload after this pass.
 
     A set that is scaled to a million groups gets them some at a time: all other sets wait while a
     pass decides. Each pass that writes is followed by the next one.
     """
-    given = seen.workloads.values()
-    existing = {
-        index for index in reconcile.serving(owner.meta, given, options=options) if index < wanted
-    }
+    existing = {index for index in stand.workloads if index < wanted}
     missing = (index for index in range(wanted) if index not in existing)
     return tuple(sorted({*existing, *islice(missing, MOST_NEW)}))
 
 
 class _Scene:
-    """The set as the bridge looks at it: groups and pods by index.
-
-    The pods of a group are those that the chain of ownership puts there, whatever their labels
-    say, and those that had their place there: what is left of the group that was there before, and
-    what its StatefulSet let go because somebody edited its labels.
-    """
+    """What the steps for one group may look at."""
 
     def __init__(
         self,
-        seen: observed.Observed,
+        kueue_facts: observed.Kueue,
         owner: lws.LeaderWorkerSet,
-        found: groups.Observation,
+        stand: standing.Standing,
         *,
         now: datetime,
     ) -> None:
-        self.checks = seen.kueue.admission_checks
-        self.flavors = seen.kueue.flavors
+        self.checks = kueue_facts.admission_checks
+        self.flavors = kueue_facts.flavors
         self.now = now
-        self.groups = {group.index: group for group in found.groups}
-        self.pods = {index: group.pods for index, group in self.groups.items()}
-        for pod in found.stale:
-            if (place := groups.index_of(owner.meta.name, pod)) is not None:
-                self.pods[place] = (*self.pods.get(place, ()), pod)
+        self.stand = stand
+        self.groups = stand.own
+        self.pods = stand.pods
         self._size = owner.spec.leader_worker_template.size
 
     def size(self, index: int) -> int:
@@ -162,19 +152,34 @@ class _Scene:
 def _steps(scene: _Scene, changes: reconcile.Changes, *, wanted: int) -> dict[int, "_Step"]:
     """Return what each group's Workload asks for.
 
-    What has no Workload and gets none, or leaves with an evicted one, is only stopped.
+    What has no Workload and gets none, or leaves with an evicted one, is only stopped. Nothing is
+    done to a group from before the set waited for Kueue: the rollout takes it in when its turn
+    comes, and until then it goes on as it did.
     """
+    workloads = scene.stand.workloads
     steps = {
         index: _group(scene, index, workload)
-        for index, workload in changes.by_index.items()
-        if index < wanted
+        for index, workload in workloads.items()
+        if index < wanted and scene.stand.taken_in(index)
     }
-    unserved = {index: None for index in changes.problems if index not in changes.by_index}
-    leaving = {index: w for index, w in changes.by_index.items() if index >= wanted}
-    return steps | {
-        index: _stopped(scene, index, workload)
-        for index, workload in {**unserved, **leaving}.items()
+    unserved = {
+        index: None
+        for index in changes.problems
+        if index not in workloads and scene.stand.taken_in(index)
     }
+    leaving = {index: w for index, w in workloads.items() if index >= wanted}
+    return (
+        steps
+        | {
+            index: _stopped(scene, index, workload)
+            for index, workload in {**unserved, **leaving}.items()
+        }
+        | {
+            index: _before_its_turn(scene, index, workload)
+            for index, workload in workloads.items()
+            if index < wanted and not scene.stand.taken_in(index)
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +206,42 @@ def _group(scene: _Scene, index: int, workload: kueue.Workload) -> _Step:
         return _stop(scene, index, workload, reported=reported)
     if not scene.may_run(workload):
         return _Step(chains=reported)
+    if (problem := _unfit(scene, index, workload)) is not None:
+        return _Step(chains=reported, problem=problem)
     released, problems = release.plan_release(workload, own, flavors=scene.flavors)
     chains: tuple[actions.Chain, ...] = ((released,),) if released else ()
     return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
+
+
+def _unfit(scene: _Scene, index: int, workload: kueue.Workload) -> Problem | None:
+    """Return why the pods of a group may not run on the admission that its Workload has."""
+    if (what := scene.stand.outdated.get(index)) is not None:
+        message = (
+            f"Workload {workload.meta.name} was admitted for something else: {what} changed;"
+            " the group waits for another admission"
+        )
+        return Problem("WorkloadOutdated", message)
+    content = scene.stand.wanted(index).content
+    if content is not None and content.shape is not None:
+        return None
+    if not any(pods.gated(pod) for pod in scene.pods.get(index, ())):
+        return None
+    message = (
+        f"nobody can tell whether Workload {workload.meta.name} is for the pods of group {index}:"
+        " their ControllerRevision is missing or cannot be used, or their topology annotations are"
+        " invalid"
+    )
+    return Problem("RevisionUnknown", message)
+
+
+def _before_its_turn(scene: _Scene, index: int, workload: kueue.Workload) -> "_Step":
+    """Follow the Workload of a group that is not taken in yet: none of its pods runs under it."""
+    if state.must_stop(workload):
+        cleared = eviction.clear_admission(workload, (), now=scene.now)
+        return _Step(chains=((cleared,),) if cleared else ())
+    own = scene.groups[index].pods
+    report = ready.condition_write(workload, own, size=scene.size(index), now=scene.now)
+    return _Step(chains=((report,),) if report else ())
 
 
 def _stopped(scene: _Scene, index: int, workload: kueue.Workload | None) -> _Step:

@@ -24,9 +24,11 @@ from lws_kueue.controller import (
     scaling,
     services,
     situation,
+    standing,
     statefulsets,
     status,
     surge,
+    waits,
 )
 from lws_kueue.workload import build
 
@@ -35,14 +37,22 @@ RECHECK_DELETING = 5.0
 # A foreign object in our place may go at any time, and is not watched.
 RECHECK_FOREIGN = 30.0
 
+# Of a set that does not wait for Kueue.
+UNMANAGED = standing.Standing()
+
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     """Return what to do about a set now."""
     owner = seen.lws
     if owner is None or owner.meta.deleting:
         return leaving.plan(seen, now=now)
+    queue_gated = bridge.manages(owner)
     found = groups.observe(
-        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
+        owner,
+        stateful_sets=seen.stateful_sets,
+        pods=seen.pods,
+        services=seen.services,
+        queue_gated=queue_gated,
     )
     if found.foreign is not None:
         return _blocked(seen, found.foreign, now=now)
@@ -57,23 +67,19 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
         found=found,
         own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
-        queue_gated=bridge.manages(owner),
+        queue_gated=queue_gated,
     )
     return _plan(at, now=now, options=options)
 
 
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
-    target, surge_until = _target(at, now=now)
+    stand = standing.observe(at, options=options, now=now) if at.queue_gated else UNMANAGED
+    target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(
-        at.seen,
-        owner,
-        found,
-        wanted=max(owner.spec.replicas, target.replicas),
-        options=options,
-        now=now,
+        at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
     )
-    taken_down = _taken_down(at, target, stopping=bridged.stopping)
+    taken_down = _taken_down(at, target, stopping=bridged.stopping, waiting=stand.waiting)
     going = {deletion.uid for deletion in taken_down}
     made = [
         group_objects.missing(at, group)
@@ -98,18 +104,37 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
             *contradictions.of(at),
             *(warning for each in made for warning in each.warnings),
             *bridged.warnings,
+            *_surge_in_vain(owner, stand.waiting, target),
         ),
         recheck_after=_soonest(
-            bridged.recheck_after, surge_until, *(each.recheck_after for each in made)
+            bridged.recheck_after,
+            surge_until,
+            stand.look_again if _updating(owner, target) else None,
+            *(each.recheck_after for each in made),
         ),
     )
 
 
-def _target(at: situation.Situation, *, now: datetime) -> tuple[rollout.Target, float | None]:
-    """Return where the rollout goes next, and when to look again if it goes no further now."""
+def _target(
+    at: situation.Situation, waiting: waits.Waits, *, now: datetime
+) -> tuple[rollout.Target, float | None]:
+    """Return where the rollout goes next, and when to look again if it goes no further now.
+
+    Taking the gate into the pods' template, or out of it, is an update like that to another
+    revision, although the revision stays: its groups are replaced within the same budget.
+    """
     owner, found, choice = at.owner, at.found, at.choice
+    regated = found.leader_set is not None and (
+        groups.is_marked(found.leader_set.template_annotations) != at.queue_gated
+    )
     return surge.kept(
-        rollout.decide(owner, observation=found, key=choice.key, updated=choice.updated),
+        rollout.decide(
+            owner,
+            observation=found,
+            key=choice.key,
+            updated=choice.updated or regated,
+            waiting=waiting,
+        ),
         leader_set=found.leader_set,
         found=found.groups,
         desired=owner.spec.replicas,
@@ -117,8 +142,31 @@ def _target(at: situation.Situation, *, now: datetime) -> tuple[rollout.Target, 
     )
 
 
+def _updating(owner: lws.LeaderWorkerSet, target: rollout.Target) -> bool:
+    return target.partition > 0 or target.replicas > owner.spec.replicas
+
+
+def _surge_in_vain(
+    owner: lws.LeaderWorkerSet, waiting: waits.Waits, target: rollout.Target
+) -> tuple[actions.Event, ...]:
+    """Tell that surge groups get no quota, and what the update does instead."""
+    hopeless = waiting.hopeless(desired=owner.spec.replicas, replicas=target.replicas)
+    if not hopeless:
+        return ()
+    text = (
+        f"surge groups {', '.join(map(str, hopeless))} of {owner.meta.name} are not admitted: the"
+        " rollout goes on without them and replaces groups in place. The condition"
+        f" {bridge.WAITING} says what they wait for; maxSurge: 0 asks for none"
+    )
+    return (actions.Event("Warning", "SurgeNotAdmitted", text),)
+
+
 def _taken_down(
-    at: situation.Situation, target: rollout.Target, *, stopping: frozenset[int]
+    at: situation.Situation,
+    target: rollout.Target,
+    *,
+    stopping: frozenset[int],
+    waiting: waits.Waits,
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of groups that failed, and of those that are outdated.
 
@@ -129,19 +177,26 @@ def _taken_down(
     )
     gone = {deletion.uid for deletion in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
-    outdated = [
-        deletion
-        for replaced in (replacement.decide, fallback.decide)
-        for deletion in replaced(
-            scaling.bounds(at.owner),
-            leader_set=at.found.leader_set,
-            target=target,
-            found=at.found.groups,
-            key=at.choice.key,
-            leave_alone=stopping | restarting,
-        )
-    ]
-    return (*recreated, *outdated)
+    bounds = scaling.bounds(at.owner)
+    leave_alone = stopping | restarting
+    outdated = replacement.decide(
+        bounds,
+        leader_set=at.found.leader_set,
+        target=target,
+        found=at.found.groups,
+        key=at.choice.key,
+        leave_alone=leave_alone,
+        waiting=waiting,
+    )
+    given_up = fallback.decide(
+        bounds,
+        leader_set=at.found.leader_set,
+        target=target,
+        found=at.found.groups,
+        key=at.choice.key,
+        leave_alone=leave_alone,
+    )
+    return (*recreated, *outdated, *given_up)
 
 
 def _outcome(

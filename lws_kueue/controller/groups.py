@@ -21,7 +21,8 @@ class Group:
     ``leftover`` is a StatefulSet that has the name of this group's worker StatefulSet but belongs
     to something else, most often to a leader pod that is gone. ``squatters`` are pods that have the
     names of its workers and belong to something else: what is left of a former group, or a worker
-    that its StatefulSet has let go because somebody edited its labels.
+    that its StatefulSet has let go because somebody edited its labels. ``rightly_gated`` says that
+    its pods are made with or without the gate of Kueue's admission, as the set wants it now.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Group:
     service: facts.Service | None = None
     leftover: facts.StatefulSet | None = None
     squatters: tuple[facts.Pod, ...] = ()
+    rightly_gated: bool = True
 
     @property
     def key(self) -> str:
@@ -56,8 +58,8 @@ class Group:
         return self.size == 1 or (self.worker_set is not None and self.worker_set.ready)
 
     def updated(self, key: str) -> bool:
-        """Whether leader and workers are at revision ``key``, ready or not."""
-        if self.key != key:
+        """Whether leader and workers are at revision ``key`` and gated as wanted, ready or not."""
+        if self.key != key or not self.rightly_gated:
             return False
         return self.size == 1 or (
             self.worker_set is not None
@@ -87,8 +89,12 @@ def observe(
     stateful_sets: Mapping[str, facts.StatefulSet],
     pods: Mapping[str, facts.Pod],
     services: Mapping[str, facts.Service],
+    queue_gated: bool | None = None,
 ) -> Observation:
-    """Put the objects of a set together. Mappings are by name, of the set's namespace."""
+    """Put the objects of a set together. Mappings are by name, of the set's namespace.
+
+    ``queue_gated`` says whether the set's pods are to be gated for Kueue; None: never mind.
+    """
     named = stateful_sets.get(owner.meta.name)
     ours = named is not None and _is_ours(owner, named)
     leader_set = named if ours else None
@@ -113,6 +119,7 @@ def observe(
                 service=services.get(pod.meta.name),
                 leftover=None if worker_set else same_name,
                 squatters=tuple(p for p in places.get(pod.meta.name, ()) if p.meta.uid not in here),
+                rightly_gated=_rightly_gated(pod, leader_set, queue_gated=queue_gated),
             )
         )
     groups.sort(key=lambda group: group.index)
@@ -125,6 +132,27 @@ def observe(
         strangers=tuple(pod for pod in others if not may_belong(owner.meta.name, pod.meta)),
         foreign=None if ours else named,
     )
+
+
+def _rightly_gated(
+    leader: facts.Pod, leader_set: facts.StatefulSet | None, *, queue_gated: bool | None
+) -> bool:
+    """Whether a leader was made with or without the gate, as the set wants it now.
+
+    Its annotation says so. Where somebody has edited that, the template does that it was made from.
+    """
+    if queue_gated is None or leader_set is None:
+        return True
+    if is_marked(leader.meta.annotations) == queue_gated:
+        return True
+    made_from = leader.meta.labels.get("controller-revision-hash")
+    newest = made_from is not None and made_from == leader_set.status.get("updateRevision")
+    return newest and is_marked(leader_set.template_annotations) == queue_gated
+
+
+def is_marked(annotations: facts.Labels) -> bool:
+    """Whether annotations of a pod or its template say that we gate it."""
+    return annotations.get(names.POD_SUSPENDING_PARENT) == names.OUR_SUSPENDING_PARENT
 
 
 def may_belong(set_name: str, pod: facts.Meta) -> bool:

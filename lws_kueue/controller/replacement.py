@@ -17,12 +17,15 @@ Why two parties that take down groups stay within one budget:
   moment, or has taken unseen, is what is counted here first: the two take the same groups, never
   different ones. A deletion that comes second meets the UID of a leader that is going or gone.
 - A group that is not ready, or became ready unseen, is none of those that have to stay.
+
+Where groups wait for Kueue, the StatefulSet controller replaces none below them, with the gate on
+or off, because their leaders are not available. Then it is done here in any case (``waits``).
 """
 
 from collections.abc import Collection, Iterable
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.controller import groups, rollout, scaling
+from lws_kueue.controller import groups, rollout, scaling, waits
 
 
 def decide(
@@ -33,20 +36,25 @@ def decide(
     found: Iterable[groups.Group],
     key: str,
     leave_alone: Collection[int] = (),
+    waiting: waits.Waits = waits.NOBODY,
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of leaders whose groups come back at revision ``key``.
 
     ``leave_alone`` are the indices of groups that somebody else takes down: they are not replaced,
-    and do not count as ready.
+    and do not count as ready. ``waiting`` are the groups that wait for Kueue.
     """
-    if leader_set is None or not _is_ours(bounds, leader_set) or not makes(leader_set, key):
+    if leader_set is None or not makes(leader_set, key):
+        return ()
+    if not (waiting.groups or _is_ours(bounds, leader_set)):
         return ()
     if target != rollout.Target(leader_set.partition, leader_set.replicas):
         # First the StatefulSet controller has to see what this pass changes.
         return ()
     present = [group for group in found if group.index < leader_set.replicas]
     ready = {group.index for group in present if _stands(group) and group.index not in leave_alone}
-    spare = len(ready) - (bounds.replicas - bounds.unavailable)
+    bounds = waiting.effective(bounds, replicas=leader_set.replicas)
+    excused = waiting.excused(bounds.replicas) - ready - frozenset(leave_alone)
+    spare = len(ready) + len(excused) - (bounds.replicas - bounds.unavailable)
     deletions = []
     for group in sorted(present, key=lambda group: group.index, reverse=True):
         if group.index < leader_set.partition or group.index in leave_alone:
@@ -89,7 +97,8 @@ def _outdated(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -
     A leader that is outdated only by a label that somebody edits would come back the same, and be
     replaced for ever.
     """
-    return group.key != key and made_from(group) != leader_set.status.get("updateRevision")
+    kept = group.key == key and group.rightly_gated
+    return not kept and made_from(group) != leader_set.status.get("updateRevision")
 
 
 def made_from(group: groups.Group) -> str:

@@ -7,10 +7,10 @@ on the leader StatefulSet.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups, numbers, scaling
+from lws_kueue.controller import groups, numbers, scaling, waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,17 @@ class Target:
 
 
 def decide(
-    owner: lws.LeaderWorkerSet, *, observation: groups.Observation, key: str, updated: bool
+    owner: lws.LeaderWorkerSet,
+    *,
+    observation: groups.Observation,
+    key: str,
+    updated: bool,
+    waiting: waits.Waits = waits.NOBODY,
 ) -> Target:
     """Return partition and replicas for the leader StatefulSet of a set at revision ``key``.
 
-    ``updated`` says that the set has come to that revision in this very pass.
+    ``updated`` says that the set has come to that revision in this very pass; ``waiting`` are the
+    groups that wait for Kueue.
     """
     bounds = scaling.bounds(owner)
     leader_set = observation.leader_set
@@ -55,7 +61,41 @@ def decide(
         desired_then=desired_then(leader_set, default=bounds.replicas),
     )
     states = states_of(observation.groups, count=current.replicas, key=key)
-    return plan(bounds, current=current, states=states, updated=updated)
+    return under_quota(bounds, current=current, states=states, updated=updated, waiting=waiting)
+
+
+def under_quota(
+    bounds: scaling.Bounds,
+    *,
+    current: Current,
+    states: Sequence[GroupState],
+    updated: bool,
+    waiting: waits.Waits,
+) -> Target:
+    """Return the next target where groups may wait for Kueue (``waits``).
+
+    Surge groups that nobody counts on are left out of the arithmetic. They stay where they are for
+    as long as groups are to be opened: taken away, they would be wanted again in the next pass.
+    """
+    desired = bounds.replicas
+    hopeless = waiting.hopeless(desired=desired, replicas=current.replicas)
+    excused = waiting.excused(desired)
+    counted = [
+        replace(state, ready=True) if index in excused else state
+        for index, state in enumerate(states)
+        if index not in hopeless
+    ]
+    target = plan(
+        waiting.effective(bounds, replicas=current.replicas, updated=updated),
+        current=replace(current, replicas=current.replicas - len(hopeless)),
+        states=counted,
+        updated=updated,
+        give_way=waiting.give_way,
+    )
+    if hopeless and target.partition > 0 and current.desired_then == desired:
+        kept = min(target.replicas + len(hopeless), bounds.burst)
+        return replace(target, replicas=max(target.replicas, kept))
+    return target
 
 
 def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
@@ -86,9 +126,13 @@ def plan(
     current: Current | None,
     states: Sequence[GroupState],
     updated: bool,
+    give_way: bool = False,
 ) -> Target:
-    """Return the next target; ``current`` is None while there is no leader StatefulSet."""
-    target = _plan(bounds, current=current, states=states, updated=updated)
+    """Return the next target; ``current`` is None while there is no leader StatefulSet.
+
+    With ``give_way`` surge groups go as soon as the others are enough.
+    """
+    target = _plan(bounds, current=current, states=states, updated=updated, give_way=give_way)
     return Target(partition=max(target.partition, bounds.floor), replicas=target.replicas)
 
 
@@ -98,6 +142,7 @@ def _plan(
     current: Current | None,
     states: Sequence[GroupState],
     updated: bool,
+    give_way: bool,
 ) -> Target:
     """Return the target before the partition that the user asked for is applied to it."""
     desired = bounds.replicas
@@ -113,7 +158,7 @@ def _plan(
         return Target(partition=0, replicas=desired)
     if current.replicas < desired:
         return Target(partition=current.partition, replicas=desired)
-    replicas = reclaim(bounds, count_unsettled(states, desired))
+    replicas = desired if give_way else reclaim(bounds, count_unsettled(states, desired))
     partition = min(current.partition, bounds.burst)
     if current.desired_then == desired:
         # Surge groups that exist add to what may be unavailable among the others.

@@ -53,7 +53,10 @@ class Priority:
 def workload(
     owner: lws.LeaderWorkerSet, index: int, *, classes: PriorityClasses, options: Options
 ) -> dict[str, Any] | Problem:
-    """Return the Workload of a group, or what keeps it from being created."""
+    """Return the Workload of a group, or what keeps it from being created.
+
+    ``owner`` has the content that the group's pods are made from.
+    """
     template = owner.spec.leader_worker_template
     if options.topology and (errors := annotations.validate(owner.spec)):
         return Problem("InvalidTopologyRequest", "; ".join(str(error) for error in errors))
@@ -78,18 +81,23 @@ def workload(
             "finalizers": [names.WORKLOAD_FINALIZER],
             "labels": _labels(owner, options),
             "annotations": _annotations(owner, index, options),
-            # Not a controller reference: Kueue takes a Workload that has one for another
-            # integration's (kueue-contract 8.3.16).
-            "ownerReferences": [
-                {
-                    "apiVersion": names.LWS_API_VERSION,
-                    "kind": names.LWS_KIND,
-                    "name": meta.name,
-                    "uid": meta.uid,
-                }
-            ],
+            "ownerReferences": [reference(owner)],
         },
         "spec": spec,
+    }
+
+
+def reference(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
+    """Return the owner reference of a set's Workloads.
+
+    It is no controller reference: Kueue takes a Workload that has one for another integration's
+    (kueue-contract 8.3.16).
+    """
+    return {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "name": owner.meta.name,
+        "uid": owner.meta.uid,
     }
 
 

@@ -2,16 +2,18 @@
 
 A Workload belongs to a group by its owner and its component index; the name only decides where
 the index is missing. Each Workload's writes are a chain of their own, so one that fails stops no
-other. A Workload whose group is no longer wanted is removed once none of the group's pods can
-run any more: until then its quota is in use, and giving it away would start pods beyond it.
+other. A Workload whose group is no longer wanted, or has become something else (``renewal``), is
+removed once none of the group's pods can run any more: until then its quota is in use, and giving
+it away would start pods beyond it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import build, naming, state
+from lws_kueue.workload import build, naming, podsets, renewal, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -20,49 +22,103 @@ _MOST_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A group that is to have a Workload.
+
+    ``content`` is what its pods are made from, None while nobody can tell; ``outdated`` says in
+    words what of it the Workload was not made for.
+    """
+
+    content: renewal.Content | None
+    outdated: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
-    """The writes, what somebody has to change (by group index), and who serves which group."""
+    """The writes, what somebody has to change (by group index), and when to look again."""
 
     chains: tuple[actions.Chain, ...] = ()
     problems: Mapping[int, Problem] = field(default_factory=dict)
-    by_index: Mapping[int, kueue.Workload] = field(default_factory=dict)
+    recheck_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    chain: actions.Chain = ()
+    problem: Problem | None = None
+    recheck_after: float | None = None
 
 
 def changes(
     owner: lws.LeaderWorkerSet,
     workloads: Iterable[kueue.Workload],
     *,
-    desired: Collection[int],
+    wanted: Mapping[int, Wanted],
     pods: Mapping[int, Sequence[facts.Pod]],
     classes: build.PriorityClasses,
     options: build.Options,
+    now: datetime,
 ) -> Changes:
-    """Return what makes the set's Workloads those of the ``desired`` group indices.
+    """Return what makes the set's Workloads those of the ``wanted`` groups, by index.
 
     ``workloads`` are those of the set's namespace, or any part of them that holds all that the
     set owns or that have names of its groups. ``pods`` are the set's pods by group index.
     """
     given = sorted(workloads, key=lambda workload: workload.meta.name)
     by_index = serving(owner.meta, given, options=options)
-    taken = {workload.meta.name for workload in given}
-    chains: list[actions.Chain] = []
-    problems: dict[int, Problem] = {}
-    for index in sorted(desired):
-        chain, problem = _one(
-            owner, index, by_index.get(index), taken, classes=classes, options=options
-        )
-        chains.append(chain)
-        if problem is not None:
-            problems[index] = problem
-    kept = {workload.meta.uid for index, workload in by_index.items() if index in desired}
+    scene = _Scene(
+        owner=owner,
+        taken=frozenset(workload.meta.name for workload in given),
+        by_index=by_index,
+        pods=pods,
+        classes=classes,
+        options=options,
+        now=now,
+    )
+    outcomes = {
+        index: _one(scene, index, by_index.get(index), one) for index, one in sorted(wanted.items())
+    }
+    chains = [outcome.chain for outcome in outcomes.values()]
+    kept = {workload.meta.uid for index, workload in by_index.items() if index in wanted}
     known = {workload.meta.uid for workload in by_index.values()}
     for workload in given:
         owned = _owned(owner.meta, workload)
         unwanted = owned and workload.meta.uid not in kept
         leaving = workload.meta.deleting and (owned or workload.meta.uid in known)
         if unwanted or leaving:
-            chains.append(removal(workload, _pods_of(workload, by_index, pods)))
-    return Changes(tuple(chain for chain in chains if chain), problems, by_index)
+            chains.append(removal(workload, scene.pods_of(workload)))
+    waits = (outcome.recheck_after for outcome in outcomes.values())
+    return Changes(
+        chains=tuple(chain for chain in chains if chain),
+        problems={index: o.problem for index, o in outcomes.items() if o.problem is not None},
+        recheck_after=min((wait for wait in waits if wait is not None), default=None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What the writes for one group may look at."""
+
+    owner: lws.LeaderWorkerSet
+    taken: Collection[str]
+    by_index: Mapping[int, kueue.Workload]
+    pods: Mapping[int, Sequence[facts.Pod]]
+    classes: build.PriorityClasses
+    options: build.Options
+    now: datetime
+
+    def pods_of(self, workload: kueue.Workload) -> list[facts.Pod]:
+        """Return the pods that run on the Workload's quota: of its group, or released under it."""
+        served = next(
+            (i for i, other in self.by_index.items() if other.meta.uid == workload.meta.uid), None
+        )
+        released = (
+            pod
+            for index, members in self.pods.items()
+            for pod in members
+            if index != served and pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
+        )
+        return [*(self.pods.get(served, ()) if served is not None else ()), *released]
 
 
 def serving(
@@ -84,6 +140,9 @@ def serving(
 
 
 def _owned(owner: facts.Meta, workload: kueue.Workload) -> bool:
+    """Whether the set owns the Workload, or did until somebody took the reference away."""
+    if not workload.meta.owners:
+        return workload.meta.labels.get(names.JOB_UID) == owner.uid
     return any(reference.uid == owner.uid for reference in workload.meta.owners)
 
 
@@ -112,74 +171,72 @@ def _index_in(name: str) -> int | None:
     return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
 
 
-def _pods_of(
-    workload: kueue.Workload,
-    by_index: Mapping[int, kueue.Workload],
-    pods: Mapping[int, Sequence[facts.Pod]],
-) -> list[facts.Pod]:
-    """Return the pods that run on the Workload's quota: of its group, or released under it."""
-    served = next(
-        (index for index, other in by_index.items() if other.meta.uid == workload.meta.uid), None
-    )
-    released = (
-        pod
-        for index, members in pods.items()
-        for pod in members
-        if index != served and pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
-    )
-    return [*(pods.get(served, ()) if served is not None else ()), *released]
-
-
-Outcome = tuple[actions.Chain, Problem | None]
-
-
-def _one(
-    owner: lws.LeaderWorkerSet,
-    index: int,
-    existing: kueue.Workload | None,
-    taken: Collection[str],
-    *,
-    classes: build.PriorityClasses,
-    options: build.Options,
-) -> Outcome:
+def _one(scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted) -> _Outcome:
     """Return the writes for one wanted group."""
-    if existing is not None:
-        if existing.meta.deleting:
-            return (), None
-        return update(owner, index, existing, classes=classes)
-    if names.MULTIKUEUE_ORIGIN in owner.meta.labels:
-        return (), None  # MultiKueue brings the Workload itself.
-    name = _name(owner.meta, index, options)
-    if name in taken:
+    if existing is None:
+        return _creation(scene, index, wanted)
+    if existing.meta.deleting:
+        return _Outcome()
+    if renewal.repaired(existing):
+        return _repair(scene, index, existing)
+    if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):
+        told = _normal(
+            "RenewingWorkload",
+            f"Group {index} needs another admission than Workload {existing.meta.name} has:"
+            f" {wanted.outdated} changed",
+        )
+        return _Outcome(removal(existing, scene.pods_of(existing), events=(told,)))
+    return _update(scene, index, existing, wanted)
+
+
+def _ranked_by_pods(workload: kueue.Workload) -> bool:
+    """Whether its priority is that of a class of pods, which can never be another one."""
+    ref = workload.spec.priority_class_ref
+    return ref is not None and ref.group != names.KUEUE_GROUP
+
+
+def _creation(scene: _Scene, index: int, wanted: Wanted) -> _Outcome:
+    owner = scene.owner
+    if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
+        return _Outcome()  # MultiKueue brings the Workload itself.
+    name = _name(owner.meta, index, scene.options)
+    if name in scene.taken:
         message = (
             f"Workload {name} exists and is not owned by {owner.meta.name}: delete it,"
             f" group {index} needs the name"
         )
-        return (), Problem("WorkloadNameTaken", message)
-    body = build.workload(owner, index, classes=classes, options=options)
+        return _Outcome(problem=Problem("WorkloadNameTaken", message))
+    body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
     if isinstance(body, Problem):
-        return (), body
-    created = actions.Event(
-        "Normal", "CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}"
+        return _Outcome(problem=body)
+    created = _normal("CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}")
+    return _Outcome((actions.Create(body, events=(created,)),))
+
+
+def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> _Outcome:
+    """Remove a Workload that is finished by mistake, so that the next pass makes it anew."""
+    wait = renewal.repair_in(workload, scene.pods.get(index, ()), now=scene.now)
+    if wait > 0:
+        return _Outcome(recheck_after=wait)
+    finished = workload.condition(state.FINISHED)
+    why = f"{finished.reason}: {finished.message}" if finished else ""
+    told = _normal(
+        "RenewingWorkload",
+        f"Workload {workload.meta.name} of group {index} is finished by mistake ({why})",
     )
-    return (actions.Create(body, events=(created,)),), None
+    return _Outcome(removal(workload, scene.pods_of(workload), events=(told,)))
 
 
-def update(
-    owner: lws.LeaderWorkerSet,
-    index: int,
-    workload: kueue.Workload,
-    *,
-    classes: build.PriorityClasses,
-) -> Outcome:
-    """Return the write that brings queue, gates and priority of a Workload up to date.
+def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> _Outcome:
+    """Return the write that brings a Workload up to date with its set.
 
     One write carries all of it, so that a new queue can never take effect before a gate that came
     with it (kueue-contract 1.10). What the API refuses while quota is reserved is not tried, and
     what cannot be resolved does not hold up the rest.
     """
+    owner = scene.owner
     spec: dict[str, Any] = {}
-    body: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     events: list[actions.Event] = []
     problem: Problem | None = None
     if workload.spec.queue_name != owner.queue_name:
@@ -189,27 +246,40 @@ def update(
             spec["queueName"] = owner.queue_name or None
     gates = owner.meta.annotations.get(names.ADMISSION_GATED_BY, "")
     if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
-        body["metadata"] = {"annotations": {names.ADMISSION_GATED_BY: gates or None}}
+        metadata["annotations"] = {names.ADMISSION_GATED_BY: gates or None}
         events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
+    if not workload.meta.owners and names.MULTIKUEUE_ORIGIN not in owner.meta.labels:
+        metadata["ownerReferences"] = [build.reference(owner)]
+    if wanted.outdated is not None and wanted.content is not None:
+        spec["podSets"] = podsets.pod_sets(
+            wanted.content.owner.spec.leader_worker_template, topology=scene.options.topology
+        )
+        events.append(_updated(f"Updated workload: {wanted.outdated} changed"))
     if _follows_class(workload, owner):
-        priority = build.resolve_priority(owner, index, classes=classes)
+        priority = build.resolve_priority(owner, index, classes=scene.classes)
         if isinstance(priority, Problem):
             problem = priority
         else:
             spec |= priority.spec
             name = f"{owner.meta.namespace}/{workload.meta.name}"
             events.append(_updated(f"Updated workload priority class: {name}"))
-    if spec:
-        body["spec"] = spec
+    limit = build.max_execution_seconds(owner.meta.labels)
+    if limit != workload.spec.maximum_execution_time_seconds and not state.is_admitted(workload):
+        spec["maximumExecutionTimeSeconds"] = limit
+    body = {key: part for key, part in (("metadata", metadata), ("spec", spec)) if part}
     if not body:
-        return (), problem
+        return _Outcome(problem=problem)
     version = workload.meta.resource_version
-    ref = group.workload_ref(workload)
-    return (actions.Patch(ref, body, version, events=tuple(events)),), problem
+    patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(events))
+    return _Outcome((patch,), problem)
+
+
+def _normal(reason: str, message: str) -> actions.Event:
+    return actions.Event("Normal", reason, message)
 
 
 def _updated(message: str) -> actions.Event:
-    return actions.Event("Normal", "UpdatedWorkload", message)
+    return _normal("UpdatedWorkload", message)
 
 
 def _queue_is_fixed(owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload) -> Problem:
@@ -234,15 +304,23 @@ def _follows_class(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> bool
     return bool(wanted) and ref.group == names.KUEUE_GROUP and ref.name != wanted
 
 
-def removal(workload: kueue.Workload, pods: Iterable[facts.Pod]) -> actions.Chain:
-    """Return what removes a Workload; nothing while one of the pods on its quota can run."""
+def removal(
+    workload: kueue.Workload,
+    pods: Iterable[facts.Pod],
+    *,
+    events: tuple[actions.Event, ...] = (),
+) -> actions.Chain:
+    """Return what removes a Workload; nothing while one of the pods on its quota can run.
+
+    ``events`` tell why it is deleted.
+    """
     if any(group.could_run(pod) for pod in pods):
         return ()
     ref, meta = group.workload_ref(workload), workload.meta
     if not meta.deleting:
         # The finalizer goes when the deletion is certain: without it, a Workload that came to be
         # wanted again after a crash would lack it for good.
-        return (actions.Delete(ref, meta.uid),)
+        return (actions.Delete(ref, meta.uid, events=events),)
     if names.WORKLOAD_FINALIZER not in meta.finalizers:
         return ()
     # Kueue leaves the finalizer of a Workload that has an owner to the owner's side.

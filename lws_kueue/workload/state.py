@@ -59,6 +59,11 @@ def has_quota(workload: kueue.Workload) -> bool:
     return workload.is_true(QUOTA_RESERVED)
 
 
+def is_admitted(workload: kueue.Workload) -> bool:
+    """Whether Kueue says that it is admitted, evicted since or not; some fields are frozen then."""
+    return workload.is_true(ADMITTED)
+
+
 def runs_elsewhere(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]) -> bool:
     """Whether MultiKueue runs the group in another cluster, so that its pods here never start."""
     if workload.status.cluster_name:

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from lws_kueue.api import taints
 from lws_kueue.sandbox.standin import matching
 
 
@@ -73,8 +74,8 @@ def test_a_flavor_is_only_asked_about_keys_that_it_defines() -> None:
 )
 def test_tolerations(toleration: dict[str, str], tolerated: bool) -> None:
     taint = {"key": "spot", "value": "yes", "effect": "NoSchedule"}
-    assert (matching.untolerated([taint], [toleration]) is None) is tolerated
+    assert (taints.untolerated([taint], [toleration]) is None) is tolerated
 
 
 def test_a_taint_that_only_prefers_keeps_nobody_away() -> None:
-    assert matching.untolerated([{"key": "a", "effect": "PreferNoSchedule"}], []) is None
+    assert taints.untolerated([{"key": "a", "effect": "PreferNoSchedule"}], []) is None

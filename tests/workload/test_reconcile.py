@@ -1,6 +1,7 @@
 """Workloads follow the groups that are wanted, each on its own."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import build, naming, reconcile
+from lws_kueue.workload import build, naming, reconcile, renewal
 from lws_kueue.workload.problems import PriorityClassMissing
 from tests.workload import builders
 from tests.workload.builders import RESERVED, condition, pod, running
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def name(index: int) -> str:
@@ -32,15 +35,27 @@ def changes(
     owner: lws.LeaderWorkerSet | None = None,
     pods: Mapping[int, Sequence[facts.Pod]] | None = None,
     classes: build.PriorityClasses = CLASSES,
+    outdated: str | None = None,
+    now: datetime = NOW,
 ) -> reconcile.Changes:
+    owner = owner or builders.lws_object()
+    content = renewal.content(owner, "key", options=builders.OPTIONS)
     return reconcile.changes(
-        owner or builders.lws_object(),
+        owner,
         workloads,
-        desired=desired,
+        wanted={index: reconcile.Wanted(content, outdated) for index in desired},
         pods=pods or {},
         classes=classes,
         options=builders.OPTIONS,
+        now=now,
     )
+
+
+def serving(
+    *workloads: kueue.Workload, owner: lws.LeaderWorkerSet | None = None
+) -> dict[int, kueue.Workload]:
+    meta = (owner or builders.lws_object()).meta
+    return reconcile.serving(meta, workloads, options=builders.OPTIONS)
 
 
 def created(found: reconcile.Changes) -> list[str]:
@@ -72,10 +87,6 @@ def test_each_missing_group_gets_a_workload_and_an_event() -> None:
 def test_nothing_is_written_for_what_is_as_it_should_be() -> None:
     found = changes(stored(0), stored(1), desired=(0, 1))
     assert found.chains == ()
-    assert {index: workload.meta.name for index, workload in found.by_index.items()} == {
-        0: name(0),
-        1: name(1),
-    }
 
 
 @pytest.mark.row("R08")
@@ -168,20 +179,19 @@ def test_only_another_name_of_a_class_changes_the_priority(
 
 def test_a_workload_is_found_by_its_index_whatever_its_name() -> None:
     renamed = builders.workload(name="leaderworkerset-serve-0-short", index=0)
-    found = changes(renamed)
-    assert found.chains == ()
-    assert found.by_index[0].meta.name == "leaderworkerset-serve-0-short"
+    assert changes(renamed).chains == ()
+    assert serving(renamed)[0].meta.name == "leaderworkerset-serve-0-short"
 
 
 def test_a_workload_without_an_index_is_found_by_its_name() -> None:
     bare = stored(3, metadata={"annotations": {}})
-    assert list(changes(bare, desired=(3,)).by_index) == [3]
+    assert list(serving(bare)) == [3]
 
 
 def test_of_two_for_one_group_the_one_with_the_computed_name_stays() -> None:
     extra = builders.workload(name="a-copy", index=0, uid="extra")
     found = changes(extra, stored(0))
-    assert found.by_index[0].meta.uid == "wl-0"
+    assert serving(extra, stored(0))[0].meta.uid == "wl-0"
     assert [[type(action) for action in chain] for chain in found.chains] == [[actions.Delete]]
     (removed,) = found.chains
     assert isinstance(removed[0], actions.Delete)
@@ -205,7 +215,7 @@ def test_a_set_that_multikueue_copied_uses_the_copied_workload_and_creates_none(
     copied = stored(0, owner="nobody", metadata={"annotations": {}})
     found = changes(copied, owner=owner, desired=(0, 1))
     assert found.chains == ()
-    assert list(found.by_index) == [0]
+    assert list(serving(copied, owner=owner)) == [0]
 
 
 # Removing -----------------------------------------------------------------------------------
@@ -293,7 +303,7 @@ def test_one_workloads_trouble_is_no_chain_with_another() -> None:
 
 
 def test_a_finished_workload_is_left_for_people_to_see() -> None:
-    finished = stored(0, conditions=[condition("Finished", True, "OutOfSync")])
+    finished = stored(0, conditions=[condition("Finished", True, "Succeeded")])
     assert changes(finished).chains == ()
 
 

@@ -1,6 +1,6 @@
 """Labels, selectors, affinity, taints and tolerations: does this fit there?"""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -82,29 +82,6 @@ def _term_matches(term: Object, labels: Labels) -> bool:
     # metadata.name is the only field that a node can be selected by.
     name = {"metadata.name": labels.get("kubernetes.io/hostname", "")}
     return all(_matches(e, labels) for e in expressions) and all(_matches(f, name) for f in fields)
-
-
-def untolerated(taints: Iterable[Object], tolerations: Iterable[Object]) -> Object | None:
-    """Return the first taint that keeps pods away and that no toleration covers."""
-    known = list(tolerations)
-    for taint in taints:
-        if taint.get("effect") not in ("NoSchedule", "NoExecute"):
-            continue
-        if not any(_tolerates(toleration, taint) for toleration in known):
-            return taint
-    return None
-
-
-def _tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator") == "Exists":
-        return True
-    if not toleration.get("key"):
-        return False
-    return bool(toleration.get("value", "") == taint.get("value", ""))
 
 
 def describe_taint(taint: Object) -> str:

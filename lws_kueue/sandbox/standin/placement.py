@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from lws_kueue.api import quantity, requests
+from lws_kueue.api import quantity, requests, taints
 from lws_kueue.sandbox.standin import matching, model
 from lws_kueue.sandbox.standin import nodes as machines
 
@@ -141,7 +141,7 @@ def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flav
     for request in wanted:
         spec = request.pod_set.spec
         tolerations = (*(spec.get("tolerations") or ()), *flavor.tolerations)
-        if matching.untolerated(node.taints, tolerations) is not None:
+        if taints.untolerated(node.taints, tolerations) is not None:
             return False
         if not matching.node_affinity(spec, node.labels):
             return False

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
 
-from lws_kueue.api import quantity, requests
+from lws_kueue.api import quantity, requests, taints
 from lws_kueue.sandbox.standin import matching, model
 
 # Whether evicting others could free so much of a flavor's resource.
@@ -236,7 +236,7 @@ def _mismatch(
         if problem:
             return problem
         tolerations = (*(pod_set.spec.get("tolerations") or ()), *flavor.tolerations)
-        taint = matching.untolerated(flavor.taints, tolerations)
+        taint = taints.untolerated(flavor.taints, tolerations)
         if taint is not None:
             return f"untolerated taint {matching.describe_taint(taint)} in flavor {name}"
         if not matching.flavor_affinity(pod_set.spec, flavor.labels):

@@ -1,0 +1,197 @@
+"""How the groups of a queue-managed set stand with Kueue: made from what, under which Workload.
+
+Each group is looked at by itself. What its pods are made from is the revision of its leader, never
+the set as it is now: during an update groups differ, and each has the admission that fits it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lws_kueue.api import facts, kueue, names
+from lws_kueue.controller import groups, revisions, situation, waits
+from lws_kueue.workload import build, conditions, reconcile, renewal, shape, state
+
+# For so long a group that waits may be admitted as a matter of course.
+PATIENCE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a set's groups and their Workloads, by the index of the group.
+
+    ``pods`` are all that have their place in a group, also what a former group has left.
+    ``outdated`` says in words what of a group its Workload was not made for. ``look_again`` is in
+    how many seconds a group will have waited for a while.
+    """
+
+    own: Mapping[int, groups.Group] = field(default_factory=dict)
+    pods: Mapping[int, tuple[facts.Pod, ...]] = field(default_factory=dict)
+    workloads: Mapping[int, kueue.Workload] = field(default_factory=dict)
+    contents: "Contents | None" = None
+    outdated: Mapping[int, str] = field(default_factory=dict)
+    waiting: waits.Waits = waits.NOBODY
+    look_again: float | None = None
+
+    def wanted(self, index: int) -> reconcile.Wanted:
+        """Return what the Workload of a group has to be for."""
+        content = self.contents.of(index) if self.contents else None
+        return reconcile.Wanted(content, self.outdated.get(index))
+
+    def taken_in(self, index: int) -> bool:
+        """Whether the group is one that waits for Kueue, and not one from before the set did."""
+        group = self.own.get(index)
+        return group is None or group.rightly_gated
+
+
+class Contents:
+    """What each group is made from, each revision worked out once."""
+
+    def __init__(self, at: situation.Situation, *, options: build.Options) -> None:
+        self._at = at
+        self._options = options
+        self._groups = {group.index: group for group in at.found.groups}
+        self._by_key: dict[str, renewal.Content | None] = {}
+        self.current = renewal.content(at.owner, at.choice.key, options=options)
+
+    def of(self, index: int) -> renewal.Content | None:
+        """Return what a group is made from; None if nobody can tell."""
+        group = self._groups.get(index)
+        if group is not None:
+            return self._at_key(group.key)
+        return self.current if self._comes_at_current(index) else None
+
+    def _comes_at_current(self, index: int) -> bool:
+        """Whether a group that is not there will come at the current revision.
+
+        Below the partition the StatefulSet controller makes leaders from the template before.
+        """
+        leader_set = self._at.found.leader_set
+        if leader_set is None or index >= leader_set.replicas:
+            return True
+        makes = leader_set.template_labels.get(names.REVISION_KEY)
+        if makes != self._at.choice.key:
+            return False
+        return index >= leader_set.partition or leader_set.settled
+
+    def _at_key(self, key: str) -> renewal.Content | None:
+        if key == self.current.key:
+            return self.current
+        if key not in self._by_key:
+            self._by_key[key] = self._restored(key)
+        return self._by_key[key]
+
+    def _restored(self, key: str) -> renewal.Content | None:
+        revision = revisions.find(self._at.own_revisions, key)
+        if revision is None:
+            return None
+        try:
+            restored = revisions.restore(self._at.owner, revision)
+        except revisions.BrokenRevision:
+            return None
+        return renewal.content(restored, key, options=self._options)
+
+
+def observe(at: situation.Situation, *, options: build.Options, now: datetime) -> Standing:
+    """Return how the groups of a queue-managed set stand."""
+    contents = Contents(at, options=options)
+    own = {group.index: group for group in at.found.groups}
+    pods = {index: group.pods for index, group in own.items()}
+    for pod in at.found.stale:
+        if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
+            pods[place] = (*pods.get(place, ()), pod)
+    workloads = reconcile.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    flavors = at.seen.kueue.flavors
+    outdated = {
+        index: what
+        for index, workload in workloads.items()
+        if (content := contents.of(index)) is not None
+        and (what := renewal.outdated(workload, content, pods.get(index, ()), flavors=flavors))
+    }
+    waiting = _waiting(at, own, workloads, outdated)
+    ages = {index: _age(own.get(index), workloads.get(index), now=now) for index in waiting}
+    patient = frozenset(i for i, age in ages.items() if age is not None and age >= PATIENCE)
+    reshaping = _reshaping(at, contents, workloads, outdated)
+    return Standing(
+        own=own,
+        pods=pods,
+        workloads=workloads,
+        contents=contents,
+        outdated=outdated,
+        waiting=waits.Waits(
+            groups=waiting,
+            patient=patient,
+            reshaping=reshaping,
+            give_way=reshaping and any(_needs_way(at, own.get(index)) for index in patient),
+        ),
+        look_again=_patience_ends(ages.values()),
+    )
+
+
+def _waiting(
+    at: situation.Situation,
+    own: Mapping[int, groups.Group],
+    workloads: Mapping[int, kueue.Workload],
+    outdated: Mapping[int, str],
+) -> frozenset[int]:
+    """Return the groups that cannot be ready before Kueue has admitted them."""
+    leader_set = at.found.leader_set
+    checks = at.seen.kueue.admission_checks
+    return frozenset(
+        index
+        for index in range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
+        if (index not in own or own[index].rightly_gated)
+        and not (
+            (workload := workloads.get(index)) is not None
+            and state.may_run(workload, checks)
+            and index not in outdated
+        )
+    )
+
+
+def _age(
+    group: groups.Group | None, workload: kueue.Workload | None, *, now: datetime
+) -> timedelta | None:
+    """Return for how long a group has waited; None for one that has quota and waits for checks."""
+    if workload is None:
+        times = [group.leader.meta.created] if group is not None else []
+    elif state.admission(workload) is state.Admission.RESERVED:
+        return None
+    else:
+        reserved = workload.condition(state.QUOTA_RESERVED)
+        times = [workload.meta.created, reserved.last_transition_time if reserved else ""]
+    moments = [moment for time in times if (moment := conditions.moment(time)) is not None]
+    return now - max(moments) if moments else timedelta(0)
+
+
+def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:
+    """Return in how many seconds the next group has waited for a while."""
+    waits_on = (PATIENCE - age for age in ages if age is not None and age < PATIENCE)
+    return min((left.total_seconds() for left in waits_on), default=None)
+
+
+def _reshaping(
+    at: situation.Situation,
+    contents: Contents,
+    workloads: Mapping[int, kueue.Workload],
+    outdated: Mapping[int, str],
+) -> bool:
+    """Whether the set's update changes what its groups have to be admitted for."""
+    current, flavors = contents.current, at.seen.kueue.flavors
+    if current.shape is None:
+        return True
+    for index, workload in workloads.items():
+        if index >= at.owner.spec.replicas or workload.meta.deleting:
+            continue
+        content = contents.of(index)
+        same = content is not None and content.key == current.key
+        if same and index not in outdated:
+            continue
+        if same or shape.difference(workload, current.shape, flavors=flavors) is not None:
+            return True
+    return False
+
+
+def _needs_way(at: situation.Situation, group: groups.Group | None) -> bool:
+    """Whether a group that waits is a desired one which the update has made anew."""
+    return group is not None and group.index < at.owner.spec.replicas and group.key == at.choice.key

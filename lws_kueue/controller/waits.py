@@ -1,0 +1,65 @@
+"""Groups that wait for Kueue, as a rollout has to take them.
+
+A group that Kueue has not admitted cannot become ready, whatever the rollout does, and to wait for
+it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most such rolls):
+
+- A surge group that gets no quota helps nobody. Once it has waited for a while it does not count
+  any more. Without any other surge, groups are replaced in place, one at a time if the set allows
+  none to be down. Nor are surge groups opened while others wait: they would only queue up as well.
+- A desired group that waits, while the update changes nothing that Kueue looks at, waits for
+  reasons of its own. The update passes it by, as if it were ready.
+- Where the update does change what has to be admitted, a group that waits may be waiting for the
+  new thing, and is down by our doing. It counts as unavailable: no more groups are taken down than
+  the set allows, and the others go on serving.
+- Surge groups that hold quota, while a desired group waits for some, give way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lws_kueue.controller import scaling
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Indices of the ``groups`` that Kueue has not admitted.
+
+    ``patient`` are those of them that have waited for a while. ``reshaping`` says that the update
+    which is under way changes what has to be admitted; ``give_way`` that surge groups hold quota
+    for which a desired group, that this update has made anew, has been waiting for a while.
+    """
+
+    groups: frozenset[int] = frozenset()
+    patient: frozenset[int] = frozenset()
+    reshaping: bool = False
+    give_way: bool = False
+
+    def excused(self, desired: int) -> frozenset[int]:
+        """Return the desired groups whose waiting is none of the update's doing."""
+        if self.reshaping:
+            return frozenset()
+        return frozenset(index for index in self.groups if index < desired)
+
+    def hopeless(self, *, desired: int, replicas: int) -> Sequence[int]:
+        """Return the surge groups that nobody counts on any more, of ``replicas`` groups."""
+        return sorted(index for index in self.patient if desired <= index < replicas)
+
+    def effective(
+        self, bounds: scaling.Bounds, *, replicas: int, updated: bool = False
+    ) -> scaling.Bounds:
+        """Return what a rollout can keep to, of ``bounds``, while there are ``replicas`` groups.
+
+        ``updated`` says that the update begins in this very pass.
+        """
+        hopeless = self.hopeless(desired=bounds.replicas, replicas=replicas)
+        short = bool(hopeless) or any(index < bounds.replicas for index in self.groups)
+        if not short and (updated or not self.reshaping):
+            return bounds
+        there = max(0, replicas - bounds.replicas - len(hopeless))
+        surge = min(bounds.surge, there)
+        in_place = self.give_way or (bounds.surge > 0 and surge == 0)
+        unavailable = max(1, bounds.unavailable) if in_place else bounds.unavailable
+        return replace(bounds, surge=surge, unavailable=unavailable)
+
+
+NOBODY = Waits()

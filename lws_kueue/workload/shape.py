@@ -1,0 +1,195 @@
+"""What of a group's pods Kueue admits, so that a change can be told from one that it never sees.
+
+A Workload is admitted for pods of a certain number, with certain requests, on nodes of certain
+flavors. Images, commands, environment, volumes and metadata are none of that (kueue-contract 1.16,
+2.1): a group that only changes those goes on under its Workload. A group that changes the rest
+needs another admission, and until it has it none of its new pods may run.
+
+Only what Kueue's core looks at is compared. It chooses flavors by node selectors, by required node
+affinity and by tolerations of the flavors' taints; spreading, pod affinity and preferences are for
+the scheduler alone. What cannot be told from here counts as a difference: a container without
+requests may get some from a LimitRange, so one more of them is more.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lws_kueue.api import kueue, names, quantity, taints
+
+Template = Mapping[str, Any]
+Tolerations = tuple[Mapping[str, Any], ...]
+Flavors = Mapping[str, kueue.ResourceFlavor]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSetShape:
+    """What Kueue looks at in one pod set; each part in one spelling, so that equal means equal."""
+
+    name: str
+    count: int
+    requests: str
+    placement: str
+    topology: Mapping[str, Any]
+    pod_priority_class: str
+    tolerations: Tolerations
+
+
+Shape = tuple[PodSetShape, ...]
+
+
+def of(pod_sets: Iterable[kueue.PodSet]) -> Shape:
+    """Return the shape of a Workload's pod sets."""
+    return tuple(
+        PodSetShape(
+            name=one.name,
+            count=one.count,
+            requests=_requests(one.template),
+            placement=_placement(one.template),
+            topology=_topology(one),
+            pod_priority_class=str(_spec(one.template).get("priorityClassName") or ""),
+            tolerations=tuple(_spec(one.template).get("tolerations") or ()),
+        )
+        for one in pod_sets
+    )
+
+
+def difference(workload: kueue.Workload, wanted: Shape, *, flavors: Flavors) -> str | None:
+    """Return in words what ``wanted`` is that the Workload was not made for, None for nothing.
+
+    ``flavors`` are all that there are, because an edit of tolerations may open or close any.
+    """
+    stored = of(workload.spec.pod_sets)
+    if [one.name for one in stored] != [one.name for one in wanted]:
+        return "pod sets"
+    placed = _is_placed(workload)
+    ranked_by_pods = not _has_own_class(workload)
+    for old, new in zip(stored, wanted, strict=True):
+        differs = {
+            "number of pods": old.count != new.count,
+            "requests": old.requests != new.requests,
+            "node placement": old.placement != new.placement,
+            "topology request": old.topology != new.topology,
+            "priority class": ranked_by_pods and old.pod_priority_class != new.pod_priority_class,
+            "tolerations": _tolerations_differ(old, new, placed=placed, flavors=flavors),
+        }
+        for what, changed in differs.items():
+            if changed:
+                return f"{what} of podset {new.name}"
+    return None
+
+
+def _spec(template: Template) -> Mapping[str, Any]:
+    spec: Mapping[str, Any] = template.get("spec") or {}
+    return spec
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_reduced(value), sort_keys=True)
+
+
+def _reduced(value: Any) -> Any:
+    """Return JSON without what says nothing: nulls, and empty lists, maps and texts."""
+    if isinstance(value, Mapping):
+        items = ((key, _reduced(inner)) for key, inner in value.items())
+        return {key: inner for key, inner in items if inner not in (None, {}, [], "")}
+    return [_reduced(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _requests(template: Template) -> str:
+    """Return what the pods of a template ask for, in one spelling."""
+    spec = _spec(template)
+    inits = [
+        [_container(one), one.get("restartPolicy") or ""]
+        for one in spec.get("initContainers") or ()
+    ]
+    return _text(
+        {
+            # Their order means nothing to a sum; that of init containers does.
+            "containers": sorted(map(_container, spec.get("containers") or ())),
+            "initContainers": [["container", *one] for one in inits],
+            "pod": _container(spec),
+            "overhead": _amounts(spec.get("overhead")),
+            "runtimeClassName": spec.get("runtimeClassName"),
+            "resourceClaims": spec.get("resourceClaims"),
+        }
+    )
+
+
+def _container(container: Mapping[str, Any]) -> str:
+    """Return the requests of a container, where a limit stands for a request that is missing."""
+    resources = container.get("resources") or {}
+    amounts = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return json.dumps([_amounts(amounts), _text(resources.get("claims"))], sort_keys=True)
+
+
+def _amounts(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: _amount(name, value) for name, value in (values or {}).items()}
+
+
+def _amount(name: str, value: Any) -> int | str:
+    try:
+        return quantity.parse(name, value)
+    except ValueError:
+        return str(value)
+
+
+def _placement(template: Template) -> str:
+    spec = _spec(template)
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return _text([spec.get("nodeSelector"), required])
+
+
+def _topology(pod_set: kueue.PodSet) -> dict[str, Any]:
+    request = pod_set.topology_request or kueue.TopologyRequest()
+    fields = set(kueue.TopologyRequest.model_fields)
+    return {
+        key: value
+        for key, value in request.model_dump(include=fields, exclude_none=True).items()
+        if value != ()
+    }
+
+
+def _has_own_class(workload: kueue.Workload) -> bool:
+    """Whether a class of Workloads decides about the priority, and not one of pods."""
+    ref = workload.spec.priority_class_ref
+    return ref is not None and ref.group == names.KUEUE_GROUP
+
+
+def _is_placed(workload: kueue.Workload) -> bool:
+    """Whether Kueue places the pods on nodes, and so asks what each node's taints say."""
+    admission = workload.status.admission
+    assigned = admission.pod_set_assignments if admission else ()
+    requests = (one.topology_request for one in workload.spec.pod_sets)
+    return any(one.topology_assignment is not None for one in assigned) or any(
+        request is not None and request.explicit for request in requests
+    )
+
+
+def _tolerations_differ(
+    old: PodSetShape, new: PodSetShape, *, placed: bool, flavors: Flavors
+) -> bool:
+    before, after = old.tolerations, new.tolerations
+    if {_toleration(one) for one in before} == {_toleration(one) for one in after}:
+        return False
+    return placed or any(
+        _kept_away(before, flavor) != _kept_away(after, flavor) for flavor in flavors.values()
+    )
+
+
+def _kept_away(tolerations: Iterable[Mapping[str, Any]], flavor: kueue.ResourceFlavor) -> bool:
+    """Whether pods with these tolerations may not go on the nodes of a flavor."""
+    every = (*tolerations, *flavor.tolerations)
+    return taints.untolerated(flavor.node_taints, every) is not None
+
+
+def _toleration(toleration: Mapping[str, Any]) -> tuple[str, str, str, str, int | None]:
+    return (
+        toleration.get("key") or "",
+        toleration.get("operator") or "Equal",
+        toleration.get("value") or "",
+        toleration.get("effect") or "",
+        toleration.get("tolerationSeconds"),
+    )

@@ -274,14 +274,14 @@ def _stop(
     scene: _Scene, index: int, workload: kueue.Workload, *, reported: tuple[actions.Chain, ...]
 ) -> _Step:
     """Stop every pod that runs without quota, then give the quota back."""
-    pods = scene.pods.get(index, ())
+    members = scene.pods.get(index, ())
     stopped = _stopped(scene, index, workload)
-    cleared = eviction.clear_admission(workload, pods, now=scene.now)
+    cleared = eviction.clear_admission(workload, members, now=scene.now)
     chains = (*stopped.chains, *(((cleared,),) if cleared else ()))
     return _Step(
         chains=chains or reported,
-        stopping=True,
-        recheck_after=eviction.stuck_in(pods, now=scene.now),
+        stopping=stopped.stopping or any(pods.could_run(pod) for pod in members),
+        recheck_after=eviction.stuck_in(members, now=scene.now),
     )
 
 

@@ -170,10 +170,14 @@ def _taken_down(
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of groups that failed, and of those that are outdated.
 
-    ``stopping`` are the indices of groups that the bridge stops; they are nobody else's.
+    ``stopping`` are the indices of groups that the bridge stops; they are nobody else's. What
+    becomes of the pods of a group that Kueue has not admitted is no failure.
     """
     recreated = restarts.decide(
-        at.owner, at.found.groups, leave_alone=stopping, lost_pods=_lost(at)
+        at.owner,
+        at.found.groups,
+        leave_alone=stopping | waiting.groups,
+        lost_pods=_lost(at),
     )
     gone = {deletion.uid for deletion in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}

@@ -53,7 +53,7 @@ def decide(
     present = [group for group in found if group.index < leader_set.replicas]
     ready = {group.index for group in present if _stands(group) and group.index not in leave_alone}
     bounds = waiting.effective(bounds, replicas=leader_set.replicas)
-    excused = waiting.excused(bounds.replicas) - ready - frozenset(leave_alone)
+    excused = waiting.excused(bounds.replicas) - ready
     spare = len(ready) + len(excused) - (bounds.replicas - bounds.unavailable)
     deletions = []
     for group in sorted(present, key=lambda group: group.index, reverse=True):

@@ -85,13 +85,17 @@ def under_quota(
         for index, state in enumerate(states)
         if index not in hopeless
     ]
+    kept_to = waiting.effective(bounds, replicas=current.replicas, updated=updated)
     target = plan(
-        waiting.effective(bounds, replicas=current.replicas, updated=updated),
+        kept_to,
         current=replace(current, replicas=current.replicas - len(hopeless)),
         states=counted,
         updated=updated,
         give_way=waiting.give_way,
     )
+    # A group that is passed by is not there, so no surge group that is may go for it.
+    real = [state for index, state in enumerate(states) if index not in hopeless]
+    target = _guarded(kept_to, real, target=target, partition=target.partition)
     if hopeless and target.partition > 0 and current.desired_then == desired:
         kept = min(target.replicas + len(hopeless), bounds.burst)
         return replace(target, replicas=max(target.replicas, kept))

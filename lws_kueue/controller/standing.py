@@ -122,7 +122,7 @@ def observe(at: situation.Situation, *, options: build.Options, now: datetime) -
             groups=waiting,
             patient=patient,
             reshaping=reshaping,
-            give_way=reshaping and any(_needs_way(at, own.get(index)) for index in patient),
+            give_way=any(_needs_way(at, own.get(index)) for index in patient),
         ),
         look_again=_patience_ends(ages.values()),
     )

@@ -25,8 +25,8 @@ class Waits:
     """Indices of the ``groups`` that Kueue has not admitted.
 
     ``patient`` are those of them that have waited for a while. ``reshaping`` says that the update
-    which is under way changes what has to be admitted; ``give_way`` that surge groups hold quota
-    for which a desired group, that this update has made anew, has been waiting for a while.
+    which is under way changes what has to be admitted; ``give_way`` that a desired group, at the
+    newest revision, has been waiting for a while, perhaps for the quota of surge groups.
     """
 
     groups: frozenset[int] = frozenset()

@@ -41,6 +41,7 @@ class Cluster(kubernetes_model.Kubernetes):
         super().__init__(max_unavailable_gate=max_unavailable_gate)
         self.writes: list[str] = []
         self.memory: dict[int, restarts.Members] = {}
+        self.now = NOW
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -72,12 +73,12 @@ class Cluster(kubernetes_model.Kubernetes):
         return known[1]
 
     def decide(self, name: str) -> actions.Plan:
-        return decide.decide(self.observe(name), now=NOW, options=build.Options())
+        return decide.decide(self.observe(name), now=self.now, options=build.Options())
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         """Run one pass, killed after ``writes`` writes; returns whether it wanted to write."""
         seen = self.observe(name)
-        plan = decide.decide(seen, now=NOW, options=build.Options())
+        plan = decide.decide(seen, now=self.now, options=build.Options())
         if seen.lws is None:
             self.memory = {}
         else:

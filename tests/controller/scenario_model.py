@@ -185,7 +185,21 @@ class Model(cluster_model.Cluster):
         assert given_up or not self._gate, "the StatefulSet controller does it"
         assert kubernetes_model.ordinal(name) >= bounds.floor
         if name in ready:
-            assert len(ready) - 1 >= bounds.replicas - bounds.unavailable, "over the budget"
+            # Groups that wait for Kueue are not down by the update's doing, and surge groups that
+            # might stand in for others may be waiting as well.
+            wait = self._waiting(bounds.replicas)
+            unavailable = max(1, bounds.unavailable) if wait else bounds.unavailable
+            assert len(ready) - 1 >= bounds.replicas - len(wait) - unavailable, "over the budget"
+
+    def _waiting(self, replicas: int) -> list[int]:
+        """The desired groups that Kueue has not admitted."""
+        if not self.shape.queue:
+            return []
+        workloads = [self.objects["Workload", name] for name in self.admitted()]
+        admitted = {
+            int(w["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX]) for w in workloads
+        }
+        return [index for index in range(replicas) if index not in admitted]
 
     def check(self) -> None:
         """Look whether everything is as it has to be at any time."""

@@ -38,6 +38,7 @@ class Shape:
     startup: str = "LeaderCreated"
     leader: bool = False
     queue: str = ""
+    cpu: str = "10m"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -54,7 +55,7 @@ class Shape:
                     {
                         "name": "c",
                         "image": IMAGE.format(self.version),
-                        "resources": {"requests": {"cpu": "10m"}},
+                        "resources": {"requests": {"cpu": self.cpu}},
                     }
                 ],
             },

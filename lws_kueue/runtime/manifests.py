@@ -35,10 +35,8 @@ class Retired:
 # that had the object is possible.
 _EARLIER: Final = tuple(
     Retired(api_version="admissionregistration.k8s.io/v1", kind=kind, name=name)
-    for kind, name in (
-        ("ValidatingAdmissionPolicyBinding", "lws-kueue-served-features"),
-        ("ValidatingAdmissionPolicy", "lws-kueue-served-features"),
-    )
+    for name in ("lws-kueue-served-features", "lws-kueue-queued-sets")
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
 )
 
 

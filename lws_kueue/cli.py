@@ -75,7 +75,8 @@ def install_command(
 ) -> None:
     """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe.
 
-    What an earlier version installed, and this one has not, is removed.
+    What an earlier version installed, and this one has not, is removed. Where Kueue is served, sets
+    without a queue or a priority get the default ones: repeat it when Kueue has come or gone.
     """
 
     async def run() -> list[install.Installed]:

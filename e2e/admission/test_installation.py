@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from e2e.admission import support
 from lws_kueue.api import names
-from lws_kueue.sandbox import Sandbox, client
+from lws_kueue.runtime import manifests
+from lws_kueue.sandbox import Options, Sandbox, client
+from lws_kueue.sandbox.standin import installation
 
 Object = dict[str, Any]
 
@@ -34,6 +36,13 @@ def install(cluster: Sandbox, *arguments: str) -> dict[str, str]:
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert len(rows) >= len(support.api_objects())
     return {f"{kind} {name}": change for kind, name, change in rows if change != "unchanged"}
+
+
+@pytest.fixture(autouse=True)
+def _settled(request: pytest.FixtureRequest, cluster: Sandbox) -> None:
+    """What another test may have made possible since, such as Kueue, is installed already."""
+    if "fresh_cluster" not in request.fixturenames:
+        install(cluster)
 
 
 def test_volcanos_policy_comes_when_asked_for_and_goes_when_not(
@@ -114,3 +123,48 @@ def test_what_has_such_a_name_and_is_not_ours_is_left_alone(
     assert install(cluster) == {}
     for obj in foreign:
         assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+
+
+DEFAULTS = {
+    f"MutatingAdmissionPolicy{suffix} lws-kueue-default-{what}"
+    for suffix in ("", "Binding")
+    for what in ("queue", "priority")
+}
+
+
+def test_the_default_queue_comes_and_goes_with_kueue(
+    fresh_cluster: Callable[[Options], Sandbox],
+) -> None:
+    cluster = fresh_cluster(Options(nodes=1))
+    sets = support.Sets(cluster.api, "default")
+
+    def queue() -> Any:
+        stored = sets.accept(sets.build())
+        return (stored["metadata"].get("labels") or {}).get(names.QUEUE_NAME)
+
+    assert not DEFAULTS & install(cluster).keys()
+    assert queue() is None
+    # The policies may be there before Kueue is, and after.
+    early = [o for o in manifests.api_objects(kueue=True) if "-default-" in o["metadata"]["name"]]
+    for obj in early:
+        cluster.api.apply(obj, field_manager="lws-kueue-install")
+    assert queue() is None
+    assert install(cluster) == dict.fromkeys(DEFAULTS, "removed")
+
+    installation.install(cluster.api)
+    assert install(cluster) == dict.fromkeys(DEFAULTS, "created")
+    local_queue = {"name": "default", "namespace": "default"}
+    cluster.api.create(
+        {
+            "apiVersion": names.KUEUE_API_VERSION,
+            "kind": "LocalQueue",
+            "metadata": local_queue,
+            "spec": {"clusterQueue": "c"},
+        }
+    )
+    support.eventually(lambda: queue() == "default", what="a set gets the default queue")
+
+    for obj in cluster.api.list("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
+        if obj["spec"]["group"] == names.KUEUE_GROUP:
+            cluster.api.delete(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+    support.eventually(lambda: queue() is None, what="a set is created as it was given")

@@ -1,6 +1,5 @@
 """The files of `crds` and `deploy/api`: what they are made from, and how they are applied."""
 
-import operator
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -84,28 +83,29 @@ def test_kubectl_applies_the_same_objects_and_a_second_time_changes_nothing(
     support.wait_until_policies_are_active(installed)
 
 
-def test_kubectl_makes_the_same_objects_for_a_scheduler_of_groups(kubectl: list[str]) -> None:
-    always = {(o["kind"], o["metadata"]["name"]) for o in support.api_objects()}
-    for name in manifests.GANG_SCHEDULERS:
-        command = [kubectl[0], "kustomize", str(support.ROOT / "deploy" / name)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-        rendered = [obj for obj in yaml.safe_load_all(done.stdout) if obj]
-        wanted = manifests.api_objects(gang_scheduling=name)
-        added = [o for o in wanted if (o["kind"], o["metadata"]["name"]) not in always]
-        assert len(added) == 2
-        by_kind = operator.itemgetter("kind")
-        assert sorted(rendered, key=by_kind) == sorted(added, key=by_kind)
+OPTIONAL = {
+    "kueue": manifests.api_objects(kueue=True),
+    **{name: manifests.api_objects(gang_scheduling=name) for name in manifests.GANG_SCHEDULERS},
+}
 
 
-@pytest.mark.parametrize("gang_scheduling", [None, *manifests.GANG_SCHEDULERS])
-def test_every_policy_is_ours_by_name_and_label_and_is_bound(
-    gang_scheduling: manifests.GangScheduling | None,
-) -> None:
-    objects = [
-        obj
-        for obj in manifests.api_objects(gang_scheduling=gang_scheduling)
-        if obj["kind"] in POLICY_KINDS
-    ]
+@pytest.mark.parametrize("folder", OPTIONAL)
+def test_kubectl_makes_the_same_optional_objects(kubectl: list[str], folder: str) -> None:
+    def identity(obj: Object) -> tuple[str, str]:
+        return obj["kind"], obj["metadata"]["name"]
+
+    command = [kubectl[0], "kustomize", str(support.ROOT / "deploy" / folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    rendered = [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+    always = set(map(identity, support.api_objects()))
+    added = [o for o in OPTIONAL[folder] if identity(o) not in always]
+    assert len(added) >= 2
+    assert sorted(rendered, key=identity) == sorted(added, key=identity)
+
+
+@pytest.mark.parametrize("folder", OPTIONAL)
+def test_every_policy_is_ours_by_name_and_label_and_is_bound(folder: str) -> None:
+    objects = [obj for obj in OPTIONAL[folder] if obj["kind"] in POLICY_KINDS]
     for obj in objects:
         assert obj["metadata"]["name"].startswith("lws-kueue-")
         assert obj["metadata"]["labels"]["app.kubernetes.io/part-of"] == "lws-kueue"
@@ -118,7 +118,8 @@ def test_every_policy_is_ours_by_name_and_label_and_is_bound(
 def test_every_policy_that_acts_on_new_objects_has_a_probe(
     gang_scheduling: manifests.GangScheduling | None,
 ) -> None:
-    # A probe creates, as a dry run; what only looks at changes would need an object to change.
+    # A probe creates, as a dry run; what only looks at changes would need an object to change, and
+    # what has parameters would need these.
     policies = {
         obj["metadata"]["name"]
         for obj in manifests.api_objects(gang_scheduling=gang_scheduling)

@@ -63,6 +63,7 @@ QUEUE_NAME: Final = KUEUE_PREFIX + "queue-name"
 PRIORITY_CLASS: Final = KUEUE_PREFIX + "priority-class"
 MAX_EXEC_TIME_SECONDS: Final = KUEUE_PREFIX + "max-exec-time-seconds"
 ADMISSION_GATED_BY: Final = KUEUE_PREFIX + "admission-gated-by"
+ELASTIC_JOB: Final = KUEUE_PREFIX + "elastic-job"
 
 JOB_UID: Final = KUEUE_PREFIX + "job-uid"
 IS_GROUP_WORKLOAD: Final = KUEUE_PREFIX + "is-group-workload"

@@ -66,6 +66,16 @@ def _always(namespace: str) -> tuple[Probe, ...]:
             policy="lws-kueue-rules",
             annotations={names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "probe"},
         ),
+        _set(
+            namespace=namespace,
+            policy="lws-kueue-queue-rules",
+            annotations={names.ADMISSION_GATED_BY: "probe"},
+        ),
+        _set(
+            namespace=namespace,
+            policy="lws-kueue-topology-rules",
+            template_annotations={names.PODSET_UNCONSTRAINED_TOPOLOGY: "probe"},
+        ),
         _leader(
             namespace=namespace,
             policy="lws-kueue-pod-identity",
@@ -99,6 +109,7 @@ def _set(
     policy: str,
     restart_policy: str = "None",
     annotations: Mapping[str, str] | None = None,
+    template_annotations: Mapping[str, str] | None = None,
     changed: tuple[tuple[str, ...], str] | None = None,
 ) -> Probe:
     body = {
@@ -109,7 +120,10 @@ def _set(
             "replicas": 0,
             "leaderWorkerTemplate": {
                 "restartPolicy": restart_policy,
-                "workerTemplate": {"spec": _pod_spec()},
+                "workerTemplate": {
+                    "metadata": {"annotations": dict(template_annotations or {})},
+                    "spec": _pod_spec(),
+                },
             },
         },
     }

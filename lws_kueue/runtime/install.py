@@ -1,8 +1,8 @@
 """Installs the API into a cluster: the CRD and the admission policies, nothing that runs.
 
-The same objects as ``kubectl apply --server-side -k deploy/api``, and ``deploy/volcano`` if asked
-for. What an earlier installation left and this one does not have is removed. Repeating it changes
-nothing.
+The same objects as ``kubectl apply --server-side -k deploy/api``, with ``deploy/kueue`` where Kueue
+is served, and ``deploy/volcano`` if asked for. What an earlier installation left and this one does
+not have is removed. Repeating it changes nothing.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from lws_kueue.api import probes
-from lws_kueue.runtime import client, manifests, preflight, resources
+from lws_kueue.runtime import client, kueue_support, manifests, preflight, resources
 
 FIELD_MANAGER: Final = "lws-kueue-install"
 PATIENCE: Final = 30.0
@@ -45,11 +45,13 @@ async def install(
         TimeoutError: a policy does not act in time.
     """
     await preflight.check_server(api)
-    wanted = manifests.api_objects(gang_scheduling=gang_scheduling)
+    support, _ = await kueue_support.probe(api)
+    kueue = support == "served"
+    wanted = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
     results = [await _apply(api, obj) for obj in wanted]
     if any(result.change != "unchanged" for result in results):
         await _active(api, gang_scheduling=gang_scheduling)
-    for obj in manifests.retired(gang_scheduling=gang_scheduling):
+    for obj in manifests.retired(gang_scheduling=gang_scheduling, kueue=kueue):
         if await _remove(api, obj):
             results.append(Installed(kind=obj.kind, name=obj.name, change="removed"))
     return results
@@ -94,7 +96,8 @@ def _content(obj: dict[str, Any]) -> tuple[Any, ...]:
 async def _active(api: client.Client, *, gang_scheduling: manifests.GangScheduling | None) -> None:
     """Wait until every policy does what it says: an API server needs a moment after a change.
 
-    The probes are dry runs; nothing is stored.
+    The probes are dry runs; nothing is stored. What the policies of `deploy/kueue` do depends on
+    queues and classes that may not exist, so they are not waited for.
     """
     deadline = time.monotonic() + PATIENCE
     for probe in probes.probes(gang_scheduling=gang_scheduling):

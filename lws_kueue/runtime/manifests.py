@@ -15,6 +15,9 @@ _PACKED: Final = "_manifests"
 GangScheduling = Literal["volcano"]
 GANG_SCHEDULERS: Final[tuple[GangScheduling, ...]] = ("volcano",)
 
+# The folder of what needs Kueue's API.
+_KUEUE: Final = "kueue"
+
 # The CRD is large; the loader in C reads it in a tenth of the time, where PyYAML was built with it.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,10 +35,8 @@ class Retired:
 # that had the object is possible.
 _EARLIER: Final = tuple(
     Retired(api_version="admissionregistration.k8s.io/v1", kind=kind, name=name)
-    for kind, name in (
-        ("ValidatingAdmissionPolicyBinding", "lws-kueue-served-features"),
-        ("ValidatingAdmissionPolicy", "lws-kueue-served-features"),
-    )
+    for name in ("lws-kueue-served-features", "lws-kueue-queued-sets")
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
 )
 
 
@@ -53,32 +54,42 @@ def load(path: Path) -> list[dict[str, Any]]:
         return [document for document in yaml.load_all(file, Loader=_LOADER) if document]
 
 
-def api_objects(*, gang_scheduling: GangScheduling | None = None) -> list[dict[str, Any]]:
+def api_objects(
+    *, gang_scheduling: GangScheduling | None = None, kueue: bool = False
+) -> list[dict[str, Any]]:
     """Return the CRD, then the policies, then their bindings: the order of installation.
 
-    ``gang_scheduling`` names the scheduler whose objects are among them.
+    ``gang_scheduling`` names the scheduler whose objects are among them, ``kueue`` says whether
+    those are that need Kueue.
     """
     folder = root()
     objects = [obj for file in sorted((folder / "crds").glob("*.yaml")) for obj in load(file)]
     objects += _of_folder("api")
-    if gang_scheduling:
-        objects += _of_folder(gang_scheduling)
+    for name in _chosen(gang_scheduling=gang_scheduling, kueue=kueue):
+        objects += _of_folder(name)
     # A binding before its policy would be a moment in which the policy is missing.
     return sorted(objects, key=lambda obj: _rank(obj["kind"]))
 
 
-def retired(*, gang_scheduling: GangScheduling | None = None) -> list[Retired]:
+def retired(*, gang_scheduling: GangScheduling | None = None, kueue: bool = False) -> list[Retired]:
     """Return what an installation takes away: bindings before their policies.
 
-    That is what only earlier versions had, and what belongs to a scheduler that is not asked for.
+    That is what only earlier versions had, what belongs to a scheduler that is not asked for, and
+    what needs Kueue where there is none.
     """
-    unwanted = [name for name in GANG_SCHEDULERS if name != gang_scheduling]
+    chosen = _chosen(gang_scheduling=gang_scheduling, kueue=kueue)
     optional = [
         Retired(api_version=obj["apiVersion"], kind=obj["kind"], name=obj["metadata"]["name"])
-        for name in unwanted
+        for name in (*GANG_SCHEDULERS, _KUEUE)
+        if name not in chosen
         for obj in _of_folder(name)
     ]
     return sorted([*_EARLIER, *optional], key=lambda obj: -_rank(obj.kind))
+
+
+def _chosen(*, gang_scheduling: GangScheduling | None, kueue: bool) -> list[str]:
+    """Return the folders of `deploy` that are installed beside `api`."""
+    return [*([gang_scheduling] if gang_scheduling else []), *([_KUEUE] if kueue else [])]
 
 
 def _of_folder(name: str) -> list[dict[str, Any]]:

@@ -3,6 +3,9 @@
 The annotations of a template become the topology request of its podset. Of the three placements
 the strictest one that is present wins; a group name counts only beside a placement that a group
 can share. Errors name the field, as the API server's own do.
+
+``deploy/api/topology-rules.yaml`` has the same rules in CEL and refuses with the same texts. Here
+they are for sets that were stored before it, and for what CEL cannot read.
 """
 
 import json
@@ -23,6 +26,7 @@ _PLACEMENTS: Final = (
     names.PODSET_UNCONSTRAINED_TOPOLOGY,
 )
 _MAX_LAYERS: Final = 3
+_INT32: Final = range(-(2**31), 2**31)
 _NAME_PART: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DNS_SUBDOMAIN: Final = re.compile(
     r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
@@ -89,18 +93,37 @@ def _slices(annotations: Annotations) -> dict[str, Any]:
     return {"podSetSliceRequiredTopology": topology, "podSetSliceSize": _int32(size)}
 
 
+class _Pairs(tuple[tuple[str, Any], ...]):
+    """A JSON object as it is written."""
+
+
 def _layers(text: str) -> list[dict[str, Any]]:
-    parsed = json.loads(text)
-    if not isinstance(parsed, list) or not 1 <= len(parsed) <= _MAX_LAYERS:
-        raise ValueError(f"must be a JSON list of 1 to {_MAX_LAYERS} objects")
-    for layer in parsed:
-        if not isinstance(layer, dict) or type(layer.get("size", 0)) is not int:
-            raise ValueError("must be a list of objects with a topology and a whole size")
-        if not isinstance(layer.get("topology", ""), str):
-            raise ValueError("must be a list of objects whose topology is a string")
-    return [
-        {"topology": layer.get("topology", ""), "size": layer.get("size", 0)} for layer in parsed
-    ]
+    try:
+        # An object is its pairs, so that a field that is there twice is seen, too.
+        parsed = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        parsed = None
+    if (
+        not isinstance(parsed, list)
+        or not 1 <= len(parsed) <= _MAX_LAYERS
+        or not all(isinstance(layer, _Pairs) and _is_layer(layer) for layer in parsed)
+    ):
+        raise ValueError(
+            f"must be a JSON list of 1 to {_MAX_LAYERS} objects, each with a topology and a whole"
+            " size and nothing else"
+        )
+    return [{"topology": "", "size": 0} | dict(layer) for layer in parsed]
+
+
+def _is_layer(pairs: _Pairs) -> bool:
+    values = dict(pairs)
+    size = values.get("size")
+    return (
+        sorted(key for key, _ in pairs) == ["size", "topology"]
+        and isinstance(values["topology"], str)
+        and type(size) is int
+        and size in _INT32
+    )
 
 
 def _bool(text: str) -> bool:
@@ -112,7 +135,7 @@ def _bool(text: str) -> bool:
 
 
 def _int32(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text) or not -(2**31) <= int(text) < 2**31:
+    if not re.fullmatch(r"[+-]?[0-9]+", text) or int(text) not in _INT32:
         raise ValueError("must be a whole number")
     return int(text)
 
@@ -139,7 +162,7 @@ def _template_errors(annotations: Annotations, *, path: str, count: int) -> Iter
         yield FieldError(path, f"at most one of {', '.join(_PLACEMENTS)} may be set")
     for key in (*_PLACEMENTS[:2], names.PODSET_SLICE_REQUIRED_TOPOLOGY):
         if key in annotations and not is_label_key(annotations[key]):
-            yield FieldError(f"{path}[{key}]", f"{annotations[key]!r} is not a label key")
+            yield FieldError(f"{path}[{key}]", "must be a label key")
     unconstrained = annotations.get(names.PODSET_UNCONSTRAINED_TOPOLOGY)
     if unconstrained is not None and unconstrained not in _TRUE | _FALSE:
         yield FieldError(
@@ -187,9 +210,9 @@ def _layer_errors(annotations: Annotations, *, path: str, count: int) -> Iterato
         entry = f"{path}[{key}][{i}]"
         topology, size = layer["topology"], layer["size"]
         if not is_label_key(topology):
-            yield FieldError(f"{entry}.topology", f"{topology!r} is not a label key")
+            yield FieldError(f"{entry}.topology", "must be a label key")
         if topology in seen:
-            yield FieldError(f"{entry}.topology", f"{topology!r} appears twice")
+            yield FieldError(f"{entry}.topology", "must not be that of another layer")
         seen.add(topology)
         if size < 1:
             yield FieldError(f"{entry}.size", "must be at least 1")
@@ -242,9 +265,11 @@ def _group_errors(
     if key not in leader:
         return
     if any(leader.get(placement) != worker.get(placement) for placement in _PLACEMENTS[:2]):
-        message = "must ask for the same required or the same preferred topology as"
-        yield FieldError(leader_path, f"{message} {worker_path}")
-        yield FieldError(worker_path, f"{message} {leader_path}")
+        message = (
+            "must ask for the same required or the same preferred topology as the other template"
+        )
+        yield FieldError(leader_path, message)
+        yield FieldError(worker_path, message)
 
 
 def is_label_key(text: str) -> bool:

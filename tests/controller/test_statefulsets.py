@@ -540,6 +540,33 @@ def test_a_gate_that_the_user_set_too_stands_once() -> None:
     assert gated == [{"name": names.ADMISSION_GATE}]
 
 
+@pytest.mark.parametrize(
+    ("leader", "offsets"),
+    [
+        pytest.param("own", (None, "1"), marks=pytest.mark.row("D01", "D06"), id="leader-template"),
+        pytest.param(None, (None, None), marks=pytest.mark.row("D07"), id="one-template"),
+    ],
+)
+def test_templates_say_who_answers_for_the_pods_and_nothing_of_a_queue(
+    leader: str | None, offsets: tuple[str | None, str | None]
+) -> None:
+    # The queue of the templates is not that of the set, which is the one that counts.
+    metadata = {"labels": {names.QUEUE_NAME: "another", names.PRIORITY_CLASS: "another"}}
+    template = {"metadata": metadata, "spec": {"containers": [given.CONTAINER]}}
+    owner = given.an_lws(
+        labels={names.QUEUE_NAME: "q", names.PRIORITY_CLASS: "p"},
+        template={"leaderTemplate": template if leader else None, "workerTemplate": template},
+    )
+    bodies = (leader_of(owner, queue_gated=True), worker_of(owner, queue_gated=True))
+    for body, offset in zip(bodies, offsets, strict=True):
+        labels = body["spec"]["template"]["metadata"]["labels"]
+        assert not {names.QUEUE_NAME, names.PRIORITY_CLASS} & labels.keys()
+        found = pod_annotations(body)
+        assert found[names.POD_SUSPENDING_PARENT] == names.OUR_SUSPENDING_PARENT
+        assert found.get(names.POD_INDEX_OFFSET) == offset
+
+
+@pytest.mark.row("D01", "D05", "D08")
 def test_workers_of_a_leader_template_count_from_one_unless_grouped() -> None:
     grouped = {"metadata": {"annotations": {names.PODSET_GROUP_NAME: "g"}}, "spec": {}}
     offsets = [

@@ -15,7 +15,7 @@ def numbered(prefix: str, last: int, *, width: int = 2, separator: str = "-") ->
 
 
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; of kueue-contract 5.1 the
-# creation of Workloads; the name vectors of kueue-contract 1.7.
+# creation of Workloads, and all of 5.2 to 5.4 and 5.7; the name vectors of kueue-contract 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -28,18 +28,28 @@ PROMISED = (
     | numbered("UT", 49)
     | numbered("SMP", 11)
     | {"R01", "R02", "R03", "R04", "R07", "R08"}
+    | numbered("D", 8, separator="")
+    | numbered("C", 37, separator="")
+    | numbered("U", 28, separator="")
+    | numbered("I", 6, separator="")
     | {"1.7"}
 )
 
 # Rows that differ so much that nothing is left of them to test (docs/compatibility.md).
 WITHOUT_TEST = {"UT-24"}
 
-# Rows about what a cluster does or an API server says; of UT, those about what pods are given.
-ON_A_CONTROL_PLANE = {
-    row
-    for row in PROMISED
-    if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
-} | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
+# Rows about what a cluster does or an API server says; of UT, those about what pods are given, and
+# of D, those about the labels of the set.
+ON_A_CONTROL_PLANE = (
+    {
+        row
+        for row in PROMISED
+        if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
+    }
+    | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
+    | {"D02", "D03", "D04"}
+    | {row for row in PROMISED if re.fullmatch(r"[CUI]\d+", row)}
+)
 
 COLLECT = """
 import json, sys, pytest
@@ -76,18 +86,19 @@ def carried(*folders: str) -> set[str]:
 
 
 def ids_of(cell: str) -> set[str]:
-    """The ids that a cell names: `CTL-01, CTL-03 to CTL-05`."""
+    """The ids that a cell names: `CTL-01, CTL-03 to CTL-05, C34`."""
     found: set[str] = set()
     for part in cell.strip().split(", "):
         first, _, last = part.partition(" to ")
-        assert re.fullmatch(r"[A-Z0-9]+-\d+", first), cell
+        row = re.fullmatch(r"([A-Z0-9]+-|[A-Z])(\d+)", first)
+        assert row, cell
         if not last:
             found.add(first)
             continue
-        prefix, _, low = first.rpartition("-")
-        assert last.startswith(f"{prefix}-"), cell
-        high = last.removeprefix(f"{prefix}-")
-        found |= {f"{prefix}-{n:0{len(low)}}" for n in range(int(low), int(high) + 1)}
+        prefix, low = row.groups()
+        assert last.startswith(prefix), cell
+        high = last.removeprefix(prefix)
+        found |= {f"{prefix}{n:0{len(low)}}" for n in range(int(low), int(high) + 1)}
     return found
 
 

@@ -14,11 +14,14 @@ def identity(obj: dict[str, Any]) -> tuple[str, str]:
     return obj["kind"], obj["metadata"]["name"]
 
 
+@pytest.mark.parametrize("kueue", [False, True])
 @pytest.mark.parametrize("gang_scheduling", CHOICES)
 def test_definitions_come_before_policies_and_these_before_their_bindings(
     gang_scheduling: manifests.GangScheduling | None,
+    kueue: bool,
 ) -> None:
-    kinds = [obj["kind"] for obj in manifests.api_objects(gang_scheduling=gang_scheduling)]
+    wanted = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
+    kinds = [obj["kind"] for obj in wanted]
     ranks = [
         0 if kind == "CustomResourceDefinition" else 2 if kind.endswith("Binding") else 1
         for kind in kinds
@@ -27,12 +30,16 @@ def test_definitions_come_before_policies_and_these_before_their_bindings(
     assert set(ranks) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("kueue", [False, True])
 @pytest.mark.parametrize("gang_scheduling", CHOICES)
 def test_nothing_is_installed_and_taken_away_at_once(
     gang_scheduling: manifests.GangScheduling | None,
+    kueue: bool,
 ) -> None:
-    wanted = {identity(o) for o in manifests.api_objects(gang_scheduling=gang_scheduling)}
-    unwanted = {(o.kind, o.name) for o in manifests.retired(gang_scheduling=gang_scheduling)}
+    installed = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
+    retired = manifests.retired(gang_scheduling=gang_scheduling, kueue=kueue)
+    wanted = {identity(o) for o in installed}
+    unwanted = {(o.kind, o.name) for o in retired}
     assert unwanted
     assert not wanted & unwanted
 
@@ -43,6 +50,13 @@ def test_what_belongs_to_a_scheduler_goes_when_it_is_not_asked_for() -> None:
         with_it = {identity(o) for o in manifests.api_objects(gang_scheduling=name)}
         assert always < with_it
         assert with_it - always <= {(o.kind, o.name) for o in manifests.retired()}
+
+
+def test_what_needs_kueue_is_installed_where_there_is_one_and_goes_otherwise() -> None:
+    always = {identity(o) for o in manifests.api_objects()}
+    added = {identity(o) for o in manifests.api_objects(kueue=True)} - always
+    assert {name for _, name in added} == {"lws-kueue-default-queue", "lws-kueue-default-priority"}
+    assert added <= {(o.kind, o.name) for o in manifests.retired()}
 
 
 def test_bindings_are_taken_away_before_their_policies() -> None:

@@ -41,6 +41,7 @@ class Cluster(kubernetes_model.Kubernetes):
         super().__init__(max_unavailable_gate=max_unavailable_gate)
         self.writes: list[str] = []
         self.memory: dict[int, restarts.Members] = {}
+        self.takes_unlabelled = False
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -54,7 +55,11 @@ class Cluster(kubernetes_model.Kubernetes):
             namespace=NAMESPACE,
             name=name,
             lws=seen[names.LWS_KIND].get(name),
-            kueue=observed.Kueue(support="served", flavors={"default": _FLAVOR}),
+            kueue=observed.Kueue(
+                support="served",
+                flavors={"default": _FLAVOR},
+                takes_unlabelled=self.takes_unlabelled,
+            ),
             stateful_sets=seen["StatefulSet"],
             pods=seen["Pod"],
             services=seen["Service"],

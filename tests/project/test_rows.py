@@ -14,8 +14,8 @@ def numbered(prefix: str, last: int, *, width: int = 2, separator: str = "-") ->
     return {f"{prefix}{separator}{n:0{width}}" for n in range(1, last + 1)}
 
 
-# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; of kueue-contract 5.1 the
-# creation of Workloads; the name vectors of kueue-contract 1.7.
+# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1, and of
+# 5.11 what is not about Kueue's pod groups; the name vectors of kueue-contract 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -27,7 +27,8 @@ PROMISED = (
     | numbered("UPG", 1)
     | numbered("UT", 49)
     | numbered("SMP", 11)
-    | {"R01", "R02", "R03", "R04", "R07", "R08"}
+    | numbered("R", 37, separator="")
+    | numbered("Q", 3, separator="")
     | {"1.7"}
 )
 
@@ -38,7 +39,7 @@ WITHOUT_TEST = {"UT-24"}
 ON_A_CONTROL_PLANE = {
     row
     for row in PROMISED
-    if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
+    if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP", "Q"))
 } | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
 
 COLLECT = """
@@ -76,18 +77,19 @@ def carried(*folders: str) -> set[str]:
 
 
 def ids_of(cell: str) -> set[str]:
-    """The ids that a cell names: `CTL-01, CTL-03 to CTL-05`."""
+    """The ids that a cell names: `CTL-01, R03 to R05`."""
     found: set[str] = set()
     for part in cell.strip().split(", "):
         first, _, last = part.partition(" to ")
-        assert re.fullmatch(r"[A-Z0-9]+-\d+", first), cell
+        id_ = re.fullmatch(r"([A-Z0-9]+-|[A-Z]+)(\d+)", first)
+        assert id_, cell
         if not last:
             found.add(first)
             continue
-        prefix, _, low = first.rpartition("-")
-        assert last.startswith(f"{prefix}-"), cell
-        high = last.removeprefix(f"{prefix}-")
-        found |= {f"{prefix}-{n:0{len(low)}}" for n in range(int(low), int(high) + 1)}
+        prefix, low = id_.groups()
+        assert last.startswith(prefix), cell
+        high = last.removeprefix(prefix)
+        found |= {f"{prefix}{n:0{len(low)}}" for n in range(int(low), int(high) + 1)}
     return found
 
 

@@ -93,11 +93,9 @@ def test_a_queued_set_may_change_what_no_quota_depends_on(
     queued.update(NAME, change)
 
 
-def test_a_plain_set_cannot_be_taken_into_a_queue(sets: support.Sets) -> None:
+def test_a_set_without_a_queue_may_get_one(sets: support.Sets) -> None:
     sets.store(sets.build())
-    with support.refused() as refusal:
-        sets.update(NAME, QUEUED)
-    assert "taking an existing set into a queue" in refusal.message
+    sets.update(NAME, QUEUED)
 
 
 def test_a_plain_set_may_change_everything_else(sets: support.Sets) -> None:

@@ -83,7 +83,7 @@ def test_kubectl_applies_the_same_objects_and_a_second_time_changes_nothing(
     support.wait_until_policies_are_active(installed)
 
 
-OPTIONAL = {
+OPTIONAL: dict[str, list[dict[str, Any]]] = {
     "kueue": manifests.api_objects(kueue=True),
     **{name: manifests.api_objects(gang_scheduling=name) for name in manifests.GANG_SCHEDULERS},
 }

@@ -147,7 +147,7 @@ def test_an_update_puts_no_set_into_a_queue(defaulting: client.Client, sets: sup
 
     def acts() -> bool:
         given = sets.build(name="another")
-        return sets.accept(given)["metadata"].get("labels") == {names.QUEUE_NAME: "default"}
+        return bool(sets.accept(given)["metadata"].get("labels") == {names.QUEUE_NAME: "default"})
 
     support.eventually(acts, what="a new set gets the default queue")
     after = sets.update(NAME, {"spec": {"replicas": 5}})

@@ -24,6 +24,7 @@ class Owner:
     name: str
     uid: str
     controller: bool
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Meta:
                 name=ref.get("name", ""),
                 uid=ref.get("uid", ""),
                 controller=bool(ref.get("controller")),
+                group=ref.get("apiVersion", "").rpartition("/")[0],
             )
             for ref in meta.get("ownerReferences") or ()
         )
@@ -234,6 +236,18 @@ class Node:
     @classmethod
     def of(cls, obj: Object) -> "Node":
         """Parse a node."""
+        return cls(meta=Meta.of(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, by the labels that say whether sets without a queue are taken there."""
+
+    meta: Meta
+
+    @classmethod
+    def of(cls, obj: Object) -> "Namespace":
+        """Parse a namespace."""
         return cls(meta=Meta.of(obj))
 
 

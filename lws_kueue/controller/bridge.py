@@ -10,8 +10,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from lws_kueue.api import actions, kueue, lws, names
-from lws_kueue.controller import groups, observed, situation, standing
+from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.controller import groups, management, observed, situation, standing
 from lws_kueue.workload import build, eviction, pods, ready, reconcile, release, state
 from lws_kueue.workload.problems import Problem
 
@@ -33,6 +33,7 @@ _FOR_PEOPLE: Final = frozenset(
         "ClusterQueueMissing",
         "ClusterQueueInactive",
         "WorkloadFinished",
+        "QueueNotSet",
     }
 )
 
@@ -48,19 +49,6 @@ class Bridged:
     recheck_after: float | None = None
 
 
-def manages(owner: lws.LeaderWorkerSet) -> bool:
-    """Whether the set's groups wait for Kueue, by this bridge.
-
-    Templates that carry the mark of Kueue's built-in integration belong to that one: it gates and
-    releases the pods, and two masters must not both act (kueue-contract 8.1, stand-down).
-    """
-    template = owner.spec.leader_worker_template.worker_template
-    marks = (template.get("metadata") or {}).get("annotations") or {}
-    return names.QUEUE_NAME in owner.meta.labels and (
-        marks.get(names.POD_SUSPENDING_PARENT) != names.KUEUE_LWS_FRAMEWORK
-    )
-
-
 def plan(
     at: situation.Situation,
     stand: standing.Standing,
@@ -71,8 +59,10 @@ def plan(
 ) -> Bridged:
     """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
     seen, owner = at.seen, at.owner
-    if not at.queue_gated:
+    if management.stands_down(owner):
         return Bridged()
+    if not at.queue_gated:
+        return _given_up(at, options=options, now=now)
     if seen.kueue.support != "served":
         return _explained(dict.fromkeys(range(wanted), _why(seen, owner, None)))
     desired = _desired(stand, wanted=wanted)
@@ -108,6 +98,45 @@ def plan(
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
         recheck_after=min((wait for wait in rechecks if wait is not None), default=None),
     )
+
+
+def _given_up(at: situation.Situation, *, options: build.Options, now: datetime) -> Bridged:
+    """Remove the Workloads of a set that waits for Kueue no longer.
+
+    Each goes when nothing of what was released under it can run any more; what its templates make
+    by now runs without it. What Kueue takes back until then is stopped.
+    """
+    if not at.seen.workloads:
+        return Bridged()
+    released = tuple(
+        pod
+        for pod in (*(pod for group in at.found.groups for pod in group.pods), *at.found.stale)
+        if names.WORKLOAD in pod.meta.annotations
+    )
+    given = at.seen.workloads.values()
+    changes = reconcile.changes(
+        at.owner,
+        given,
+        wanted={},
+        # They are told apart by the Workload that they carry, not by their group.
+        pods={-1: released},
+        classes=build.PriorityClasses(),
+        options=options,
+        now=now,
+    )
+    stops = {
+        index: eviction.stop(workload, (pod for pod in released if _is_under(workload, pod)))
+        for index, workload in reconcile.serving(at.owner.meta, given, options=options).items()
+        if state.admission(workload) is state.Admission.EVICTED
+    }
+    return Bridged(
+        chains=(*changes.chains, *((deletion,) for stop in stops.values() for deletion in stop)),
+        stopping=frozenset(index for index, stop in stops.items() if stop),
+    )
+
+
+def _is_under(workload: kueue.Workload, pod: facts.Pod) -> bool:
+    return pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
 
 
 def _desired(stand: standing.Standing, *, wanted: int) -> tuple[int, ...]:

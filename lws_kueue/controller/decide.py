@@ -15,6 +15,7 @@ from lws_kueue.controller import (
     group_objects,
     groups,
     leaving,
+    management,
     observed,
     ownership,
     replacement,
@@ -46,7 +47,7 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
     owner = seen.lws
     if owner is None or owner.meta.deleting:
         return leaving.plan(seen, now=now)
-    queue_gated = bridge.manages(owner)
+    queue_gated = management.manages(seen, owner)
     found = groups.observe(
         owner,
         stateful_sets=seen.stateful_sets,

@@ -63,6 +63,7 @@ _PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
     resources.PODS: facts.Pod.of,
     resources.SERVICES: facts.Service.of,
     resources.POD_GROUPS: facts.PodGroup.of,
+    resources.NAMESPACES: facts.Namespace.of,
     resources.PRIORITY_CLASSES: kueue.PriorityClass.of,
     resources.WORKLOADS: kueue.Workload.of,
     resources.LOCAL_QUEUES: kueue.LocalQueue.of,

@@ -14,10 +14,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, alias_generators
 from pydantic_core import ErrorDetails
 
+from lws_kueue.api import selectors
 from lws_kueue.runtime import ciphers, go_values
 
 API_VERSION: Final = "config.lws.x-k8s.io/v1alpha1"
 KIND: Final = "Configuration"
+
+# Where sets without a queue are never held (kueue-contract 6.2), and the label that each namespace
+# has with its own name.
+SYSTEM_NAMESPACES: Final = ("kube-system", "kueue-system")
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 # RFC 1035 label and RFC 1123 subdomain, as Kubernetes reads them.
 _LABEL_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -47,10 +53,34 @@ def _endpoint(value: str) -> str:
     return value if value.startswith("/") else f"/{value}"
 
 
+def _key(value: str) -> str:
+    if problem := selectors.key_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+def _spares_the_system(selector: selectors.LabelSelector) -> selectors.LabelSelector:
+    """Refuse, as Kueue does, what would hold back the cluster's own pods, or Kueue itself."""
+    for namespace in SYSTEM_NAMESPACES:
+        if selector.matches({NAMESPACE_NAME: namespace}):
+            raise ValueError(f"it may not match the namespace {namespace}")
+    return selector
+
+
 Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 BindAddress = Annotated[str, pydantic.AfterValidator(_bind_address)]
 Endpoint = Annotated[str, pydantic.AfterValidator(_endpoint)]
+Key = Annotated[str, pydantic.AfterValidator(_key)]
+NamespaceSelector = Annotated[selectors.LabelSelector, pydantic.AfterValidator(_spares_the_system)]
+
+_OTHER_NAMESPACES: Final = selectors.LabelSelector.model_validate(
+    {
+        "matchExpressions": [
+            {"key": NAMESPACE_NAME, "operator": "NotIn", "values": list(SYSTEM_NAMESPACES)}
+        ]
+    }
+)
 
 
 class _Section(BaseModel):
@@ -198,6 +228,10 @@ class Own(_Section):
     resync_interval: PositiveDuration = 300.0
     kueue_probe_interval: PositiveDuration = 15.0
     short_workload_names: bool = False
+    manage_jobs_without_queue_name: bool = False
+    managed_jobs_namespace_selector: NamespaceSelector = _OTHER_NAMESPACES
+    label_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
+    annotation_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
 
 
 class Configuration(_Section):

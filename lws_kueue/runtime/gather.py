@@ -1,5 +1,6 @@
 """From the cache to the one value that a decision is made on."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from lws_kueue.controller import observed, restarts
@@ -14,11 +15,13 @@ def gather(
     detail: str,
     remembered: Mapping[int, restarts.Members],
     gang: bool = False,
+    takes_unlabelled: bool = False,
 ) -> observed.Observed | cache.InvalidSet:
     """Return everything known of a set, or the set itself when its spec cannot be read.
 
-    ``gang`` says that Volcano schedules groups. The mappings are snapshots, so events that arrive
-    while the plan is carried out do not show.
+    ``gang`` says that Volcano schedules groups, ``takes_unlabelled`` that sets without a queue wait
+    for Kueue in this namespace. The mappings are snapshots, so events that arrive while the plan
+    is carried out do not show.
     """
     live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
     if isinstance(live, cache.InvalidSet):
@@ -27,7 +30,10 @@ def gather(
         namespace=key.namespace,
         name=key.name,
         lws=live,
-        kueue=_kueue(store, key.namespace, support=support, detail=detail),
+        kueue=dataclasses.replace(
+            _kueue(store, key.namespace, support=support, detail=detail),
+            takes_unlabelled=takes_unlabelled,
+        ),
         stateful_sets=dict(store.of_set(key, resources.STATEFUL_SETS)),
         pods=dict(store.of_set(key, resources.PODS)),
         services=dict(store.of_set(key, resources.SERVICES)),

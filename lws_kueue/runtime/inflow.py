@@ -10,11 +10,13 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
-from lws_kueue.api import facts, lws, names
+from lws_kueue.api import facts, lws, names, selectors
 from lws_kueue.controller import observed
 from lws_kueue.runtime import cache, client, kueue_support, resources, work_queue
 
-SHARED: Final = frozenset({*resources.KUEUE, resources.PRIORITY_CLASSES} - {resources.WORKLOADS})
+SHARED: Final = frozenset(
+    {*resources.KUEUE, resources.PRIORITY_CLASSES, resources.NAMESPACES} - {resources.WORKLOADS}
+)
 
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
@@ -22,8 +24,10 @@ RELIST_DELAY: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
-def _essence(obj: facts.Object) -> tuple[Any, ...]:
+def _essence(resource: resources.Resource, obj: facts.Object) -> tuple[Any, ...]:
     """Return what decisions can see of a shared object."""
+    if resource == resources.NAMESPACES:
+        return (obj["metadata"].get("uid"), obj["metadata"].get("labels"))
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return (
         obj["metadata"].get("uid"),
@@ -43,13 +47,19 @@ class Inflow:
         api: client.Client,
         store: cache.Cache,
         queue: work_queue.WorkQueue[cache.SetKey],
-        gang: bool = False,
+        also: Iterable[resources.Resource] = (),
+        unlabelled: selectors.LabelSelector | None = None,
     ) -> None:
-        """``gang`` says that Volcano schedules groups, so that its PodGroups matter."""
+        """``also`` are kinds that only some settings ask for.
+
+        ``unlabelled`` selects the namespaces in which sets without a queue wait for Kueue, None for
+        nowhere; with it, namespaces have to be among ``also``.
+        """
         self._api = api
         self._cache = store
         self._queue = queue
-        self._gang = gang
+        self._also = tuple(also)
+        self._unlabelled = unlabelled
         self._essences: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
         self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
         self.support: observed.Support = "missing"
@@ -107,22 +117,26 @@ class Inflow:
     ) -> None:
         meta = obj["metadata"]
         at = (resource, meta.get("namespace", ""), meta["name"])
-        essence = None if deleted else _essence(obj)
+        essence = None if deleted else _essence(resource, obj)
         if self._essences.get(at) == essence:
             return
         if essence is None:
             self._essences.pop(at, None)
         else:
             self._essences[at] = essence
-        await self._enqueue(self._queue_managed(namespace=meta.get("namespace", "")))
+        namespace = at[2] if resource == resources.NAMESPACES else at[1]
+        await self._enqueue(self._queue_managed(namespace=namespace))
 
     def _queue_managed(self, *, namespace: str = "") -> set[cache.SetKey]:
-        """Return the queue-managed sets of a namespace, or of all with ""."""
+        """Return the sets of a namespace that may be queue-managed, or of all with "".
+
+        Where those without a queue may be, a pass finds out which of them are.
+        """
         return {
             cache.SetKey(live.meta.namespace, live.meta.name)
             for live in self._cache.all(resources.SETS)
             if isinstance(live, lws.LeaderWorkerSet)
-            and names.QUEUE_NAME in live.meta.labels
+            and (names.QUEUE_NAME in live.meta.labels or self._unlabelled is not None)
             and namespace in ("", live.meta.namespace)
         }
 
@@ -132,8 +146,7 @@ class Inflow:
 
     def _watched(self) -> tuple[resources.Resource, ...]:
         kueue = resources.KUEUE if self.support == "served" else ()
-        volcano = (resources.POD_GROUPS,) if self._gang else ()
-        return (*resources.PLAIN, *kueue, *volcano)
+        return (*self._also, *resources.PLAIN, *kueue)
 
     # Lists --------------------------------------------------------------------------------
 
@@ -205,6 +218,21 @@ class Inflow:
                 self._cache.forget(resource)
         self.support, self.detail = support, detail
         await self._enqueue(self._queue_managed())
+
+    async def takes_unlabelled(self, key: cache.SetKey) -> bool:
+        """Whether a set without a queue waits for Kueue in the namespace of this one.
+
+        Before its first pod is made, the namespace is read: a watch may not have told yet of labels
+        that it had when the set was created, and what has started cannot be held back any more.
+        """
+        if self._unlabelled is None:
+            return False
+        if not self._cache.of_set(key, resources.STATEFUL_SETS):
+            live = await self._api.get(resources.NAMESPACES, name=key.namespace)
+            if live is not None:
+                await self.on_event(resources.NAMESPACES, "MODIFIED", live)
+        known = self._cache.get(resources.NAMESPACES, name=key.namespace)
+        return known is not None and self._unlabelled.matches(known.meta.labels)
 
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
         """Read nodes by name, None for one that is not there.

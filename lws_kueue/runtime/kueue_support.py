@@ -8,7 +8,7 @@ from lws_kueue.runtime import client
 
 _NOT_THERE: Final = (
     f"Kueue is not installed: the API group {names.KUEUE_GROUP} is not served; install Kueue "
-    f"(>= 0.15), or remove the label {names.QUEUE_NAME}"
+    "(>= 0.15)"
 )
 
 

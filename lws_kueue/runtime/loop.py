@@ -21,7 +21,6 @@ from lws_kueue.runtime import (
     work_queue,
 )
 from lws_kueue.runtime import settings as runtime_settings
-from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class Loop:
         events: recorder.Recorder,
     ) -> None:
         self._settings = settings
-        self._options = build.Options(short_names=settings.short_workload_names)
+        self._options = runtime_settings.workload_options(settings)
         self._cache = store
         self._queue = queue
         self._inflow = source
@@ -77,6 +76,7 @@ class Loop:
             detail=self._inflow.detail,
             remembered=restarts.with_departed(self._members.get(key, {}), departed),
             gang=self._settings.gang_scheduler is not None,
+            takes_unlabelled=await self._inflow.takes_unlabelled(key),
         )
         if isinstance(situation, cache.InvalidSet):
             message = f"The stored spec is not valid and is left alone: {situation.problem}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import kopf
 
+from lws_kueue.api import selectors
 from lws_kueue.runtime import (
     cache,
     client,
@@ -28,6 +29,7 @@ from lws_kueue.runtime import (
     metrics_server,
     preflight,
     recorder,
+    resources,
     watch,
     work_queue,
 )
@@ -183,8 +185,13 @@ async def _run(
     store = cache.Cache()
     queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
     events = recorder.Recorder(api)
-    gang = settings.gang_scheduler is not None
-    source = inflow.Inflow(api=api, store=store, queue=queue, gang=gang)
+    source = inflow.Inflow(
+        api=api,
+        store=store,
+        queue=queue,
+        also=_also(settings),
+        unlabelled=_unlabelled(settings),
+    )
     strangers = runtime_strangers.Strangers(api=api, store=store, queue=queue)
     executor = execute.Executor(api=api, store=store, events=events)
     worker = loop.Loop(
@@ -231,6 +238,20 @@ async def _run(
         await source.close()
 
 
+def _also(settings: runtime_settings.Settings) -> tuple[resources.Resource, ...]:
+    """Return the kinds that only these settings ask for."""
+    volcano = (resources.POD_GROUPS,) if settings.gang_scheduler is not None else ()
+    namespaces = (resources.NAMESPACES,) if settings.manage_jobs_without_queue_name else ()
+    return (*volcano, *namespaces)
+
+
+def _unlabelled(settings: runtime_settings.Settings) -> selectors.LabelSelector | None:
+    """Return the namespaces in which sets without a queue are taken, None for nowhere."""
+    if not settings.manage_jobs_without_queue_name:
+        return None
+    return settings.managed_jobs_namespace_selector
+
+
 async def _watch(
     settings: runtime_settings.Settings,
     *,
@@ -250,7 +271,7 @@ async def _watch(
                 registry=watch.registry(
                     api=api,
                     sink=source.on_event,
-                    gang=settings.gang_scheduler is not None,
+                    also=_also(settings),
                 ),
                 settings=watch.settings(),
                 clusterwide=True,

@@ -40,6 +40,7 @@ PODS: Final = Resource("v1", "Pod", "pods")
 SERVICES: Final = Resource("v1", "Service", "services")
 EVENTS: Final = Resource("events.k8s.io/v1", "Event", "events")
 NODES: Final = Resource("v1", "Node", "nodes", namespaced=False)
+NAMESPACES: Final = Resource("v1", "Namespace", "namespaces", namespaced=False)
 PRIORITY_CLASSES: Final = Resource(
     "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False
 )

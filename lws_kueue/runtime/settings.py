@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lws_kueue.api import selectors
 from lws_kueue.runtime import configuration
+from lws_kueue.workload import build
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -76,6 +78,16 @@ class Settings(_Frozen):
     """How often to look whether Kueue appeared, left, or changed its version."""
     short_workload_names: bool = False
     """Whether Kueue runs with ShortWorkloadNames (names of at most 63 characters)."""
+    manage_jobs_without_queue_name: bool = False
+    """Whether sets without a queue wait for Kueue as well."""
+    managed_jobs_namespace_selector: selectors.LabelSelector = (
+        configuration.Own().managed_jobs_namespace_selector
+    )
+    """In which namespaces they do."""
+    label_keys_to_copy: tuple[str, ...] = ()
+    """Labels of a set that its Workloads get."""
+    annotation_keys_to_copy: tuple[str, ...] = ()
+    """Annotations of a set that its Workloads get."""
     gang_scheduler: Literal["volcano"] | None = None
     """Who schedules the pods of a group all at once; None: nobody."""
     qps: Seconds | None = 500.0
@@ -112,7 +124,7 @@ def resolve(
     return Settings(
         kubeconfig=kubeconfig,
         context=context,
-        **own.model_dump(),
+        **dict(own),
         gang_scheduler=gang.scheduler_provider if gang else None,
         qps=None if connection.qps < 0 else connection.qps or _DEFAULT_QPS,
         burst=connection.burst or _DEFAULT_BURST,
@@ -127,6 +139,15 @@ def resolve(
             readiness=health.readiness_endpoint_name,
             liveness=health.liveness_endpoint_name,
         ),
+    )
+
+
+def workload_options(settings: Settings) -> build.Options:
+    """Return what the settings say about Workloads."""
+    return build.Options(
+        label_keys_to_copy=frozenset(settings.label_keys_to_copy),
+        annotation_keys_to_copy=frozenset(settings.annotation_keys_to_copy),
+        short_names=settings.short_workload_names,
     )
 
 

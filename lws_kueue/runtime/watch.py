@@ -7,7 +7,7 @@ it lists again after a reconnect arrives with event type None and is the sign to
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
 import kopf
@@ -76,10 +76,12 @@ def settings() -> kopf.OperatorSettings:
     return result
 
 
-def registry(*, api: client.Client, sink: Sink, gang: bool = False) -> kopf.OperatorRegistry:
+def registry(
+    *, api: client.Client, sink: Sink, also: Iterable[resources.Resource] = ()
+) -> kopf.OperatorRegistry:
     """Return handlers that pass every event of every watched kind to ``sink``.
 
-    ``gang`` says that Volcano's PodGroups are among them.
+    ``also`` are kinds that only some settings ask for.
     """
     result = kopf.OperatorRegistry()
 
@@ -87,8 +89,7 @@ def registry(*, api: client.Client, sink: Sink, gang: bool = False) -> kopf.Oper
         return kopf.AiohttpSession(server=api.server, aiohttp_session=await api.session())
 
     kopf.on.login(registry=result)(login)
-    volcano = (resources.POD_GROUPS,) if gang else ()
-    for resource in (*resources.PLAIN, *resources.KUEUE, *volcano):
+    for resource in (*resources.PLAIN, *resources.KUEUE, *also):
         _register(result, resource=resource, sink=sink)
     return result
 

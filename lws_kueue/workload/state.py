@@ -198,7 +198,8 @@ def _checks(workload: kueue.Workload) -> Waiting:
 
 def _queue_trouble(queues: Queues) -> Waiting | None:
     if not queues.queue:
-        return Waiting("QueueNotSet", f"the set has no label {names.QUEUE_NAME}")
+        message = f"the set names no LocalQueue: give it the label {names.QUEUE_NAME}"
+        return Waiting("QueueNotSet", message)
     local = queues.local_queue
     if local is None:
         return Waiting("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist")

@@ -42,6 +42,7 @@ class Cluster(kubernetes_model.Kubernetes):
         self.writes: list[str] = []
         self.memory: dict[int, restarts.Members] = {}
         self.now = NOW
+        self.takes_unlabelled = False
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -55,7 +56,11 @@ class Cluster(kubernetes_model.Kubernetes):
             namespace=NAMESPACE,
             name=name,
             lws=seen[names.LWS_KIND].get(name),
-            kueue=observed.Kueue(support="served", flavors={"default": _FLAVOR}),
+            kueue=observed.Kueue(
+                support="served",
+                flavors={"default": _FLAVOR},
+                takes_unlabelled=self.takes_unlabelled,
+            ),
             stateful_sets=seen["StatefulSet"],
             pods=seen["Pod"],
             services=seen["Service"],

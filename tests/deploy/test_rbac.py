@@ -59,7 +59,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
 WATCHED: set[Right] = set().union(
     *(
         rights_of(r, "list", "watch")
-        for r in (*resources.PLAIN, *resources.KUEUE, resources.POD_GROUPS)
+        for r in (*resources.PLAIN, *resources.KUEUE, resources.POD_GROUPS, resources.NAMESPACES)
     )
 )
 
@@ -67,6 +67,8 @@ OTHERS: set[Right] = (
     rights_of(resources.EVENTS, "create")
     # Nodes are read where a decision needs their labels (controller/exclusive.py).
     | rights_of(resources.NODES, "get")
+    # The namespace of a set that has no StatefulSet yet (runtime/inflow.py).
+    | rights_of(resources.NAMESPACES, "get")
     # kopf looks which kinds are served, and watches for new ones.
     | rights_of(resources.CRDS, "list", "watch")
     # Owner references that block the owner's deletion (controller/owners.py).

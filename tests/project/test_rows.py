@@ -14,8 +14,8 @@ def numbered(prefix: str, last: int, *, width: int = 2, separator: str = "-") ->
     return {f"{prefix}{separator}{n:0{width}}" for n in range(1, last + 1)}
 
 
-# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; of kueue-contract 5.1 the
-# creation of Workloads, and all of 5.2 to 5.4 and 5.7; the name vectors of kueue-contract 1.7.
+# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4
+# and 5.7, and of 5.11 what is not about Kueue's pod groups; the name vectors of kueue-contract 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -27,7 +27,8 @@ PROMISED = (
     | numbered("UPG", 1)
     | numbered("UT", 49)
     | numbered("SMP", 11)
-    | {"R01", "R02", "R03", "R04", "R07", "R08"}
+    | numbered("R", 37, separator="")
+    | numbered("Q", 3, separator="")
     | numbered("D", 8, separator="")
     | numbered("C", 37, separator="")
     | numbered("U", 28, separator="")
@@ -44,7 +45,7 @@ ON_A_CONTROL_PLANE = (
     {
         row
         for row in PROMISED
-        if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
+        if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP", "Q"))
     }
     | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
     | {"D02", "D03", "D04"}

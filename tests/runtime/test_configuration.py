@@ -76,6 +76,10 @@ lwsKueue:
   resyncInterval: 10m
   kueueProbeInterval: 1m
   shortWorkloadNames: true
+  manageJobsWithoutQueueName: true
+  managedJobsNamespaceSelector: {matchLabels: {queued: "yes"}}
+  labelKeysToCopy: [team]
+  annotationKeysToCopy: [example.com/cost-centre]
 """
 
 
@@ -114,6 +118,10 @@ def test_every_field_of_a_file_is_read() -> None:
             "resync_interval": 600.0,
             "kueue_probe_interval": 60.0,
             "short_workload_names": True,
+            "manage_jobs_without_queue_name": True,
+            "managed_jobs_namespace_selector": {"match_labels": {"queued": "yes"}},
+            "label_keys_to_copy": ("team",),
+            "annotation_keys_to_copy": ("example.com/cost-centre",),
         },
     }
 
@@ -402,3 +410,108 @@ def test_the_documentation_has_every_field_and_every_argument() -> None:
     options = {name for option in command.run_command.params for name in option.opts}
     assert options <= arguments
     assert arguments - options == {"--gang-scheduling"}, "an option of install"
+
+
+NAME = "kubernetes.io/metadata.name"
+
+
+@pytest.mark.parametrize(
+    ("selector", "namespace", "matches"),
+    [
+        (None, {NAME: "team"}, True),
+        (None, {}, True),
+        (None, {NAME: "kube-system"}, False),
+        (None, {NAME: "kueue-system"}, False),
+        ({"matchLabels": {"queued": "yes"}}, {"queued": "yes", "a": "b"}, True),
+        ({"matchLabels": {"queued": "yes"}}, {"queued": "no"}, False),
+        ({"matchLabels": {"queued": ""}}, {}, False),
+        ({"matchLabels": {"queued": ""}}, {"queued": ""}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "Exists"}]}, {"a": ""}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "Exists"}]}, {}, False),
+        (
+            {
+                "matchLabels": {"queued": "yes"},
+                "matchExpressions": [{"key": "off", "operator": "DoesNotExist", "values": None}],
+            },
+            {"queued": "yes", "off": ""},
+            False,
+        ),
+        (
+            {
+                "matchExpressions": [
+                    {"key": NAME, "operator": "In", "values": ["a", "b"]},
+                    {"key": "off", "operator": "DoesNotExist"},
+                ]
+            },
+            {NAME: "b"},
+            True,
+        ),
+        (
+            {"matchExpressions": [{"key": NAME, "operator": "In", "values": ["a", "b"]}]},
+            {},
+            False,
+        ),
+    ],
+    ids=str,
+)
+def test_namespaces_are_selected_as_kubernetes_selects(
+    selector: dict[str, Any] | None, namespace: dict[str, str], matches: bool
+) -> None:
+    found = configuration.parse(text(lwsKueue={"managedJobsNamespaceSelector": selector}))
+    assert found.lws_kueue.managed_jobs_namespace_selector.matches(namespace) is matches
+
+
+def expression(**fields: Any) -> dict[str, Any]:
+    return {"managedJobsNamespaceSelector": {"matchExpressions": [fields]}}
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"manageJobsWithoutQueueName": "yes"}, "manageJobsWithoutQueueName: "),
+        ({"managedJobsNamespaceSelector": {}}, "may not match the namespace kube-system"),
+        (
+            expression(key=NAME, operator="NotIn", values=["kube-system"]),
+            "managedJobsNamespaceSelector: it may not match the namespace kueue-system",
+        ),
+        (
+            {"managedJobsNamespaceSelector": {"matchlabels": {"a": "b"}}},
+            "managedJobsNamespaceSelector.matchlabels: there is no such field",
+        ),
+        (
+            {"managedJobsNamespaceSelector": {"matchLabels": {"a b": "c"}}},
+            "managedJobsNamespaceSelector.matchLabels: 'a b' is not the key of a label",
+        ),
+        (
+            {"managedJobsNamespaceSelector": {"matchLabels": {"a": "-"}}},
+            "managedJobsNamespaceSelector.matchLabels: '-' is not the value of a label",
+        ),
+        (
+            {"managedJobsNamespaceSelector": {"matchLabels": {"a": True}}},
+            "managedJobsNamespaceSelector.matchLabels.a: ",
+        ),
+        (
+            expression(key="a", operator="In"),
+            "matchExpressions.0.values: operator In needs at least one",
+        ),
+        (
+            expression(key="a", operator="Exists", values=["b"]),
+            "matchExpressions.0.values: operator Exists takes none",
+        ),
+        (expression(key="a", operator="Equals", values=["b"]), "matchExpressions.0.operator: "),
+        (expression(key="A.b/c", operator="Exists"), "matchExpressions.0.key: 'A.b/c' is not"),
+        (expression(operator="Exists"), "matchExpressions.0.key: is required"),
+        (expression(key="a", operator="Exists", value="b"), "0.value: there is no such field"),
+        ({"labelKeysToCopy": "team"}, "labelKeysToCopy: "),
+        ({"labelKeysToCopy": ["team", "a/b/c"]}, "labelKeysToCopy.1: 'a/b/c' is not the key"),
+        ({"annotationKeysToCopy": [""]}, "annotationKeysToCopy.0: '' is not the key"),
+    ],
+    ids=str,
+)
+def test_what_cannot_select_or_be_copied_is_refused_with_its_path(
+    own: dict[str, Any], message: str
+) -> None:
+    refused = refusal(text(lwsKueue=own))
+    assert refused.startswith("lwsKueue.")
+    assert message in refused
+    assert "; " not in refused

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 import lws_kueue
 from lws_kueue import cli
 from lws_kueue.runtime import build_info, client, configuration, logs, process, settings
+from lws_kueue.workload import build
 
 FILE = """
 apiVersion: config.lws.x-k8s.io/v1alpha1
@@ -348,3 +349,17 @@ logging.getLogger("some.where").warning("first\\nline %s", 1)
     content = json.loads(line)
     assert content.pop("ts").endswith("Z")
     assert content == {"level": "WARNING", "logger": "some.where", "msg": "first\nline 1"}
+
+
+def test_what_a_file_says_about_workloads_reaches_them() -> None:
+    file = parsed(
+        "lwsKueue: {shortWorkloadNames: true, labelKeysToCopy: [team], annotationKeysToCopy: [a/b],"
+        " managedJobsNamespaceSelector: {matchLabels: {queued: y}}}"
+    )
+    found = settings.resolve(file, given={})
+    assert settings.workload_options(found) == build.Options(
+        label_keys_to_copy=frozenset({"team"}),
+        annotation_keys_to_copy=frozenset({"a/b"}),
+        short_names=True,
+    )
+    assert found.managed_jobs_namespace_selector.match_labels == {"queued": "y"}

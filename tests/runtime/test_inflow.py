@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import names
+from lws_kueue.api import names, selectors
 from lws_kueue.runtime import cache, client, inflow, resources, work_queue
 
 KEY = cache.SetKey("ns", "set")
@@ -31,6 +31,14 @@ def local_queue(*, version: int, pending: int = 0, stop: str = "None") -> dict[s
         "spec": {"clusterQueue": "cq", "stopPolicy": stop},
         "status": {"pendingWorkloads": pending},
     }
+
+
+def namespace(*, version: int, **labels: str) -> dict[str, Any]:
+    meta = {"name": "ns", "uid": "n", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": meta}
+
+
+QUEUED = selectors.LabelSelector.model_validate({"matchLabels": {"queued": "yes"}})
 
 
 class Server:
@@ -65,7 +73,7 @@ class Server:
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, *, unlabelled: selectors.LabelSelector | None = None) -> None:
         self.server = Server()
         self.store = cache.Cache()
         self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
@@ -73,6 +81,8 @@ class Scene:
             api=self.server,  # type: ignore[arg-type]
             store=self.store,
             queue=self.queue,
+            also=(resources.NAMESPACES,) if unlabelled else (),
+            unlabelled=unlabelled,
         )
 
     async def woken(self) -> list[cache.SetKey]:
@@ -177,5 +187,68 @@ def test_a_node_that_is_not_there_is_none_and_one_that_cannot_be_read_is_left_ou
         here = found["here"]
         assert here is not None
         assert here.meta.labels == {"rack": "r1"}
+
+    asyncio.run(scenario())
+
+
+def test_sets_without_a_queue_are_taken_where_the_namespaces_labels_say_so() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.store.upsert(resources.STATEFUL_SETS, leader_set())
+        assert not await scene.inflow.takes_unlabelled(KEY)
+        event = scene.inflow.on_event
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=2, queued="yes"))
+        assert await scene.woken() == [KEY]
+        assert await scene.inflow.takes_unlabelled(KEY)
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=3, queued="yes"))
+        assert await scene.woken() == []
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=4, queued="no"))
+        assert await scene.woken() == [KEY]
+        assert not await scene.inflow.takes_unlabelled(KEY)
+
+    asyncio.run(scenario())
+
+
+def leader_set() -> dict[str, Any]:
+    labels = {names.SET_NAME: "set"}
+    meta = {"namespace": "ns", "name": "set", "uid": "l", "resourceVersion": "1", "labels": labels}
+    return {"metadata": meta, "spec": {}}
+
+
+def test_before_the_first_pod_a_namespace_is_read_and_others_in_it_hear_of_its_labels() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        # The watch has not told of the label yet.
+        scene.server.objects[resources.NAMESPACES, "ns"] = namespace(version=2, queued="yes")
+        other = cache.SetKey("ns", "new")
+        assert await scene.inflow.takes_unlabelled(other)
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_a_namespace_that_cannot_be_read_fails_the_pass_instead_of_starting_pods() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.refused.add((resources.NAMESPACES, "ns"))
+        with pytest.raises(client.ApiError):
+            await scene.inflow.takes_unlabelled(KEY)
+
+    asyncio.run(scenario())
+
+
+def test_without_the_setting_no_namespace_is_read() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.refused.add((resources.NAMESPACES, "ns"))
+        assert not await scene.inflow.takes_unlabelled(KEY)
 
     asyncio.run(scenario())

@@ -75,7 +75,7 @@ def test_a_plain_group_becomes_a_workload_with_all_its_marks() -> None:
     }
 
 
-@pytest.mark.row("R17", "R18")
+@pytest.mark.row("R17", "R18", "R19")
 @pytest.mark.parametrize("gates", ["example.com/a", "example.com/a, example.com/b"])
 def test_gates_of_the_set_are_copied_as_they_are(gates: str) -> None:
     owner = builders.lws_object(annotations={names.ADMISSION_GATED_BY: gates})

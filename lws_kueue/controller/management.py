@@ -1,0 +1,49 @@
+"""Whose groups wait for Kueue, and by whom they are let go (kueue-contract 1.2, 1.14 and 8.1)."""
+
+from typing import Final
+
+from lws_kueue.api import lws, names
+from lws_kueue.controller import observed
+
+# The kinds that Kueue itself can hold, by group. Objects of another kind that make sets are
+# nobody's to hold, so the sets themselves are.
+_HELD_BY_KUEUE: Final = {
+    "": {"Pod"},
+    "apps": {"Deployment", "StatefulSet"},
+    "batch": {"Job"},
+    "jobset.x-k8s.io": {"JobSet"},
+    "kubeflow.org": {"JAXJob", "MPIJob", "PaddleJob", "PyTorchJob", "TFJob", "XGBoostJob"},
+    names.LWS_GROUP: {names.LWS_KIND},
+    "ray.io": {"RayCluster", "RayJob", "RayService"},
+    "sparkoperator.k8s.io": {"SparkApplication"},
+    "trainer.kubeflow.org": {"TrainJob"},
+    "workload.codeflare.dev": {"AppWrapper"},
+}
+
+
+def stands_down(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether Kueue's built-in integration has marked the set's templates as its own.
+
+    It gates and releases the pods then, and two masters must not both act.
+    """
+    template = owner.spec.leader_worker_template.worker_template
+    marks = (template.get("metadata") or {}).get("annotations") or {}
+    return marks.get(names.POD_SUSPENDING_PARENT) == names.KUEUE_LWS_FRAMEWORK
+
+
+def manages(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
+    """Whether the set's groups wait for Kueue, by this bridge.
+
+    A set with a queue is managed in every namespace. One without is where the settings ask for
+    it, unless it is part of something that waits for Kueue as a whole.
+    """
+    if stands_down(owner):
+        return False
+    if names.QUEUE_NAME in owner.meta.labels:
+        return True
+    return seen.kueue.takes_unlabelled and not _part_of_a_job(owner)
+
+
+def _part_of_a_job(owner: lws.LeaderWorkerSet) -> bool:
+    holder = owner.meta.controller
+    return holder is not None and holder.kind in _HELD_BY_KUEUE.get(holder.group, ())

@@ -1,7 +1,5 @@
 """Queue-managed sets start, grow and shrink (kueue-contract 5.8, S01 to S07)."""
 
-from typing import Any
-
 import pytest
 
 from e2e.controller import harness
@@ -14,7 +12,7 @@ from lws_kueue.api import names
 pytestmark = pytest.mark.usefixtures("controller")
 
 
-def startup_policies(row: str) -> Any:
+def startup_policies(row: str) -> pytest.MarkDecorator:
     """Both variants of a row, a and b."""
     return pytest.mark.parametrize(
         "startup",

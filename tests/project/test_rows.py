@@ -14,8 +14,13 @@ def numbered(prefix: str, last: int, *, width: int = 2, separator: str = "-") ->
     return {f"{prefix}{separator}{n:0{width}}" for n in range(1, last + 1)}
 
 
+# kueue-contract 5.8; rows with two variants have an id for each as well.
+WHOLE_SYSTEM = numbered("S", 17, separator="") | {
+    f"S{row:02}{variant}" for row in (4, 5, 6, 7, 11) for variant in "ab"
+}
+
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; of kueue-contract 5.1 the
-# creation of Workloads; the name vectors of kueue-contract 1.7.
+# creation of Workloads, and 5.8; the name vectors of kueue-contract 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -28,6 +33,7 @@ PROMISED = (
     | numbered("UT", 49)
     | numbered("SMP", 11)
     | {"R01", "R02", "R03", "R04", "R07", "R08"}
+    | WHOLE_SYSTEM
     | {"1.7"}
 )
 
@@ -39,7 +45,7 @@ ON_A_CONTROL_PLANE = {
     row
     for row in PROMISED
     if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
-} | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
+} | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)} | WHOLE_SYSTEM
 
 COLLECT = """
 import json, sys, pytest

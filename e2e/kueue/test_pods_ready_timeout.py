@@ -114,3 +114,6 @@ def test_a_group_that_is_never_ready_is_tried_again_and_then_switched_off(
     assert not [text for why, text in one.events() if why == "RecreateGroup"]
     assert other.uids_of(0) == before
     other.wait_ready(1)
+    # Activated again, it gets another chance.
+    one.switch(0, active=True)
+    one.wait_admitted()

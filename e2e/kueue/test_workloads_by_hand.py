@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from e2e.controller import harness
 from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
@@ -57,27 +58,40 @@ def _version(obj: Object) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
-def test_a_workload_without_its_finalizer_that_is_deleted_leaves_no_group_without_quota(
-    installed: sandbox.Sandbox, namespace: str, queue: str, keep: Keep
+def test_a_finalizer_removed_by_hand_comes_back_and_the_group_runs_on(
+    installed: sandbox.Sandbox, namespace: str, queue: str
+) -> None:
+    one = queued.create(installed, namespace=namespace, queue=queue, size=SIZE)
+    one.wait_ready(1)
+    uid, before = one.workload(0)["metadata"]["uid"], one.uids_of(0)
+    one.patch_workload(0, {"metadata": {"finalizers": None}})
+    found = one.wait_workload(
+        0,
+        lambda seen: seen["metadata"].get("finalizers") == [names.WORKLOAD_FINALIZER],
+        what="has its finalizer",
+    )
+    assert found["metadata"]["uid"] == uid
+    assert one.uids_of(0) == before
+    one.wait_ready(1)
+
+
+def test_a_group_whose_workload_vanished_while_nobody_watched_makes_room_for_a_higher_one(
+    installed: sandbox.Sandbox,
+    controller: harness.ControllerProcess,
+    namespace: str,
+    queue: str,
+    keep: Keep,
 ) -> None:
     high = {"metadata": {"name": f"{namespace}-high"}, "value": 5000}
     keep({"apiVersion": names.KUEUE_API_VERSION, "kind": "WorkloadPriorityClass"} | high)
     one = queued.create(installed, namespace=namespace, queue=queue, size=SIZE, cpu="2")
     one.wait_ready(1)
-    uid, before = one.workload(0)["metadata"]["uid"], one.uids_of(0)
+    before = one.uids_of(0)
+    # Nobody is there to put the finalizer back, so the quota is free while the pods run.
+    controller.kill()
     one.patch_workload(0, {"metadata": {"finalizers": None}})
-    with evictions.story(one) as told:
-        one.delete_workload(0)
-        new = one.wait_workload(
-            0,
-            lambda seen: is_another(uid)(seen) and queued.is_true(seen, "Admitted"),
-            what="is another one and admitted",
-        )
-        one.wait_ready(1)
-        one.wait_running(0, pods=SIZE)
-    assert new["metadata"]["finalizers"] == [names.WORKLOAD_FINALIZER]
-    evictions.was_stopped_once(told, one, before)
-    # Somebody else may take the quota as ever.
+    one.delete_workload(0)
+    one.wait_workloads(lambda seen: not seen, what="no Workload")
     other = queued.create(
         installed,
         "other",
@@ -87,9 +101,17 @@ def test_a_workload_without_its_finalizer_that_is_deleted_leaves_no_group_withou
         cpu="2",
         priority_class=f"{namespace}-high",
     )
-    other.wait_ready(1)
-    one.wait_given_back(0, "Preempted")
-    one.wait_gated(0, pods=SIZE)
+    with evictions.story(one) as told:
+        controller.start()
+        other.wait_ready(1)
+        one.wait_gated(0, pods=SIZE)
+        other.delete()
+        one.wait_ready(1)
+        one.wait_running(0, pods=SIZE)
+    found = one.workload(0)
+    assert found["metadata"]["finalizers"] == [names.WORKLOAD_FINALIZER]
+    assert queued.is_true(found, "Admitted")
+    evictions.was_stopped_once(told, one, before)
 
 
 def test_a_workload_of_a_waiting_group_that_is_deleted_comes_back_and_waits_again(

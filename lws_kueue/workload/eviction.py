@@ -24,6 +24,7 @@ _OUT_OF_TIME: Final = "DeactivatedDueToMaximumExecutionTimeExceeded"
 
 # What one write of the admission status carries, because server-side apply drops what a
 # manager leaves out (kueue-contract 2.7). The order is that of Kueue's own writes.
+_DEACTIVATION_TARGET: Final = "DeactivationTarget"
 _CONDITIONS: Final = (
     state.QUOTA_RESERVED,
     "BlockedOnPreemptionGates",
@@ -31,7 +32,7 @@ _CONDITIONS: Final = (
     state.ADMITTED,
     "Preempted",
     state.REQUEUED,
-    "DeactivationTarget",
+    _DEACTIVATION_TARGET,
     state.FINISHED,
     state.PODS_READY,
 )
@@ -160,6 +161,10 @@ def _cleared_conditions(
     }
     if state.ADMITTED not in stored:
         del changed[state.ADMITTED]
+    if not workload.spec.active:
+        # It has been done. Kueue may say so again while the group stops, and then would deactivate
+        # the Workload whenever somebody activates it.
+        stored.pop(_DEACTIVATION_TARGET, None)
     result: list[dict[str, Any]] = []
     for type_ in _CONDITIONS:
         if type_ in changed:

@@ -41,11 +41,15 @@ PROMISED = (
 WITHOUT_TEST = {"UT-24"}
 
 # Rows about what a cluster does or an API server says; of UT, those about what pods are given.
-ON_A_CONTROL_PLANE = {
-    row
-    for row in PROMISED
-    if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
-} | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)} | WHOLE_SYSTEM
+ON_A_CONTROL_PLANE = (
+    {
+        row
+        for row in PROMISED
+        if row.startswith(("ACC", "DEF", "VAL", "POD", "CTL", "E2E", "GANG", "UPG", "SMP"))
+    }
+    | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
+    | WHOLE_SYSTEM
+)
 
 COLLECT = """
 import json, sys, pytest

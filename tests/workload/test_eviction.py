@@ -151,6 +151,15 @@ def test_a_deactivation_with_a_cause_is_left_by_activating_like_one_without(caus
     assert cleared["Requeued"]["reason"] == "Deactivated"
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_a_deactivation_that_has_been_done_is_not_asked_for_again(active: bool) -> None:
+    conditions = [evicted(), condition("DeactivationTarget", True, "MaximumExecutionTimeExceeded")]
+    cleared = conditions_of(
+        clear(builders.admitted(conditions=conditions, spec={"active": active}))
+    )
+    assert ("DeactivationTarget" in cleared) is active
+
+
 def test_a_group_that_used_up_its_execution_time_gets_all_of_it_again_when_it_is_activated() -> (
     None
 ):

@@ -167,12 +167,24 @@ def leader_worker_set(
     return body
 
 
-def queues(cluster: sandbox.Sandbox, *, namespace: str, cpu: str, name: str = "user-queue") -> str:
-    """Make a flavor, a ClusterQueue with ``cpu`` and a LocalQueue of the namespace."""
+def queues(
+    cluster: sandbox.Sandbox,
+    *,
+    namespace: str,
+    cpu: str,
+    name: str = "user-queue",
+    flavor_spec: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> str:
+    """Make a flavor, a ClusterQueue with ``cpu`` and a LocalQueue of the namespace.
+
+    ``flavor_spec`` is the flavor's spec; ``spec`` is merged into the ClusterQueue's.
+    """
     flavor = {
         "apiVersion": names.KUEUE_API_VERSION,
         "kind": "ResourceFlavor",
         "metadata": {"name": namespace},
+        "spec": dict(flavor_spec or {}),
     }
     cluster_queue = {
         "apiVersion": names.KUEUE_API_VERSION,
@@ -191,6 +203,7 @@ def queues(cluster: sandbox.Sandbox, *, namespace: str, cpu: str, name: str = "u
                     ],
                 }
             ],
+            **spec,
         },
     }
     local_queue = {

@@ -18,8 +18,13 @@ _DEFAULT_GRACE_SECONDS: Final = 30
 # Workloads evicted for these reasons queue again at once; for others Kueue says when.
 _REQUEUED_AT_ONCE: Final = frozenset({"Preempted", "NodeFailures"})
 
+# Deactivations by Kueue name their cause: DeactivatedDueToAdmissionCheck and the like.
+_DEACTIVATED: Final = "Deactivated"
+_OUT_OF_TIME: Final = "DeactivatedDueToMaximumExecutionTimeExceeded"
+
 # What one write of the admission status carries, because server-side apply drops what a
 # manager leaves out (kueue-contract 2.7). The order is that of Kueue's own writes.
+_DEACTIVATION_TARGET: Final = "DeactivationTarget"
 _CONDITIONS: Final = (
     state.QUOTA_RESERVED,
     "BlockedOnPreemptionGates",
@@ -27,7 +32,7 @@ _CONDITIONS: Final = (
     state.ADMITTED,
     "Preempted",
     state.REQUEUED,
-    "DeactivationTarget",
+    _DEACTIVATION_TARGET,
     state.FINISHED,
     state.PODS_READY,
 )
@@ -148,11 +153,18 @@ def _cleared_conditions(
     changed = {
         state.QUOTA_RESERVED: (False, "Pending", evicted.message),
         state.ADMITTED: (False, "NoReservation", "The workload has no reservation"),
-        # Kueue compares the reason with the eviction's to know when to requeue.
-        state.REQUEUED: (evicted.reason in _REQUEUED_AT_ONCE, evicted.reason, evicted.message),
+        state.REQUEUED: (
+            evicted.reason in _REQUEUED_AT_ONCE,
+            _requeue_reason(evicted.reason),
+            evicted.message,
+        ),
     }
     if state.ADMITTED not in stored:
         del changed[state.ADMITTED]
+    if not workload.spec.active:
+        # It has been done. Kueue may say so again while the group stops, and then would deactivate
+        # the Workload whenever somebody activates it.
+        stored.pop(_DEACTIVATION_TARGET, None)
     result: list[dict[str, Any]] = []
     for type_ in _CONDITIONS:
         if type_ in changed:
@@ -163,8 +175,24 @@ def _cleared_conditions(
     return result
 
 
+def _requeue_reason(evicted: str) -> str:
+    """Return the reason by which Kueue knows when to requeue: the eviction's.
+
+    Kueue lets a Workload that is activated again back into the queue for the bare reason only. With
+    the cause in it, setting spec.active to true would be without effect for ever.
+    """
+    return _DEACTIVATED if evicted.startswith(_DEACTIVATED) else evicted
+
+
 def _execution_seconds(workload: kueue.Workload, *, now: datetime) -> int | None:
-    """Return the seconds the group was admitted in all, None when it never was."""
+    """Return the seconds the group was admitted in all, None when it never was.
+
+    A group that used up its time begins anew when somebody activates it: Kueue has dropped the
+    sum by then, and what was added to nothing would end the next start at once.
+    """
+    evicted = workload.condition(state.EVICTED)
+    if evicted is not None and evicted.reason == _OUT_OF_TIME:
+        return None
     past = workload.status.accumulated_past_execution_time_seconds
     admitted = workload.condition(state.ADMITTED)
     if admitted is None or admitted.status != "True":

@@ -236,7 +236,7 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     """
     owner = scene.owner
     spec: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
+    metadata = _restored(workload, owner)
     events: list[actions.Event] = []
     problem: Problem | None = None
     if workload.spec.queue_name != owner.queue_name:
@@ -248,8 +248,6 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
         metadata["annotations"] = {names.ADMISSION_GATED_BY: gates or None}
         events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
-    if not workload.meta.owners and names.MULTIKUEUE_ORIGIN not in owner.meta.labels:
-        metadata["ownerReferences"] = [build.reference(owner)]
     if wanted.outdated is not None and wanted.content is not None:
         spec["podSets"] = podsets.pod_sets(
             wanted.content.owner.spec.leader_worker_template, topology=scene.options.topology
@@ -272,6 +270,22 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     version = workload.meta.resource_version
     patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(events))
     return _Outcome((patch,), problem)
+
+
+def _restored(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> dict[str, Any]:
+    """Return what somebody took out of a Workload's metadata that it cannot do without.
+
+    Without the finalizer, quota of a Workload that is deleted is free while its pods still run.
+    """
+    metadata: dict[str, Any] = {}
+    if names.MULTIKUEUE_ORIGIN in owner.meta.labels:
+        return metadata
+    if not workload.meta.owners:
+        metadata["ownerReferences"] = [build.reference(owner)]
+    finished = workload.is_true(state.FINISHED)
+    if names.WORKLOAD_FINALIZER not in workload.meta.finalizers and not finished:
+        metadata["finalizers"] = [*workload.meta.finalizers, names.WORKLOAD_FINALIZER]
+    return metadata
 
 
 def _normal(reason: str, message: str) -> actions.Event:

@@ -14,8 +14,13 @@ def numbered(prefix: str, last: int, *, width: int = 2, separator: str = "-") ->
     return {f"{prefix}{separator}{n:0{width}}" for n in range(1, last + 1)}
 
 
-# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4
-# and 5.7, and of 5.11 what is not about Kueue's pod groups; the name vectors of kueue-contract 1.7.
+# kueue-contract 5.8; rows with two variants have an id for each as well.
+WHOLE_SYSTEM = numbered("S", 17, separator="") | {
+    f"S{row:02}{variant}" for row in (4, 5, 6, 7, 11) for variant in "ab"
+}
+
+# lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,
+# 5.7 and 5.8, and of 5.11 what is not about Kueue's pod groups; the name vectors of its 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -29,6 +34,7 @@ PROMISED = (
     | numbered("SMP", 11)
     | numbered("R", 37, separator="")
     | numbered("Q", 3, separator="")
+    | WHOLE_SYSTEM
     | numbered("D", 8, separator="")
     | numbered("C", 37, separator="")
     | numbered("U", 28, separator="")
@@ -49,6 +55,7 @@ ON_A_CONTROL_PLANE = (
     }
     | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
     | {"D02", "D03", "D04"}
+    | WHOLE_SYSTEM
     | {row for row in PROMISED if re.fullmatch(r"[CUI]\d+", row)}
 )
 

@@ -132,13 +132,41 @@ def test_clearing_takes_the_whole_status_along_and_only_the_admission_out() -> N
         ("ClusterQueueStopped", "False"),
         ("LocalQueueStopped", "False"),
         ("Deactivated", "False"),
-        ("DeactivatedDueToRequeuingLimitExceeded", "False"),
     ],
 )
 def test_only_preempted_and_node_failures_queue_again_at_once(reason: str, requeued: str) -> None:
     cleared = conditions_of(clear(builders.admitted(conditions=[evicted(reason, "why")])))
     assert cleared["Requeued"]["status"] == requeued
     assert (cleared["Requeued"]["reason"], cleared["Requeued"]["message"]) == (reason, "why")
+
+
+@pytest.mark.parametrize(
+    "cause", ["RequeuingLimitExceeded", "AdmissionCheck", "MaximumExecutionTimeExceeded"]
+)
+def test_a_deactivation_with_a_cause_is_left_by_activating_like_one_without(cause: str) -> None:
+    reason = f"DeactivatedDueTo{cause}"
+    cleared = conditions_of(clear(builders.admitted(conditions=[evicted(reason, "why")])))
+    assert cleared["Evicted"]["reason"] == reason
+    assert cleared["Requeued"] | {"status": "False", "message": "why"} == cleared["Requeued"]
+    assert cleared["Requeued"]["reason"] == "Deactivated"
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_deactivation_that_has_been_done_is_not_asked_for_again(active: bool) -> None:
+    conditions = [evicted(), condition("DeactivationTarget", True, "MaximumExecutionTimeExceeded")]
+    cleared = conditions_of(
+        clear(builders.admitted(conditions=conditions, spec={"active": active}))
+    )
+    assert ("DeactivationTarget" in cleared) is active
+
+
+def test_a_group_that_used_up_its_execution_time_gets_all_of_it_again_when_it_is_activated() -> (
+    None
+):
+    out_of_time = evicted("DeactivatedDueToMaximumExecutionTimeExceeded", "why")
+    apply = clear(builders.workload(conditions=[RESERVED, ADMITTED, out_of_time]))
+    assert apply is not None
+    assert "accumulatedPastExecutionTimeSeconds" not in apply.body["status"]
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,19 @@ def test_one_workloads_trouble_is_no_chain_with_another() -> None:
     assert created(found) == [name(0)]
 
 
+def test_a_finalizer_that_somebody_removed_is_put_back_beside_the_others() -> None:
+    write = patch(changes(stored(0, metadata={"finalizers": ["example.com/other"]})))
+    assert write.body == {
+        "metadata": {"finalizers": ["example.com/other", names.WORKLOAD_FINALIZER]}
+    }
+    assert write.resource_version == "7"
+
+
+def test_a_finished_workload_needs_no_finalizer() -> None:
+    done = condition("Finished", True, "Succeeded")
+    assert changes(stored(0, conditions=[done], metadata={"finalizers": []})).chains == ()
+
+
 def test_a_finished_workload_is_left_for_people_to_see() -> None:
     finished = stored(0, conditions=[condition("Finished", True, "Succeeded")])
     assert changes(finished).chains == ()

@@ -1,0 +1,65 @@
+"""Fixtures of the bridge's whole-system tests: the flavor's nodes, and a queue for each test."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from e2e.controller import harness
+from e2e.kueue.queued import ON_DEMAND, PREEMPTION
+from e2e.lws.sample import Object
+from lws_kueue import sandbox
+from lws_kueue.sandbox import client
+
+# Failed checks tell what they saw.
+pytest.register_assert_rewrite("e2e.kueue.evictions")
+
+# Of eight; the others show that the flavor's label reaches the pods.
+LABELLED_NODES = 6
+
+Keep = Callable[[Object], Object]
+
+
+@pytest.fixture(scope="session")
+def on_demand(cluster: sandbox.Sandbox) -> Iterator[None]:
+    """Some nodes have the label that the flavor of the rows asks for, others have not."""
+    found = sorted(node["metadata"]["name"] for node in cluster.api.list("v1", "Node"))
+    _label_nodes(cluster, found[:LABELLED_NODES], dict(ON_DEMAND))
+    yield
+    _label_nodes(cluster, found[:LABELLED_NODES], dict.fromkeys(ON_DEMAND))
+
+
+def _label_nodes(
+    cluster: sandbox.Sandbox, nodes: list[str], labels: dict[str, str] | dict[str, None]
+) -> None:
+    for name in nodes:
+        cluster.api.patch("v1", "Node", name, body={"metadata": {"labels": labels}})
+
+
+@pytest.fixture
+def queue(installed: sandbox.Sandbox, on_demand: None, namespace: str) -> str:
+    """The queue of the rows (kueue-contract 5.8): 5 cpu on nodes on demand, and preemption."""
+    return harness.queues(
+        installed,
+        namespace=namespace,
+        cpu="5",
+        flavor_spec={"nodeLabels": ON_DEMAND},
+        preemption=PREEMPTION,
+    )
+
+
+@pytest.fixture
+def keep(installed: sandbox.Sandbox) -> Iterator[Keep]:
+    """Apply objects of the whole cluster that go with the test."""
+    kept: list[Object] = []
+
+    def apply(obj: Object) -> Object:
+        kept.append(obj)
+        return installed.api.apply(obj)
+
+    yield apply
+    for obj in reversed(kept):
+        with contextlib.suppress(client.ApiError):
+            installed.api.delete(
+                obj["apiVersion"], obj["kind"], obj["metadata"]["name"], missing_ok=True
+            )

@@ -1,12 +1,13 @@
 """A process that dies after any of its writes leaves a cluster that the next one finishes.
 
 Every step of the life of a set under quota is played on the model of a cluster: once undisturbed,
-then with a process that dies after the n-th write, for every n, and with processes of which each
-comes to its first write only. All end alike.
+then with a process that dies after the n-th write, for every n, with processes of which each comes
+to its first write only, and with writes in any order that a plan allows. All end alike.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 
@@ -28,6 +29,7 @@ class Mortal(scenario_model.Model):
         self.written = 0
         self.dies_after: int | None = None
         self.lives: Callable[[], int] | None = None
+        self.shuffles: random.Random | None = None
         super().__init__(shape)
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
@@ -40,9 +42,37 @@ class Mortal(scenario_model.Model):
             self.dies_after = None
         return wanted
 
+    def in_order(self, plan: actions.Plan) -> Iterator[actions.Action | actions.StatusWrite]:
+        if self.shuffles is not None:
+            plan = dataclasses.replace(plan, chains=self._interleaved(plan.chains))
+        return super().in_order(plan)
+
+    def _interleaved(self, chains: Iterable[actions.Chain]) -> tuple[actions.Chain, ...]:
+        """Return chains of one write each: any order in which chains may go on side by side."""
+        assert self.shuffles is not None
+        left = [list(chain) for chain in chains]
+        done: list[actions.Chain] = []
+        while left := [chain for chain in left if chain]:
+            done.append((self.shuffles.choice(left).pop(0),))
+        return tuple(done)
+
     def before(self, action: actions.Action | actions.StatusWrite) -> None:
         super().before(action)
         self.written += 1
+        match action:
+            case actions.Patch(ref=ref) if ref.kind == "Pod":
+                self._before_release(self.objects["Pod", ref.name])
+
+    def _before_release(self, pod: Object) -> None:
+        """Look that no more pods of a group run than its Workload was admitted for."""
+        index = pod["metadata"]["labels"][names.GROUP_INDEX]
+        running = sum(
+            other["metadata"]["labels"][names.GROUP_INDEX] == index
+            and not other["spec"].get("schedulingGates")
+            for other in self.of_kind("Pod").values()
+        )
+        admission = of_group(self, int(index))["status"]["admission"]
+        assert running < sum(each["count"] for each in admission["podSetAssignments"])
 
     def admit_all(self) -> None:
         for name in () if self.holds else self.pending():
@@ -119,6 +149,7 @@ STEPS: Mapping[str, Callable[[Mortal], None]] = {
     "remove the Workload": remove,
     "roll": lambda model: model.do(("template", 2)),
     "roll half-way and go back": go_back,
+    "resize": lambda model: model.do(("size", 3 if model.shape.size == 2 else 2)),
     "scale up": lambda model: model.do(("scale", 4)),
     "scale down": lambda model: model.do(("scale", 1)),
     "delete": delete,
@@ -179,3 +210,16 @@ def test_processes_that_live_for_one_write_each_finish_together(
     model = at_the_step(step, shape)
     model.lives = lambda: 1
     assert finished(model) == expected
+
+
+@pytest.mark.parametrize(("step", "shape"), ALL)
+def test_processes_that_die_while_writes_come_through_in_any_order_finish_together(
+    step: str, shape: scenarios.Shape
+) -> None:
+    expected = finished(at_the_step(step, shape))
+    for seed in range(3):
+        rng = random.Random(seed)
+        model = at_the_step(step, shape)
+        model.shuffles = rng
+        model.lives = lambda rng=rng: rng.choice((1, 1, 2, 3, 5))
+        assert finished(model) == expected, f"seed {seed}"

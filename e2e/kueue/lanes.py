@@ -88,7 +88,7 @@ class Lane:
         while True:
             end, changes = self.look()
             self.watcher.wait_change(self.namespace, changes, timeout=quiet)
-            if changes == self.look()[1] and _as_wanted(end, step):
+            if changes == self.look()[1] and _as_wanted(end, step, self.shape):
                 return end
             assert time.monotonic() < deadline, f"{self.namespace}: {step.kind}: {end}"
 
@@ -180,11 +180,23 @@ def _anonymous(end: End) -> End:
     return replace(end, picture=picture, pods=numbered(end.pods), workloads=numbered(end.workloads))
 
 
-def _as_wanted(end: End, step: Step) -> bool:
+def _as_wanted(end: End, step: Step, shape: scenarios.Shape) -> bool:
+    """Whether a step can have come to its end; the rest is for nothing to happen any more."""
     if end.picture is None:
         return step.groups == 0 and not end.others
     ready = sum("'PodsReady'" in said for said in end.workloads.values())
-    return len(end.workloads) == step.groups and ready == step.ready and not end.others
+    waiting = step.groups - step.ready
+    # Workers that start after their leader are not made while it waits.
+    members = 1 if shape.startup == "LeaderReady" else shape.size
+    told = "WaitingForAdmission" if waiting else "Available"
+    return (
+        (len(end.workloads), ready) == (step.groups, step.ready)
+        and len(end.pods) == step.ready * shape.size + waiting * members
+        and not end.others
+        and end.picture.status.endswith(", seen")
+        and told in end.picture.conditions
+        and "UpdateInProgress" not in end.picture.conditions
+    )
 
 
 # Lives -------------------------------------------------------------------------------------

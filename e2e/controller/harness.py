@@ -222,6 +222,22 @@ def set_quota(cluster: sandbox.Sandbox, *, namespace: str, cpu: str) -> None:
     queues(cluster, namespace=namespace, cpu=cpu)
 
 
+@contextlib.contextmanager
+def own_namespace(cluster: sandbox.Sandbox, name: str) -> Iterator[str]:
+    """A namespace that can be used; queues that `queues` made for it go with it."""
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    try:
+        cluster.api.wait_for(
+            "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
+        )
+        yield name
+    finally:
+        cluster.api.delete("v1", "Namespace", name, missing_ok=True)
+        for kind in ("ClusterQueue", "ResourceFlavor"):
+            with contextlib.suppress(LookupError):
+                cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
+
+
 def scale(cluster: sandbox.Sandbox, name: str, *, namespace: str, replicas: int) -> None:
     """Scale a set as `kubectl scale` does."""
     cluster.api.patch(

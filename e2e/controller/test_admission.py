@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from e2e.controller import harness
+from e2e.kueue import history, watcher
 from lws_kueue import sandbox
 from lws_kueue.api import names
 
@@ -15,48 +16,12 @@ LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 
 
-def admitted(workload: dict[str, Any]) -> bool:
-    conditions = {
-        c["type"]: c["status"] for c in (workload.get("status") or {}).get("conditions") or ()
-    }
-    return conditions.get("Admitted") == "True"
-
-
-def unadmitted_intervals(workloads: list[dict[str, Any]]) -> dict[str, list[tuple[int, bool]]]:
-    """Per group index: the history of (resourceVersion, admitted)."""
-    result: dict[str, list[tuple[int, bool]]] = {}
-    for event in workloads:
-        obj = event["object"]
-        index = obj["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX]
-        version = int(obj["metadata"]["resourceVersion"])
-        now = event["type"] != "DELETED" and admitted(obj)
-        result.setdefault(index, []).append((version, now))
-    return result
-
-
-def bindings(pods: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
-    """(pod, group index, resourceVersion) of the moment each pod was first seen with a node."""
-    seen: set[str] = set()
-    result = []
-    for event in pods:
-        obj = event["object"]
-        meta = obj["metadata"]
-        if obj["spec"].get("nodeName") and meta["uid"] not in seen:
-            seen.add(meta["uid"])
-            index = meta["labels"][names.GROUP_INDEX]
-            result.append((meta["name"], index, int(meta["resourceVersion"])))
-    return result
-
-
 def test_no_pod_gets_a_node_before_its_own_workload_is_admitted(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
     cluster = installed
     queue = harness.queues(cluster, namespace=namespace, cpu="4")
-    with (
-        harness.recording(cluster, "v1", "Pod", namespace=namespace) as pods,
-        harness.recording(cluster, *WORKLOAD, namespace=namespace) as workloads,
-    ):
+    with watcher.Watcher(cluster).watching() as seen_by_another:
         # 2 groups, then 4, then 6: each pod asks for 0.3, so a group for 0.9, and 4 groups fit.
         cluster.api.create(
             harness.leader_worker_set("order", namespace=namespace, queue=queue, cpu="300m")
@@ -84,13 +49,9 @@ def test_no_pod_gets_a_node_before_its_own_workload_is_admitted(
         cluster.api.wait_for_all(
             *WORKLOAD, lambda seen: not seen, namespace=namespace, what="no Workloads"
         )
-    history = unadmitted_intervals(workloads.events)
-    bound = bindings(pods.events)
-    assert len(bound) == 18, "every pod of the six groups ran once"
-    for pod, index, version in bound:
-        before = [is_admitted for at, is_admitted in history[index] if at <= version]
-        assert before, f"{pod} got a node before group {index} had a Workload"
-        assert before[-1], f"{pod} got a node while the Workload of group {index} was not Admitted"
+    verdict = history.judge(seen_by_another.facts(namespaces=lambda name: name == namespace))
+    assert not verdict.violations, "\n".join(verdict.violations)
+    assert verdict.bound == 18, "every pod of the six groups ran once"
 
 
 def test_a_group_beyond_the_quota_waits_and_the_set_says_why(

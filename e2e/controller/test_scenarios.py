@@ -5,10 +5,8 @@ own, and at every rest of it what is there is compared with what the model predi
 """
 
 import concurrent.futures
-import contextlib
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -130,27 +128,12 @@ class Life:
             time.sleep(LOOK_EVERY)
 
 
-@contextlib.contextmanager
-def own_namespace(cluster: sandbox.Sandbox, name: str) -> Iterator[str]:
-    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        cluster.api.wait_for(
-            "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-        )
-        yield name
-    finally:
-        cluster.api.delete("v1", "Namespace", name, missing_ok=True)
-        for kind in ("ClusterQueue", "ResourceFlavor"):
-            with contextlib.suppress(LookupError):
-                cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
-
-
 def play(cluster: sandbox.Sandbox, seed: int, *, namespace: str) -> None:
     """Play one scenario to its end."""
     scenario = scenarios.generate(random.Random(seed), most_steps=9)
     model = scenario_model.Model(scenario.shape)
     rests = scenario_model.play(scenario, model)
-    with own_namespace(cluster, f"{namespace}-{seed}") as own:
+    with harness.own_namespace(cluster, f"{namespace}-{seed}") as own:
         if scenario.shape.queue:
             harness.queues(cluster, namespace=own, cpu="100", name=scenario.shape.queue)
         life = Life(cluster, scenario.shape, namespace=own)

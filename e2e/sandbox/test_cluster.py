@@ -234,6 +234,9 @@ def test_the_audit_log_tells_who_did_what(cluster: sandbox.Sandbox, namespace: s
         ("get", "configmaps", "absent", 404, False),
     ]
     assert {request.user for request in mine} == {"sandbox-admin"}
+    found, end = audit.so_far(cluster, since=start)
+    assert set(mine) <= set(found)
+    assert not set(mine) & set(audit.so_far(cluster, since=end)[0]), "each request is told once"
 
 
 def test_a_wait_that_fails_says_what_was_seen(cluster: sandbox.Sandbox, namespace: str) -> None:

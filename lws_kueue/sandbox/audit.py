@@ -55,6 +55,15 @@ def requests(sandbox: cluster.Sandbox, *, since: int = 0) -> list[Request]:
     return _parse(_tail(sandbox, since))
 
 
+def so_far(sandbox: cluster.Sandbox, *, since: int) -> tuple[list[Request], int]:
+    """What the log holds by now from a point on, and the point after it, without waiting.
+
+    The last requests that were answered may not be in it yet.
+    """
+    lines, end = _whole_lines(sandbox, since)
+    return _parse(lines), end
+
+
 def _mark(sandbox: cluster.Sandbox) -> None:
     """Make a request and wait for it in the log; what was answered before is in there, too."""
     token = secrets.token_hex(8)
@@ -74,11 +83,16 @@ def _log_of(sandbox: cluster.Sandbox) -> Path:
 
 
 def _tail(sandbox: cluster.Sandbox, start: int) -> list[str]:
+    return _whole_lines(sandbox, start)[0]
+
+
+def _whole_lines(sandbox: cluster.Sandbox, start: int) -> tuple[list[str], int]:
     with _log_of(sandbox).open("rb") as file:
         file.seek(start)
         content = file.read()
     # The last line may still be in the making.
-    return content[: content.rfind(b"\n") + 1].decode().splitlines()
+    length = content.rfind(b"\n") + 1
+    return content[:length].decode().splitlines(), start + length
 
 
 def _parse(lines: Iterable[str]) -> list[Request]:

@@ -207,7 +207,7 @@ def picture(
     status = live.get("status") or {}
     numbers = {key: status.get(key, 0) for key in ("replicas", "readyReplicas", "updatedReplicas")}
     sets = {each["metadata"]["name"]: each for each in stateful_sets}
-    leaders = sets.pop(SET, None)
+    leaders = sets.pop(live["metadata"]["name"], None)
     return Picture(
         pods={
             pod["metadata"]["name"]: f"{_runs(pod)}, revision of {_by_key(pod, own)}, "

@@ -1,0 +1,255 @@
+"""The judge of the whole-system tests finds what must not have been, and nothing else."""
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from e2e.kueue import history
+
+Fields = dict[str, Any]
+
+WAITING: Fields = {"gated": True}
+FREE: Fields = {}
+RUNS: Fields = {"node": "n"}
+PENDING: Fields = {}
+RESERVED: Fields = {"reserved": True}
+ADMITTED: Fields = {"reserved": True, "admitted": True, "cluster_queue": "cq", "pods": 2}
+EVICTED: Fields = {**ADMITTED, "evicted": True}
+
+
+class Told:
+    """A history of one set in which each line is one version later."""
+
+    def __init__(self, *, queue: str = "q", quota: int = 2) -> None:
+        self.facts: list[history.Fact] = []
+        self.queue(quota)
+        self.set(queue)
+        self.stateful_set("s", owner="set")
+
+    def _same(self, uid: str) -> Fields:
+        return {"version": len(self.facts) + 1, "uid": uid, "namespace": "ns", "name": uid}
+
+    def queue(self, cpu: int) -> "Told":
+        nominal = {"cpu": Fraction(cpu)}
+        self.facts.append(history.ClusterQueueSeen(**self._same("cq"), nominal=nominal))
+        return self
+
+    def set(self, queue: str) -> "Told":
+        self.facts.append(history.SetSeen(**self._same("set"), queue=queue))
+        return self
+
+    def stateful_set(self, name: str, *, owner: str) -> "Told":
+        self.facts.append(history.StatefulSetSeen(**self._same(name), owner=owner))
+        return self
+
+    def pod(self, name: str, *, owner: str = "s", **more: Any) -> "Told":
+        one = {"cpu": Fraction(1)}
+        seen = history.PodSeen(**self._same(name), owner=owner, requests=one, **more)
+        self.facts.append(seen)
+        return self
+
+    def workload(self, index: int = 0, **more: Any) -> "Told":
+        same = self._same(f"w-{index}")
+        owners = frozenset({"set"})
+        self.facts.append(history.WorkloadSeen(**same, owners=owners, index=str(index), **more))
+        return self
+
+    @property
+    def wrong(self) -> list[str]:
+        """What the judge has to say, without what comes after the point in question."""
+        return [one.partition(" (Workloads")[0] for one in history.judge(self.facts).violations]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Told().workload(**ADMITTED).pod("s-0", **WAITING).pod("s-0", **FREE).pod("s-0", **RUNS),
+        Told().pod("s-0", **WAITING).workload(**PENDING),
+        Told().workload(**ADMITTED).pod("s-0", **RUNS).workload(**EVICTED),
+        Told().workload(**ADMITTED).pod("s-0", **FREE).workload(**EVICTED).pod("s-0", **RUNS),
+        Told()
+        .workload(**ADMITTED)
+        .pod("s-0", **RUNS)
+        .workload(**EVICTED)
+        .pod("s-0", gone=True)
+        .workload(**PENDING),
+        Told(queue="").pod("s-0", **RUNS).set("q").pod("s-0", **RUNS),
+        Told().pod("x", owner="stranger", **RUNS),
+        Told().workload(**ADMITTED).pod("s-0", **RUNS).pod("s-0", gone=True).workload(gone=True),
+        Told(quota=1)
+        .workload(**ADMITTED)
+        .workload(1, **ADMITTED)
+        .pod("s-0", **RUNS)
+        .pod("s-0", ended=True)
+        .pod("s-1", **RUNS),
+        # A quota that is lowered later is no fault of what runs already.
+        Told().workload(**ADMITTED).pod("s-0", **RUNS).queue(0),
+    ],
+    ids=[
+        "admitted first",
+        "gated for ever",
+        "evicted later",
+        "evicted between release and binding",
+        "stopped before the quota is given back",
+        "bound before the set had a queue",
+        "of nobody",
+        "deleted before its Workload",
+        "ended before the next one ran",
+        "quota lowered",
+    ],
+)
+def test_a_history_in_which_quota_always_came_first_is_without_fault(told: Told) -> None:
+    assert told.wrong == []
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        (Told().pod("s-0", **FREE), ["let go without an admitted"]),
+        (Told().workload(**PENDING).pod("s-0", **FREE), ["let go without an admitted"]),
+        (Told().workload(**RESERVED).pod("s-0", **FREE), ["let go without an admitted"]),
+        (Told().workload(**EVICTED).pod("s-0", **FREE), ["let go without an admitted"]),
+        (Told().workload(1, **ADMITTED).pod("s-0", **FREE), ["let go without an admitted"]),
+        (Told().pod("s-0", **FREE).workload(**ADMITTED), ["let go without an admitted"]),
+        (
+            Told().workload(**ADMITTED).workload(gone=True).pod("s-0", **RUNS),
+            ["let go without an admitted", "got node n without"],
+        ),
+        (
+            Told().workload(**ADMITTED).pod("s-0", **RUNS).workload(**PENDING),
+            ["could run when Workload w-0 gave its quota back"],
+        ),
+        (
+            Told().workload(**ADMITTED).pod("s-0", **RUNS).workload(**ADMITTED, gone=True),
+            ["could run when Workload w-0 gave its quota back"],
+        ),
+        (
+            Told(quota=1)
+            .workload(**ADMITTED)
+            .workload(1, **ADMITTED)
+            .pod("s-0", **RUNS)
+            .pod("s-1", **RUNS),
+            ["2.0 cpu of ClusterQueue cq are used, its quota is 1.0"],
+        ),
+        (
+            Told(quota=9)
+            .workload(**{**ADMITTED, "pods": 1})
+            .pod("s-0", **RUNS)
+            .stateful_set("w", owner="s-0")
+            .pod("w-1", owner="w", **RUNS),
+            ["was let go as number 2, admitted are 1"],
+        ),
+    ],
+    ids=[
+        "no Workload",
+        "pending",
+        "only reserved",
+        "evicted",
+        "the Workload of another group",
+        "admitted too late",
+        "the Workload was deleted",
+        "the quota given back while it runs",
+        "the Workload deleted while it runs",
+        "more than the quota",
+        "more pods than admitted",
+    ],
+)
+def test_a_pod_that_ran_without_quota_is_found(told: Told, wrong: list[str]) -> None:
+    assert len(told.wrong) == len(wrong), told.wrong
+    assert all(text in said for text, said in zip(wrong, told.wrong, strict=True)), told.wrong
+
+
+def test_the_judge_orders_by_version_whatever_kind_arrived_first() -> None:
+    told = Told().workload(**ADMITTED).pod("s-0", **RUNS)
+    assert history.judge(reversed(told.facts)).violations == ()
+    late = [
+        dataclasses.replace(fact, version=99) if isinstance(fact, history.WorkloadSeen) else fact
+        for fact in told.facts
+    ]
+    assert len(history.judge(late).violations) == 2
+
+
+def test_the_judge_says_how_many_pods_ran() -> None:
+    told = Told().workload(**ADMITTED).pod("s-0", **RUNS).pod("s-0", **RUNS).pod("s-1", **WAITING)
+    assert history.judge(told.facts).bound == 1
+
+
+META = {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "7"}
+
+
+def test_a_pod_is_read_with_its_gates_owner_and_requests() -> None:
+    ask = {"resources": {"requests": {"cpu": "1500m", "memory": "1Gi"}}}
+    owners = [{"uid": "other"}, {"uid": "s", "controller": True}]
+    pod = {
+        "kind": "Pod",
+        "metadata": {**META, "ownerReferences": owners},
+        "spec": {
+            "containers": [ask, ask, {}],
+            "schedulingGates": [{"name": "kueue.x-k8s.io/topology"}],
+        },
+        "status": {"phase": "Pending"},
+    }
+    assert history.fact({"type": "MODIFIED", "object": pod}) == history.PodSeen(
+        version=7,
+        uid="u",
+        namespace="ns",
+        name="a",
+        owner="s",
+        gated=True,
+        requests={"cpu": Fraction(3), "memory": Fraction(2 * 1024**3)},
+    )
+
+
+def test_a_foreign_gate_is_none_of_kueues() -> None:
+    spec = {"containers": [], "schedulingGates": [{"name": "example.com/mine"}]}
+    seen = history.fact(
+        {"type": "ADDED", "object": {"kind": "Pod", "metadata": META, "spec": spec}}
+    )
+    assert isinstance(seen, history.PodSeen)
+    assert seen.may_run
+
+
+def test_a_workload_is_read_with_what_kueue_said() -> None:
+    true = [{"type": kind, "status": "True"} for kind in ("QuotaReserved", "Admitted")]
+    workload = {
+        "kind": "Workload",
+        "metadata": {
+            **META,
+            "ownerReferences": [{"uid": "set"}],
+            "annotations": {"kueue.x-k8s.io/component-workload-index": "3"},
+        },
+        "status": {
+            "conditions": [*true, {"type": "Evicted", "status": "False"}],
+            "admission": {
+                "clusterQueue": "cq",
+                "podSetAssignments": [{"count": 1}, {"count": 2}],
+            },
+        },
+    }
+    assert history.fact({"type": "DELETED", "object": workload}) == history.WorkloadSeen(
+        version=7,
+        uid="u",
+        namespace="ns",
+        name="a",
+        gone=True,
+        owners=frozenset({"set"}),
+        index="3",
+        reserved=True,
+        admitted=True,
+        cluster_queue="cq",
+        pods=3,
+    )
+
+
+def test_the_quota_of_a_cluster_queue_is_that_of_all_its_flavors() -> None:
+    flavors = [{"resources": [{"name": "cpu", "nominalQuota": text}]} for text in ("500m", 2)]
+    queue = {
+        "kind": "ClusterQueue",
+        "metadata": META,
+        "spec": {"resourceGroups": [{"flavors": flavors}]},
+    }
+    seen = history.fact({"type": "ADDED", "object": queue})
+    assert isinstance(seen, history.ClusterQueueSeen)
+    assert seen.nominal == {"cpu": Fraction(5, 2)}

@@ -161,3 +161,53 @@ def test_a_pod_whose_gate_somebody_removes_is_stopped_and_comes_back_gated(
         each: before[each] for each in before if each != group
     }
     assert not [text for reason, text in one.events() if reason == "RecreateGroup"]
+
+
+@pytest.mark.parametrize("reason", ["OutOfSync", "FailedToStart"])
+def test_a_workload_that_is_finished_by_mistake_is_made_anew(
+    installed: sandbox.Sandbox, namespace: str, queue: str, reason: str
+) -> None:
+    one = queued.create(installed, namespace=namespace, queue=queue, replicas=2, size=SIZE)
+    one.wait_ready(2)
+    old, others = one.workload(0), one.uids_of(1)
+    finished = {
+        "type": "Finished",
+        "status": "True",
+        "reason": reason,
+        "message": "the pods are not those of the Workload",
+        "lastTransitionTime": old["metadata"]["creationTimestamp"],
+    }
+    installed.api.patch(
+        *queued.WORKLOAD,
+        old["metadata"]["name"],
+        namespace=namespace,
+        body={"status": {"conditions": [*old["status"]["conditions"], finished]}},
+        subresource="status",
+    )
+    one.wait_workload(
+        0,
+        lambda seen: is_another(old["metadata"]["uid"])(seen) and queued.is_true(seen, "Admitted"),
+        what="is another one and admitted",
+    )
+    one.wait_ready(2)
+    assert one.uids_of(1) == others
+
+
+def test_a_workload_whose_owner_was_taken_away_does_not_cost_the_group_its_place_for_good(
+    installed: sandbox.Sandbox, namespace: str, queue: str
+) -> None:
+    one = queued.create(installed, namespace=namespace, queue=queue, replicas=2, size=SIZE)
+    one.wait_ready(2)
+    owner, others = one.workload(0)["metadata"]["ownerReferences"], one.uids_of(1)
+    one.patch_workload(0, {"metadata": {"ownerReferences": None}})
+    one.wait_workload(
+        0,
+        lambda seen: (
+            seen["metadata"].get("ownerReferences") == owner
+            and queued.is_true(seen, "Admitted")
+            and not queued.is_true(seen, "Finished")
+        ),
+        what="belongs to the set and is admitted",
+    )
+    one.wait_ready(2)
+    assert one.uids_of(1) == others

@@ -227,6 +227,16 @@ def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> _Outcome:
     return _Outcome(removal(workload, scene.pods_of(workload), events=(told,)))
 
 
+@dataclass
+class _Edit:
+    """What one write changes of a Workload, and what is told about it."""
+
+    metadata: dict[str, Any]
+    spec: dict[str, Any] = field(default_factory=dict)
+    events: list[actions.Event] = field(default_factory=list)
+    problem: Problem | None = None
+
+
 def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> _Outcome:
     """Return the write that brings a Workload up to date with its set.
 
@@ -234,42 +244,52 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     with it (kueue-contract 1.10). What the API refuses while quota is reserved is not tried, and
     what cannot be resolved does not hold up the rest.
     """
-    owner = scene.owner
-    spec: dict[str, Any] = {}
-    metadata = _restored(workload, owner)
-    events: list[actions.Event] = []
-    problem: Problem | None = None
-    if workload.spec.queue_name != owner.queue_name:
-        if state.has_quota(workload):
-            problem = _queue_is_fixed(owner, index, workload)
-        else:
-            spec["queueName"] = owner.queue_name or None
-    gates = owner.meta.annotations.get(names.ADMISSION_GATED_BY, "")
-    if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
-        metadata["annotations"] = {names.ADMISSION_GATED_BY: gates or None}
-        events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
+    edit = _Edit(metadata=_restored(workload, scene.owner))
+    _edit_queue(edit, scene.owner, index, workload)
     if wanted.outdated is not None and wanted.content is not None:
-        spec["podSets"] = podsets.pod_sets(
+        edit.spec["podSets"] = podsets.pod_sets(
             wanted.content.owner.spec.leader_worker_template, topology=scene.options.topology
         )
-        events.append(_updated(f"Updated workload: {wanted.outdated} changed"))
-    if _follows_class(workload, owner):
-        priority = build.resolve_priority(owner, index, classes=scene.classes)
-        if isinstance(priority, Problem):
-            problem = priority
-        else:
-            spec |= priority.spec
-            name = f"{owner.meta.namespace}/{workload.meta.name}"
-            events.append(_updated(f"Updated workload priority class: {name}"))
-    limit = build.max_execution_seconds(owner.meta.labels)
+        edit.events.append(_updated(f"Updated workload: {wanted.outdated} changed"))
+    _edit_priority(edit, scene, index, workload)
+    limit = build.max_execution_seconds(scene.owner.meta.labels)
     if limit != workload.spec.maximum_execution_time_seconds and not state.is_admitted(workload):
-        spec["maximumExecutionTimeSeconds"] = limit
-    body = {key: part for key, part in (("metadata", metadata), ("spec", spec)) if part}
+        edit.spec["maximumExecutionTimeSeconds"] = limit
+    parts = {"metadata": edit.metadata, "spec": edit.spec}
+    body = {key: part for key, part in parts.items() if part}
     if not body:
-        return _Outcome(problem=problem)
+        return _Outcome(problem=edit.problem)
     version = workload.meta.resource_version
-    patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(events))
-    return _Outcome((patch,), problem)
+    patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(edit.events))
+    return _Outcome((patch,), edit.problem)
+
+
+def _edit_queue(
+    edit: _Edit, owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload
+) -> None:
+    """Follow the queue, unless quota is reserved in the old one, and the admission gates."""
+    if workload.spec.queue_name != owner.queue_name:
+        if state.has_quota(workload):
+            edit.problem = _queue_is_fixed(owner, index, workload)
+        else:
+            edit.spec["queueName"] = owner.queue_name or None
+    gates = owner.meta.annotations.get(names.ADMISSION_GATED_BY, "")
+    if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
+        edit.metadata["annotations"] = {names.ADMISSION_GATED_BY: gates or None}
+        edit.events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
+
+
+def _edit_priority(edit: _Edit, scene: _Scene, index: int, workload: kueue.Workload) -> None:
+    owner = scene.owner
+    if not _follows_class(workload, owner):
+        return
+    priority = build.resolve_priority(owner, index, classes=scene.classes)
+    if isinstance(priority, Problem):
+        edit.problem = priority
+        return
+    edit.spec |= priority.spec
+    name = f"{owner.meta.namespace}/{workload.meta.name}"
+    edit.events.append(_updated(f"Updated workload priority class: {name}"))
 
 
 def _restored(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> dict[str, Any]:

@@ -104,20 +104,17 @@ def wait_told(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> dict[st
     return found
 
 
-def wait_held(cluster: sandbox.Sandbox, *, namespace: str, count: int) -> None:
-    """Wait until so many pods are there, and all of them are held by Kueue's gate."""
-    harness.wait_pods(
-        cluster,
-        lambda seen: (
-            len(seen) == count
-            and all(
-                harness.gates(pod) == [names.ADMISSION_GATE] and pod["status"]["phase"] == "Pending"
-                for pod in seen.values()
-            )
-        ),
-        namespace=namespace,
-        what=f"{count} gated pods",
-    )
+def wait_held(cluster: sandbox.Sandbox, name: str, *, namespace: str, count: int) -> None:
+    """Wait until a set has so many pods, and all of them are held by Kueue's gate."""
+
+    def held(seen: dict[str, dict[str, Any]]) -> bool:
+        own = [pod for pod in seen.values() if pod["metadata"]["labels"][names.SET_NAME] == name]
+        return len(own) == count and all(
+            harness.gates(pod) == [names.ADMISSION_GATE] and pod["status"]["phase"] == "Pending"
+            for pod in own
+        )
+
+    harness.wait_pods(cluster, held, namespace=namespace, what=f"{count} gated pods of {name}")
 
 
 def delete(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
@@ -154,7 +151,7 @@ def test_a_set_without_a_queue_has_one_workload_and_waits_gated(
         body = harness.leader_worker_set("set", namespace=taken, replicas=1, size=3)
         live = installed.api.create(body)
         seen = wait_told(installed, "set", namespace=taken)
-        wait_held(installed, namespace=taken, count=3)
+        wait_held(installed, "set", namespace=taken, count=3)
         workload = the_workload(installed, live)
         assert "queueName" not in workload["spec"]
         assert status_of(workload, "QuotaReserved") != "True"
@@ -174,6 +171,7 @@ def test_a_set_that_gets_its_queue_later_is_admitted_under_the_same_workload(
     wait_told(installed, "set", namespace=taken)
     before = the_workload(installed, live)
     assert status_of(before, "QuotaReserved") != "True"
+    wait_held(installed, "set", namespace=taken, count=1)
     (held,) = harness.pods(installed, namespace=taken).values()
     body = {"metadata": {"labels": {names.QUEUE_NAME: queue}}}
     installed.api.patch(*LWS, "set", namespace=taken, body=body)
@@ -211,7 +209,7 @@ def test_a_waiting_set_is_let_go_when_its_namespace_is_taken_no_longer(
 ) -> None:
     installed.api.create(harness.leader_worker_set("set", namespace=taken, replicas=2, size=2))
     wait_told(installed, "set", namespace=taken)
-    wait_held(installed, namespace=taken, count=4)
+    wait_held(installed, "set", namespace=taken, count=4)
     label(installed, taken, dict.fromkeys(TAKEN))
     seen = harness.wait_ready(installed, "set", namespace=taken, groups=2)
     assert harness.condition(seen, "WaitingForAdmission") is None
@@ -223,6 +221,7 @@ def test_a_waiting_set_is_let_go_when_its_namespace_is_taken_no_longer(
     with harness.recording(installed, "v1", "Pod", namespace=taken) as pods:
         installed.api.create(harness.leader_worker_set("next", namespace=taken, replicas=1, size=2))
         wait_told(installed, "next", namespace=taken)
+        wait_held(installed, "next", namespace=taken, count=2)
     bound = [
         event["object"]["metadata"]["name"]
         for event in pods.events

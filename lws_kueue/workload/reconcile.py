@@ -320,7 +320,7 @@ def _queue_is_fixed(owner: lws.LeaderWorkerSet, index: int, workload: kueue.Work
     message = (
         f"group {index} of {owner.meta.name} keeps its quota in LocalQueue"
         f" {workload.spec.queue_name} until Workload {workload.meta.name} is evicted; it moves to"
-        f" {owner.queue_name} then"
+        f" {owner.queue_name or 'no queue'} then"
     )
     return Problem("QueueChangeDeferred", message)
 

@@ -194,6 +194,8 @@ def _as_wanted(end: End, step: Step, shape: scenarios.Shape) -> bool:
         and len(end.pods) == step.ready * shape.size + waiting * members
         and not end.others
         and end.picture.status.endswith(", seen")
+        # The status follows its groups with a delay, and is written once a second at most.
+        and f"'replicas': {step.groups}, 'readyReplicas': {step.ready}," in end.picture.status
         and told in end.picture.conditions
         and "UpdateInProgress" not in end.picture.conditions
     )

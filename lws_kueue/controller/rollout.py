@@ -6,7 +6,7 @@ closes surge groups above the desired ones. Nothing is remembered between passes
 on the leader StatefulSet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lws_kueue.api import actions, facts, lws, names
@@ -96,10 +96,21 @@ def under_quota(
     # A group that is passed by is not there, so no surge group that is may go for it.
     real = [state for index, state in enumerate(states) if index not in hopeless]
     target = _guarded(kept_to, real, target=target, partition=target.partition)
-    if hopeless and target.partition > 0 and current.desired_then == desired:
-        kept = min(target.replicas + len(hopeless), bounds.burst)
-        return replace(target, replicas=max(target.replicas, kept))
-    return target
+    replicas = _with_uncounted(target.replicas, hopeless)
+    if target.partition > 0 and current.desired_then == desired:
+        replicas = max(replicas, min(target.replicas + len(hopeless), bounds.burst))
+    return replace(target, replicas=replicas)
+
+
+def _with_uncounted(count: int, hopeless: Collection[int]) -> int:
+    """Return how many groups there have to be, so that ``count`` of them are not ``hopeless``.
+
+    Groups go from the top, and one that is ready may stand above one that nobody counts on.
+    """
+    replicas = count
+    while replicas - sum(index < replicas for index in hopeless) < count:
+        replicas += 1
+    return replicas
 
 
 def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:

@@ -182,7 +182,10 @@ class Model(cluster_model.Cluster):
         self.replaced.add(once)
         status = self.objects["StatefulSet", SET]["status"]
         given_up = made_from not in (status["currentRevision"], status["updateRevision"])
-        assert given_up or not self._gate, "the StatefulSet controller does it"
+        # It stops at a group that waits for Kueue, with the gate as without.
+        replicas = self.objects["StatefulSet", SET]["spec"]["replicas"]
+        stops = not self._gate or bool(self._waiting(max(replicas, bounds.replicas)))
+        assert given_up or stops, "the StatefulSet controller does it"
         assert kubernetes_model.ordinal(name) >= bounds.floor
         if name in ready:
             # Groups that wait for Kueue are not down by the update's doing, and surge groups that

@@ -22,6 +22,9 @@ FINALIZER = "example.com/hold"
 Object = dict[str, Any]
 
 
+RULES = ("lws-kueue-rules", "lws-kueue-queue-rules", "lws-kueue-topology-rules")
+
+
 def definition(*, ruled: bool) -> Object:
     """Return the definition under the other group, with or without rules and bounds."""
     (obj,) = (o for o in support.api_objects() if o["kind"] == "CustomResourceDefinition")
@@ -43,11 +46,11 @@ def _strip(node: Any) -> None:
 
 
 def policies(namespace: str) -> list[Object]:
-    """Return the policy of the rules for the other group, bound in one namespace only."""
+    """Return the policies of the rules for the other group, bound in one namespace only."""
     suffix = f"-{namespace}"
     result = []
     for obj in support.api_objects():
-        if obj["metadata"]["name"] != "lws-kueue-rules":
+        if obj["metadata"]["name"] not in RULES:
             continue
         obj["metadata"]["name"] += suffix
         if obj["kind"] == "ValidatingAdmissionPolicy":
@@ -74,6 +77,21 @@ FAULTY: dict[str, tuple[Object, dict[str, str]]] = {
     "indivisible-subgroups": (INDIVISIBLE, {}),
     "product": ({"replicas": 100000, **support.template(size=100000)}, {}),
     "stray-annotation": ({}, {names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "rack"}),
+    "no-gate": ({}, {names.ADMISSION_GATED_BY: "x"}),
+    "elastic": ({}, {names.ELASTIC_JOB: "true"}),
+    "two-topologies": (
+        support.template(
+            workerTemplate={
+                "metadata": {
+                    "annotations": {
+                        names.PODSET_REQUIRED_TOPOLOGY: "rack",
+                        names.PODSET_PREFERRED_TOPOLOGY: "rack",
+                    }
+                }
+            }
+        ),
+        {},
+    ),
 }
 
 
@@ -117,7 +135,7 @@ def _wait_until_judged(sets: support.Sets) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["n" * 60, "rollout-of-nothing", "stray-annotation"],
+    ["n" * 60, "rollout-of-nothing", "stray-annotation", "no-gate", "elastic", "two-topologies"],
 )
 def test_other_fields_of_a_faulty_set_can_change(earlier: support.Sets, name: str) -> None:
     change = support.template(workerTemplate={"metadata": {"labels": {"a": "b"}}})

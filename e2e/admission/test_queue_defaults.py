@@ -130,9 +130,10 @@ def test_without_a_default_queue_a_set_is_left_as_it_is(
         (owner("workload.codeflare.dev/v1beta2", "AppWrapper"), None),
         (owner("v1", "Pod"), None),
         (owner("serving.example/v1", "Service"), "default"),
+        (owner("apps/v1", "DaemonSet"), "default"),
         (owner("batch/v1", "Job", controller=False), "default"),
     ],
-    ids=["job", "app-wrapper", "pod", "stranger", "no-controller"],
+    ids=["job", "app-wrapper", "pod", "stranger", "another-kind", "no-controller"],
 )
 def test_what_kueue_may_manage_as_a_whole_is_not_queued_a_second_time(
     default_queue: support.Sets, reference: dict[str, Any], queue: str | None

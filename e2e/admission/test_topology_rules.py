@@ -41,10 +41,11 @@ def test_more_faults_than_a_message_holds_are_told_in_short(sets: support.Sets) 
     every = dict.fromkeys((*cases.ROWS[0].worker, cases.PREFERRED, cases.UNCONSTRAINED), "a b")
     every |= {cases.SLICE: "-", cases.SIZE: "0", cases.GROUP: "1"}
     every[cases.LAYERS] = '[{"topology":"-","size":9},{"topology":"-","size":0}]'
-    case = cases.Case(name="all", worker=every, leader=every)
-    with support.refused() as refused:
+    case = cases.Case(name="all", worker=every, leader={**every, cases.GROUP: "2"})
+    with support.refused() as refusal:
         sets.accept(sets.build({"leaderWorkerTemplate": case.template()}))
-    assert f"'{POLICY}'" in refused.message
+    assert f"'{POLICY}'" in refusal.message
+    assert "break more rules than a message can hold" in refusal.message
 
 
 def annotations(**marks: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from lws_kueue.api import lws, names
 from lws_kueue.controller import observed
 
 # The kinds that Kueue itself can hold, by group. Objects of another kind that make sets are
-# nobody's to hold, so the sets themselves are.
-_HELD_BY_KUEUE: Final = {
+# nobody's to hold, so the sets themselves are. `deploy/kueue/defaults.yaml` has the same list.
+HELD_BY_KUEUE: Final = {
     "": {"Pod"},
     "apps": {"Deployment", "StatefulSet"},
     "batch": {"Job"},
@@ -46,4 +46,4 @@ def manages(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
 
 def _part_of_a_job(owner: lws.LeaderWorkerSet) -> bool:
     holder = owner.meta.controller
-    return holder is not None and holder.kind in _HELD_BY_KUEUE.get(holder.group, ())
+    return holder is not None and holder.kind in HELD_BY_KUEUE.get(holder.group, ())

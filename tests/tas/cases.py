@@ -207,6 +207,11 @@ _GOOD: Final = (
         "layers-in-any-order-and-space",
         {LAYERS: ' [\t{"size":4,"topology" : "a"} ,\n{ "topology":"b","size":2 }]\r\n'},
     ),
+    _value(
+        "as-much-text-as-the-policy-reads",
+        {LAYERS: _layers((BLOCK, 3), (RACK, 1)).ljust(4096)},
+        leader={LAYERS: _layers((HOST, 1)).rjust(4096)},
+    ),
     _value("topologies-called-like-fields", {LAYERS: _layers(("size", 4), ("topology", 2))}),
 )
 

@@ -50,7 +50,7 @@ def difference(old: Json, new: Json) -> str | None:
     return shape.difference(admitted(old), wanted, flavors=FLAVORS)
 
 
-def named(some: Sequence[Edit]) -> Any:
+def named(some: Sequence[Edit]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("edit", some, ids=[edit.name for edit in some])
 
 

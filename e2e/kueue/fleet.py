@@ -21,7 +21,7 @@ FLAVOR = (names.KUEUE_API_VERSION, "ResourceFlavor")
 
 # Sets start and roll beside one another on a machine of two cores.
 START_SECONDS = 180.0
-ROLL_SECONDS = 240.0
+ROLL_SECONDS = 180.0
 
 Change = Callable[[Object], None]
 
@@ -73,10 +73,11 @@ def need(obj: Object, headroom: int = 0) -> quantity.Amounts:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the members of a fleet, by name."""
+    """What became of the members of a fleet, by name; ``refused`` is what the API would not take."""
 
     before: dict[str, dict[str, str]] = field(default_factory=dict)
     after: dict[str, dict[str, str]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     ended: dict[str, Object] = field(default_factory=dict)
     pods: dict[str, dict[str, Object]] = field(default_factory=dict)
     books: Mapping[str, ledger.Book] = field(default_factory=dict)
@@ -160,8 +161,14 @@ def play(cluster: sandbox.Sandbox, members: Sequence[Member], *, namespace: str)
         assert not late, f"not available at the start: {late}"
         outcome.before = workloads(cluster, namespace=namespace)
         begin = time.monotonic()
-        since = {member.name: change(cluster, member, namespace=namespace) for member in members}
-        outcome.ended = wait(cluster, members, namespace=namespace, timeout=ROLL_SECONDS)
+        since: dict[str, int] = {}
+        for member in members:
+            try:
+                since[member.name] = change(cluster, member, namespace=namespace)
+            except client.ApiError as error:
+                outcome.refused[member.name] = str(error.body)
+        changed = [member for member in members if member.name in since]
+        outcome.ended = wait(cluster, changed, namespace=namespace, timeout=ROLL_SECONDS)
         outcome.seconds = time.monotonic() - begin
         outcome.after = workloads(cluster, namespace=namespace)
         for pod in cluster.api.list("v1", "Pod", namespace=namespace):
@@ -169,7 +176,7 @@ def play(cluster: sandbox.Sandbox, members: Sequence[Member], *, namespace: str)
             outcome.pods.setdefault(name, {})[pod["metadata"]["name"]] = pod
     terms = {
         member.name: ledger.Terms(
-            member.quota, member.stay, since[member.name], accounted=member.accounted
+            member.quota, member.stay, since.get(member.name, 0), accounted=member.accounted
         )
         for member in members
     }

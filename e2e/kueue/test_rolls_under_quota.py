@@ -88,6 +88,7 @@ def test_the_roll_ends_with_all_groups_new_and_no_surge_left(
     outcome: fleet.Outcome, one: fleet.Member
 ) -> None:
     replicas = one.body["spec"]["replicas"]
+    assert one.name not in outcome.refused, outcome.refused[one.name]
     assert one.name in outcome.ended, f"not ended: {sorted(set(outcome.before) - {*outcome.ended})}"
     pods = outcome.pods[one.name]
     assert len(pods) == replicas * SIZE

@@ -281,11 +281,6 @@ KEPT: Final = (
         "runs on the same quota",
     ),
     Edit(
-        "environment-with-a-name-twice",
-        container(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
-        "the Workload keeps only the last of them",
-    ),
-    Edit(
         "volume",
         all_of(
             pod(volumes=[{"name": "scratch", "emptyDir": {}}]),

@@ -73,7 +73,7 @@ def need(obj: Object, headroom: int = 0) -> quantity.Amounts:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the members of a fleet, by name; ``refused`` is what the API would not take."""
+    """What became of the members of a fleet, by name; ``refused`` is what the API did not take."""
 
     before: dict[str, dict[str, str]] = field(default_factory=dict)
     after: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -121,7 +121,7 @@ def _container(container: Mapping[str, Any]) -> str:
     """Return the requests of a container, where a limit stands for a request that is missing."""
     resources = container.get("resources") or {}
     amounts = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return json.dumps([_amounts(amounts), _text(resources.get("claims"))], sort_keys=True)
+    return _text({"amounts": _amounts(amounts), "claims": resources.get("claims")})
 
 
 def _amounts(values: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -139,7 +139,9 @@ def _placement(template: Template) -> str:
     spec = _spec(template)
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return _text([spec.get("nodeSelector"), required])
+    # A label may have to be empty, which is not the same as any or none.
+    selector = sorted((spec.get("nodeSelector") or {}).items())
+    return _text({"nodeSelector": selector, "affinity": required})
 
 
 def _topology(pod_set: kueue.PodSet) -> dict[str, Any]:

@@ -181,9 +181,9 @@ class _Scene:
 def _steps(scene: _Scene, changes: reconcile.Changes, *, wanted: int) -> dict[int, "_Step"]:
     """Return what each group's Workload asks for.
 
-    What has no Workload and gets none, or leaves with an evicted one, is only stopped. Nothing is
-    done to a group from before the set waited for Kueue: the rollout takes it in when its turn
-    comes, and until then it goes on as it did.
+    What has no Workload and gets none in this pass, or leaves with an evicted one, is only stopped.
+    Nothing is done to a group from before the set waited for Kueue: the rollout takes it in when
+    its turn comes, and until then it goes on as it did.
     """
     workloads = scene.stand.workloads
     steps = {
@@ -193,8 +193,11 @@ def _steps(scene: _Scene, changes: reconcile.Changes, *, wanted: int) -> dict[in
     }
     unserved = {
         index: None
-        for index in changes.problems
-        if index not in workloads and scene.stand.taken_in(index)
+        for index in scene.pods
+        if index < wanted
+        and index not in workloads
+        and (index in changes.problems or scene.stand.wanted(index).content is None)
+        and scene.stand.taken_in(index)
     }
     leaving = {index: w for index, w in workloads.items() if index >= wanted}
     return (

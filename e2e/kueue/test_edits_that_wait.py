@@ -121,16 +121,18 @@ def story(installed: sandbox.Sandbox, namespace: str) -> Tell:
     """Make the base set with some groups, in a queue with quota for them and ``headroom`` more."""
 
     @contextlib.contextmanager
-    def tell(*, replicas: int, headroom: int = 0, surge: int = 0) -> Iterator[Story]:
+    def tell(
+        *, replicas: int, headroom: int = 0, surge: int = 0, unavailable: int = 1
+    ) -> Iterator[Story]:
         body = edits.base()
         body["metadata"] = {"name": NAME, "namespace": namespace}
         body["metadata"]["labels"] = {names.QUEUE_NAME: NAME}
         body["spec"]["replicas"] = replicas
-        edits.rolling(maxSurge=surge)(body)
+        edits.rolling(maxSurge=surge, maxUnavailable=unavailable)(body)
         # What takes a moment can be caught half-way.
         for template in sets.templates(body):
             template["metadata"] = {"annotations": dict(sets.SLOW_START)}
-        member = fleet.Member(NAME, body, edits.nothing, unavailable=1, headroom=headroom)
+        member = fleet.Member(NAME, body, edits.nothing, unavailable, headroom=headroom)
         with contextlib.ExitStack() as stack:
             stack.enter_context(fleet.queues(installed, [member], namespace=namespace))
             records = [
@@ -178,7 +180,8 @@ def test_an_edit_that_never_fits_takes_one_group_down_and_is_undone_by_taking_it
 
 
 def test_a_group_that_waits_is_asked_for_anew_under_the_workload_that_it_has(story: Tell) -> None:
-    with story(replicas=3, headroom=-1) as it:
+    # The group that waits is one that is down, and another one has to make room for it.
+    with story(replicas=3, headroom=-1, unavailable=2) as it:
         it.wait(
             lambda seen: seen.get("status", {}).get("readyReplicas") == 2, what="2 ready groups"
         )

@@ -249,3 +249,36 @@ def test_a_pod_that_exists_can_lose_everything_and_be_deleted(own_pods: support.
     pods.api.patch("v1", "Pod", "test-1-1", namespace=pods.namespace, body={"metadata": stripped})
     pods.api.delete("v1", "Pod", "test-1-1", namespace=pods.namespace, grace_seconds=0)
     assert pods.api.find("v1", "Pod", "test-1-1", namespace=pods.namespace) is None
+
+
+# The mark of Kueue's built-in integration -------------------------------------------------------
+
+
+def marked(
+    pods: support.Pods, *, mark: str = names.KUEUE_LWS_FRAMEWORK, queue: str = "queue", gates: Any
+) -> Object:
+    """Return a leader whose template Kueue's built-in integration has marked."""
+    given = pods.leader("test-1", labels={names.QUEUE_NAME: queue} if queue else {})
+    given["metadata"]["annotations"][names.POD_SUSPENDING_PARENT] = mark
+    given["spec"]["schedulingGates"] = [{"name": name} for name in gates]
+    return given
+
+
+@pytest.mark.parametrize("gates", [[], ["mine"], [names.ADMISSION_GATE], ["mine", "yours"]])
+def test_a_pod_that_kueue_has_marked_waits_even_when_kueue_does_not_see_it(
+    pods: support.Pods, gates: list[str]
+) -> None:
+    stored = pods.accept(marked(pods, gates=gates))
+    found = [gate["name"] for gate in stored["spec"]["schedulingGates"]]
+    others = [gate for gate in gates if gate != names.ADMISSION_GATE]
+    assert found == [names.ADMISSION_GATE, *others]
+
+
+@pytest.mark.parametrize(
+    ("mark", "queue"), [(names.OUR_SUSPENDING_PARENT, "queue"), (names.KUEUE_LWS_FRAMEWORK, "")]
+)
+def test_a_pod_that_nobody_would_let_go_is_not_held_back(
+    pods: support.Pods, mark: str, queue: str
+) -> None:
+    stored = pods.accept(marked(pods, mark=mark, queue=queue, gates=["mine"]))
+    assert stored["spec"]["schedulingGates"] == [{"name": "mine"}]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from e2e.kueue import history
 from lws_kueue import sandbox
 from lws_kueue.api import names
+from lws_kueue.sandbox import client
 
 Object = dict[str, Any]
 # An object by its kind and name.
@@ -29,13 +30,22 @@ KINDS: Final = (
 # A watch ends so often that the watcher can end soon.
 _WATCH_SECONDS: Final = 2.0
 _END_SECONDS: Final = 15.0
+# The kind is being served anew, and what was before is gone.
+_FORGOTTEN: Final = (429, 410)
+_PAUSE_SECONDS: Final = 0.5
 
 
 class Watcher:
     """What has been seen of all namespaces since it began."""
 
-    def __init__(self, cluster: sandbox.Sandbox) -> None:
+    def __init__(self, cluster: sandbox.Sandbox, *, definitions_change: bool = False) -> None:
+        """``definitions_change`` says that definitions of kinds may be applied anew meanwhile.
+
+        The API server forgets the past of such a kind. It is listed then, so that nothing is missed
+        as long as nobody works on its objects in that moment.
+        """
         self._api = cluster.api
+        self._definitions_change = definitions_change
         self._facts: list[history.Fact] = []
         self._now: dict[str, dict[tuple[str, str], Object]] = {}
         self._changes: dict[str, int] = {}
@@ -48,9 +58,7 @@ class Watcher:
         """Watch until the context ends; a gap is an error: the history would prove nothing."""
         threads = []
         for api_version, kind in KINDS:
-            objects, version = self._api.list_page(api_version, kind)
-            for obj in objects:
-                self._take({"type": "ADDED", "object": obj})
+            version = self._list(api_version, kind)
             threads.append(
                 threading.Thread(
                     target=self._follow, args=(api_version, kind, version), daemon=True
@@ -70,16 +78,37 @@ class Watcher:
     def _follow(self, api_version: str, kind: str, version: str) -> None:
         try:
             while not self._stopped.is_set():
-                for event in self._api.watch(
-                    api_version, kind, resource_version=version, timeout=_WATCH_SECONDS
-                ):
-                    assert event["type"] != "ERROR", event
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._take(event)
+                version = self._follow_on(api_version, kind, version)
         except BaseException as fault:
             with self._changed:
                 self._fault = fault
                 self._changed.notify_all()
+
+    def _follow_on(self, api_version: str, kind: str, version: str) -> str:
+        """Watch for a while; returns the version up to which all has been seen."""
+        try:
+            for event in self._api.watch(
+                api_version, kind, resource_version=version, timeout=_WATCH_SECONDS
+            ):
+                if event["type"] == "ERROR" and self._forgotten(event["object"].get("code")):
+                    return self._list(api_version, kind)
+                assert event["type"] != "ERROR", event
+                version = event["object"]["metadata"]["resourceVersion"]
+                self._take(event)
+        except client.ApiError as error:
+            if not self._forgotten(error.status):
+                raise
+            self._stopped.wait(_PAUSE_SECONDS)
+        return version
+
+    def _forgotten(self, code: object) -> bool:
+        return self._definitions_change and code in _FORGOTTEN
+
+    def _list(self, api_version: str, kind: str) -> str:
+        objects, version = self._api.list_page(api_version, kind)
+        for obj in objects:
+            self._take({"type": "MODIFIED", "object": obj})
+        return version
 
     def _take(self, event: Object) -> None:
         obj = event["object"]

@@ -9,7 +9,7 @@ import pytest
 from e2e.conftest import opening
 from e2e.controller import harness
 from e2e.golden import settling, surroundings
-from e2e.takeover import life, recordings, state
+from e2e.takeover import life, marking, recordings, state
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.runtime import manifests
@@ -82,6 +82,8 @@ def taken_over(
     unfinished = golden.load("plain-workers")
     recordings.recreate(cluster, unfinished, namespace=UNFINISHED, leave_out=MISSING)
     harness.install(cluster)
+    # What the recorded queue-managed sets are looked after by.
+    marking.switch_on(cluster)
     before = {name: state.of(cluster, name) for name in (*golden.NAMES, UNFINISHED)}
     since = audit.position(cluster)
     kubeconfig = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)

@@ -99,11 +99,15 @@ Chain = tuple[Action, ...]
 
 @dataclass(frozen=True, slots=True)
 class StatusWrite:
-    """The new status of the set; the events are sent only after the write succeeded."""
+    """The new status of the set; the events are sent only after the write succeeded.
+
+    ``urgent`` says that somebody waits for it, so that it is not held back to save writes.
+    """
 
     ref: Ref
     status: Mapping[str, Any]
     resource_version: str
+    urgent: bool = False
     events: tuple[Event, ...] = ()
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import groups, management, observed, situation, standing
+from lws_kueue.controller import groups, observed, situation, stand_down, standing
 from lws_kueue.workload import build, eviction, pods, ready, reconcile, release, state
 from lws_kueue.workload.problems import Problem
 
@@ -59,8 +59,8 @@ def plan(
 ) -> Bridged:
     """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
     seen, owner = at.seen, at.owner
-    if management.stands_down(owner):
-        return Bridged()
+    if at.stands_down:
+        return _stood_down(at, options=options)
     if not at.queue_gated:
         return _given_up(at, options=options, now=now)
     if seen.kueue.support != "served":
@@ -97,6 +97,16 @@ def plan(
         waiting=explained.waiting,
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
         recheck_after=min((wait for wait in rechecks if wait is not None), default=None),
+    )
+
+
+def _stood_down(at: situation.Situation, *, options: build.Options) -> Bridged:
+    """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
+    stops = stand_down.stops(at, options=options)
+    return Bridged(
+        chains=tuple((deletion,) for stop in stops.values() for deletion in stop),
+        warnings=stand_down.warnings(at.owner),
+        stopping=frozenset(stops),
     )
 
 
@@ -297,9 +307,12 @@ def _stopped(scene: _Scene, index: int, workload: kueue.Workload | None) -> _Ste
 def _makes_ungated(group: groups.Group) -> bool:
     if group.worker_set is None:
         return False
-    pod = (group.worker_set.spec.get("template") or {}).get("spec") or {}
-    gates = [gate.get("name") for gate in pod.get("schedulingGates") or ()]
-    return names.ADMISSION_GATE not in gates
+    template = group.worker_set.spec.get("template") or {}
+    gates = [gate.get("name") for gate in (template.get("spec") or {}).get("schedulingGates") or ()]
+    # Those that Kueue has marked get the gate from the policy that gives pods their identity.
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    marked = group.handed_over and names.QUEUE_NAME in labels
+    return names.ADMISSION_GATE not in gates and not marked
 
 
 def _stop(

@@ -25,6 +25,7 @@ from lws_kueue.controller import (
     scaling,
     services,
     situation,
+    stance,
     standing,
     statefulsets,
     status,
@@ -47,13 +48,13 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
     owner = seen.lws
     if owner is None or owner.meta.deleting:
         return leaving.plan(seen, now=now)
-    queue_gated = management.manages(seen, owner)
+    own_stance = stance.take(seen, owner, queued=management.manages(seen, owner))
     found = groups.observe(
         owner,
         stateful_sets=seen.stateful_sets,
         pods=seen.pods,
         services=seen.services,
-        queue_gated=queue_gated,
+        queue_gated=own_stance.gated,
     )
     if found.foreign is not None:
         return _blocked(seen, found.foreign, now=now)
@@ -68,14 +69,16 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
         found=found,
         own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
-        queue_gated=queue_gated,
+        queue_gated=own_stance.gated,
+        stands_down=own_stance.stands_down,
     )
     return _plan(at, now=now, options=options)
 
 
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
-    stand = standing.observe(at, options=options, now=now) if at.queue_gated else UNMANAGED
+    manages = at.queue_gated and not at.stands_down
+    stand = standing.observe(at, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(
         at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
@@ -99,7 +102,7 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
     return actions.Plan(
         prepare=(at.choice.create,) if at.choice.create else (),
         chains=tuple(chain for chain in chains if chain),
-        status=_status(owner, outcome) if outcome.changed else None,
+        status=_status(at, outcome) if outcome.changed else None,
         finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
             *contradictions.of(at),
@@ -301,13 +304,22 @@ def _shared_service(at: situation.Situation) -> actions.Chain:
     return (actions.Create(services.shared(owner), on_failure="FailedCreate"),)
 
 
-def _status(owner: lws.LeaderWorkerSet, outcome: status.Outcome) -> actions.StatusWrite:
+def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusWrite:
+    """Return the write of a status.
+
+    Kueue's built-in integration makes Workloads for surge groups when the status tells of them, and
+    only while not as many groups as desired are updated (kueue-contract 1.6).
+    """
+    owner = at.owner
+    told = outcome.status["replicas"]
+    surging = told > owner.spec.replicas and told > owner.status.replicas
     ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
     return actions.StatusWrite(
         ref=ref,
         status=outcome.status,
         resource_version=owner.meta.resource_version,
         events=outcome.events,
+        urgent=at.stands_down and surging,
     )
 
 

@@ -22,7 +22,8 @@ class Group:
     to something else, most often to a leader pod that is gone. ``squatters`` are pods that have the
     names of its workers and belong to something else: what is left of a former group, or a worker
     that its StatefulSet has let go because somebody edited its labels. ``rightly_gated`` says that
-    its pods are made with or without the gate of Kueue's admission, as the set wants it now.
+    its pods are made with or without the gate of Kueue's admission, as the set wants it now;
+    ``handed_over`` that they were made for Kueue's built-in integration, which gates them itself.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Group:
     leftover: facts.StatefulSet | None = None
     squatters: tuple[facts.Pod, ...] = ()
     rightly_gated: bool = True
+    handed_over: bool = False
 
     @property
     def key(self) -> str:
@@ -56,6 +58,11 @@ class Group:
         if not (self.leader.phase == "Running" and self.leader.ready):
             return False
         return self.size == 1 or (self.worker_set is not None and self.worker_set.ready)
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether its pods have waited, or wait, for its Workload, whoever gates them."""
+        return self.rightly_gated or self.handed_over
 
     def updated(self, key: str) -> bool:
         """Whether leader and workers are at revision ``key`` and gated as wanted, ready or not."""
@@ -120,6 +127,7 @@ def observe(
                 leftover=None if worker_set else same_name,
                 squatters=tuple(p for p in places.get(pod.meta.name, ()) if p.meta.uid not in here),
                 rightly_gated=_rightly_gated(pod, leader_set, queue_gated=queue_gated),
+                handed_over=_mark(pod.meta.annotations) == names.KUEUE_LWS_FRAMEWORK,
             )
         )
     groups.sort(key=lambda group: group.index)
@@ -152,7 +160,11 @@ def _rightly_gated(
 
 def is_marked(annotations: facts.Labels) -> bool:
     """Whether annotations of a pod or its template say that we gate it."""
-    return annotations.get(names.POD_SUSPENDING_PARENT) == names.OUR_SUSPENDING_PARENT
+    return _mark(annotations) == names.OUR_SUSPENDING_PARENT
+
+
+def _mark(annotations: facts.Labels) -> str | None:
+    return annotations.get(names.POD_SUSPENDING_PARENT)
 
 
 def may_belong(set_name: str, pod: facts.Meta) -> bool:

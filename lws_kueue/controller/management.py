@@ -1,4 +1,4 @@
-"""Whose groups wait for Kueue, and by whom they are let go (kueue-contract 1.2, 1.14 and 8.1)."""
+"""Whose groups wait for Kueue (kueue-contract 1.2 and 1.14)."""
 
 from typing import Final
 
@@ -21,24 +21,12 @@ HELD_BY_KUEUE: Final = {
 }
 
 
-def stands_down(owner: lws.LeaderWorkerSet) -> bool:
-    """Whether Kueue's built-in integration has marked the set's templates as its own.
-
-    It gates and releases the pods then, and two masters must not both act.
-    """
-    template = owner.spec.leader_worker_template.worker_template
-    marks = (template.get("metadata") or {}).get("annotations") or {}
-    return marks.get(names.POD_SUSPENDING_PARENT) == names.KUEUE_LWS_FRAMEWORK
-
-
 def manages(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
-    """Whether the set's groups wait for Kueue, by this bridge.
+    """Whether the set's groups wait for Kueue; ``stance`` says who lets them go.
 
     A set with a queue is managed in every namespace. One without is where the settings ask for
     it, unless it is part of something that waits for Kueue as a whole.
     """
-    if stands_down(owner):
-        return False
     if names.QUEUE_NAME in owner.meta.labels:
         return True
     return seen.kueue.takes_unlabelled and not _part_of_a_job(owner)

@@ -16,12 +16,14 @@ class Kueue:
     """What is known of Kueue; ``detail`` says in words what is wrong unless it is served.
 
     Mappings are by name. ``local_queues`` are those of the set's namespace. ``takes_unlabelled``
-    says that sets without a queue wait for Kueue in that namespace, too.
+    says that sets without a queue wait for Kueue in that namespace, too; ``built_in`` whether
+    Kueue's own LeaderWorkerSet integration is on for it, None while nobody knows.
     """
 
     support: Support
     detail: str = ""
     takes_unlabelled: bool = False
+    built_in: bool | None = None
     local_queues: Mapping[str, kueue_api.LocalQueue] = field(default_factory=dict)
     cluster_queues: Mapping[str, kueue_api.ClusterQueue] = field(default_factory=dict)
     flavors: Mapping[str, kueue_api.ResourceFlavor] = field(default_factory=dict)

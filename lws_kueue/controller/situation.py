@@ -8,7 +8,11 @@ from lws_kueue.controller import groups, observed, revisions
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A live set, its groups, its own revisions, and the one it is at."""
+    """A live set, its groups, its own revisions, and the one it is at.
+
+    ``queue_gated`` says that its pods are made gated for Kueue's admission; ``stands_down`` that
+    Kueue's built-in integration, not the bridge, does all that follows from that.
+    """
 
     seen: observed.Observed
     owner: lws.LeaderWorkerSet
@@ -16,3 +20,4 @@ class Situation:
     own_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice
     queue_gated: bool
+    stands_down: bool = False

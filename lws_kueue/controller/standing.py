@@ -41,7 +41,7 @@ class Standing:
     def taken_in(self, index: int) -> bool:
         """Whether the group is one that waits for Kueue, and not one from before the set did."""
         group = self.own.get(index)
-        return group is None or group.rightly_gated
+        return group is None or group.in_queue
 
 
 class Contents:
@@ -140,7 +140,7 @@ def _waiting(
     return frozenset(
         index
         for index in range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
-        if (index not in own or own[index].rightly_gated)
+        if (index not in own or own[index].in_queue)
         and not (
             (workload := workloads.get(index)) is not None
             and state.may_run(workload, checks)

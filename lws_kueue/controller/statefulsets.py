@@ -189,6 +189,7 @@ def _pod_template(
 def _gated(template: dict[str, Any], *, index_offset: bool = False) -> dict[str, Any]:
     """Return a template whose pods wait for Kueue's admission, which the bridge translates.
 
+    That the pods serve, and do not end, is for the built-in integration, should it take over.
     ``index_offset`` says that the pods are the workers of a group whose leader has its own
     template: their index in the pod set is one less than their worker index. Kueue knows that by
     itself where both are in one pod set group.
@@ -196,6 +197,7 @@ def _gated(template: dict[str, Any], *, index_offset: bool = False) -> dict[str,
     metadata, spec = template["metadata"], template["spec"]
     annotations = _without(metadata["annotations"], _BUILT_IN_ANNOTATIONS)
     annotations[names.POD_SUSPENDING_PARENT] = names.OUR_SUSPENDING_PARENT
+    annotations[names.POD_GROUP_SERVING] = "true"
     if index_offset and names.PODSET_GROUP_NAME not in annotations:
         annotations[names.POD_INDEX_OFFSET] = "1"
     gates = [gate for gate in spec.get("schedulingGates", ()) if gate != _ADMISSION_GATE]

@@ -13,6 +13,7 @@ def gather(
     *,
     support: observed.Support,
     detail: str,
+    built_in: bool | None = None,
     remembered: Mapping[int, restarts.Members],
     gang: bool = False,
     takes_unlabelled: bool = False,
@@ -31,7 +32,7 @@ def gather(
         name=key.name,
         lws=live,
         kueue=dataclasses.replace(
-            _kueue(store, key.namespace, support=support, detail=detail),
+            _kueue(store, key.namespace, support=support, detail=detail, built_in=built_in),
             takes_unlabelled=takes_unlabelled,
         ),
         stateful_sets=dict(store.of_set(key, resources.STATEFUL_SETS)),
@@ -45,11 +46,17 @@ def gather(
 
 
 def _kueue(
-    store: cache.Cache, namespace: str, *, support: observed.Support, detail: str
+    store: cache.Cache,
+    namespace: str,
+    *,
+    support: observed.Support,
+    detail: str,
+    built_in: bool | None,
 ) -> observed.Kueue:
     return observed.Kueue(
         support=support,
         detail=detail,
+        built_in=built_in,
         local_queues={
             queue.meta.name: queue
             for queue in store.all(resources.LOCAL_QUEUES)

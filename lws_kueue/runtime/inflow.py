@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller import observed
-from lws_kueue.runtime import cache, client, kueue_support, resources, work_queue
+from lws_kueue.controller import observed, stance
+from lws_kueue.runtime import built_in, cache, client, kueue_support, resources, work_queue
 
 SHARED: Final = frozenset(
     {*resources.KUEUE, resources.PRIORITY_CLASSES, resources.NAMESPACES} - {resources.WORKLOADS}
@@ -64,6 +64,7 @@ class Inflow:
         self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
         self.support: observed.Support = "missing"
         self.detail = ""
+        self._built_in = built_in.BuiltIn(api)
 
     async def on_event(
         self, resource: resources.Resource, kind: str | None, obj: dict[str, Any]
@@ -135,10 +136,15 @@ class Inflow:
         return {
             cache.SetKey(live.meta.namespace, live.meta.name)
             for live in self._cache.all(resources.SETS)
-            if isinstance(live, lws.LeaderWorkerSet)
-            and (names.QUEUE_NAME in live.meta.labels or self._unlabelled is not None)
-            and namespace in ("", live.meta.namespace)
+            if self._may_wait(live) and namespace in ("", live.meta.namespace)
         }
+
+    def _may_wait(self, live: Any) -> bool:
+        return isinstance(live, lws.LeaderWorkerSet) and (
+            names.QUEUE_NAME in live.meta.labels
+            or self._unlabelled is not None
+            or stance.is_marked(live)
+        )
 
     async def _enqueue(self, keys: set[cache.SetKey]) -> None:
         for key in keys:
@@ -204,7 +210,24 @@ class Inflow:
         await self._enqueue(self._cache.keys())
 
     async def probe_kueue(self) -> None:
-        """Look whether Kueue is served; a change concerns every queue-managed set."""
+        """Look what Kueue is; a change concerns the queue-managed sets."""
+        await self._probe_support()
+        if self.support != "served":
+            self._built_in.forget()
+            return
+        for namespace in await self._built_in.look(
+            {key.namespace for key in self._queue_managed()}
+        ):
+            await self._enqueue(self._queue_managed(namespace=namespace))
+
+    async def built_in(self, key: cache.SetKey) -> bool | None:
+        """Return whether Kueue's own integration manages a set, if anybody knows or has to."""
+        live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
+        if self.support != "served" or not self._may_wait(live):
+            return None
+        return await self._built_in.of(key.namespace)
+
+    async def _probe_support(self) -> None:
         support, detail = await kueue_support.probe(self._api)
         if (support, detail) == (self.support, self.detail):
             return

@@ -74,6 +74,7 @@ class Loop:
             key,
             support=self._inflow.support,
             detail=self._inflow.detail,
+            built_in=await self._inflow.built_in(key),
             remembered=restarts.with_departed(self._members.get(key, {}), departed),
             gang=self._settings.gang_scheduler is not None,
             takes_unlabelled=await self._inflow.takes_unlabelled(key),
@@ -136,7 +137,7 @@ class Loop:
         Returns the plan to carry out and, if the status was held back, for how many seconds.
         """
         last = self._status_written.get(key)
-        if plan.status is None or last is None:
+        if plan.status is None or plan.status.urgent or last is None:
             return plan, None
         wait = last + self._settings.status_interval - asyncio.get_running_loop().time()
         if wait <= 0:

@@ -40,6 +40,7 @@ class Cluster(kubernetes_model.Kubernetes):
     def __init__(self, *, max_unavailable_gate: bool = False) -> None:
         super().__init__(max_unavailable_gate=max_unavailable_gate)
         self.writes: list[str] = []
+        self.built_in: bool | None = None
         self.memory: dict[int, restarts.Members] = {}
         self.now = NOW
         self.takes_unlabelled = False
@@ -58,6 +59,7 @@ class Cluster(kubernetes_model.Kubernetes):
             lws=seen[names.LWS_KIND].get(name),
             kueue=observed.Kueue(
                 support="served",
+                built_in=self.built_in,
                 flavors={"default": _FLAVOR},
                 takes_unlabelled=self.takes_unlabelled,
             ),

@@ -284,6 +284,9 @@ def _pod(owner: Object, name: str, revision: tuple[str, Object]) -> Object:
         labels[names.GROUP_KEY] = f"{meta['uid']}-{index}"
     else:
         labels[names.WORKER_INDEX] = index
+    marks = template["metadata"].get("annotations") or {}
+    if marks.get(names.POD_SUSPENDING_PARENT) == names.KUEUE_LWS_FRAMEWORK:
+        template["spec"]["schedulingGates"] = [{"name": names.ADMISSION_GATE}]
     reference = {
         "kind": "StatefulSet",
         "name": meta["name"],

@@ -177,17 +177,6 @@ def test_a_deleted_set_lets_its_workloads_go_when_no_pod_can_run() -> None:
     assert not model.objects
 
 
-def test_a_set_that_the_built_in_integration_owns_gets_no_workload_and_no_gate() -> None:
-    model = cluster()
-    obj = model.objects[names.LWS_KIND, SET]
-    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
-    template["metadata"]["annotations"] = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
-    settle(model, admit=False)
-    assert not model.of_kind("Workload")
-    leader_set = model.objects["StatefulSet", SET]
-    assert not leader_set["spec"]["template"]["spec"].get("schedulingGates")
-
-
 def test_a_foreign_statefulset_in_the_way_stops_only_a_warning() -> None:
     model = cluster(queue=None)
     foreign = {

@@ -56,12 +56,6 @@ def test_a_set_without_a_queue_that_is_part_of_one_of_kueues_jobs_waits_with_tha
     assert management.manages(seen(takes_unlabelled=True), owner(holder=holder)) is managed
 
 
-@pytest.mark.parametrize("queue", [None, "queue"])
-def test_what_the_built_in_integration_has_marked_is_left_to_it(queue: str | None) -> None:
-    marked = owner(queue=queue, mark=names.KUEUE_LWS_FRAMEWORK)
-    assert not management.manages(seen(takes_unlabelled=True), marked)
-
-
 def test_a_set_without_a_queue_waits_gated_and_says_what_is_missing() -> None:
     model = passes.cluster(queue=None)
     model.takes_unlabelled = True

@@ -521,7 +521,8 @@ def test_pods_of_a_queued_set_are_born_gated_and_shielded() -> None:
         assert template["metadata"]["labels"]["app"] == "x"
         assert body["metadata"]["labels"]["team"] == "x"
         assert {a for a in pod_annotations(body) if a.startswith(names.KUEUE_PREFIX)} == {
-            names.POD_SUSPENDING_PARENT
+            names.POD_SUSPENDING_PARENT,
+            names.POD_GROUP_SERVING,
         }
 
 

@@ -69,6 +69,8 @@ OTHERS: set[Right] = (
     | rights_of(resources.NODES, "get")
     # The namespace of a set that has no StatefulSet yet (runtime/inflow.py).
     | rights_of(resources.NAMESPACES, "get")
+    # Dry runs only (runtime/built_in.py).
+    | rights_of(resources.SETS, "create")
     # kopf looks which kinds are served, and watches for new ones.
     | rights_of(resources.CRDS, "list", "watch")
     # Owner references that block the owner's deletion (controller/owners.py).

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names, selectors
-from lws_kueue.runtime import cache, client, inflow, resources, work_queue
+from lws_kueue.runtime import built_in, cache, client, inflow, resources, work_queue
 
 KEY = cache.SetKey("ns", "set")
 
@@ -50,6 +50,8 @@ class Server:
         self.objects: dict[tuple[resources.Resource, str], dict[str, Any]] = {}
         self.refused: set[tuple[resources.Resource, str]] = set()
         self.kueue = True
+        self.built_in: dict[str, bool | str] = {}
+        self.tried: list[str] = []
 
     async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
         if resource in self.broken:
@@ -63,13 +65,30 @@ class Server:
             raise client.ApiError(status=403, reason="Forbidden", message="", request="get")
         return self.objects.get((resource, name))
 
-    async def request(self, method: str, path: str) -> dict[str, Any]:
+    async def request(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+        if method == "POST":
+            return self.dry_run(path, **sent)
         assert method == "GET"
         if not self.kueue:
             raise client.ApiError(status=404, reason="NotFound", message="", request=path)
         if path.endswith(names.KUEUE_VERSION):
             return {"resources": [{"name": "workloads"}]}
         return {"versions": [{"version": names.KUEUE_VERSION}]}
+
+    def dry_run(self, path: str, *, query: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        """Answer as Kueue's webhook makes the API server, in each namespace as asked for."""
+        assert query["dryRun"] == "All", "nothing is ever made"
+        namespace = body["metadata"]["namespace"]
+        assert namespace in path
+        self.tried.append(namespace)
+        match self.built_in.get(namespace, False):
+            case "silent":
+                raise client.ApiError(status=500, reason="InternalError", message="", request=path)
+            case True:
+                template = body["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+                marks = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
+                template["metadata"] = {"annotations": marks}
+        return body
 
 
 class Scene:
@@ -158,6 +177,79 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
         assert scene.inflow.support == "missing"
         assert not list(scene.store.all(resources.LOCAL_QUEUES))
         assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
+    keys = (cache.SetKey(namespace, "set") for namespace in namespaces)
+    return [await scene.inflow.built_in(key) for key in keys]
+
+
+def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns", "elsewhere", "ns") == [True, None, True]
+        assert scene.server.tried == ["ns"], "it is tried once, and again in rounds"
+        scene.server.built_in = {"ns": False}
+        await scene.woken()
+        await scene.inflow.probe_kueue()
+        assert scene.server.tried == ["ns", "ns"]
+        assert await answers(scene, "ns") == [False]
+        assert await scene.woken() == [KEY]
+        await scene.inflow.probe_kueue()
+        assert await scene.woken() == [], "an answer that stays the same wakes nobody"
+
+    asyncio.run(scenario())
+
+
+def test_while_kueues_webhook_does_not_answer_the_last_answer_stays() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": "silent"}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns") == [None], "nobody knows"
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [True]
+        scene.server.built_in = {"ns": "silent"}
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [True]
+
+    asyncio.run(scenario())
+
+
+def test_without_kueue_nothing_is_tried_and_nothing_remembered() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns") == [True]
+        scene.server.kueue = False
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [None]
+        assert scene.server.tried == ["ns"]
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_changes_in_one_namespace_is_asked_for_in_all() -> None:
+    async def scenario() -> None:
+        server = Server()
+        tries = built_in.BuiltIn(server)  # type: ignore[arg-type]
+        rooms = [f"ns-{number}" for number in range(3 * built_in.MOST_TRIED)]
+        for _ in range(3):
+            await tries.look(rooms)
+        assert sorted(server.tried) == sorted(rooms), "some at a time"
+        await tries.look(rooms)
+        assert len(server.tried) == 4 * built_in.MOST_TRIED
+        server.built_in = dict.fromkeys(rooms, True)
+        assert await tries.look(rooms) == frozenset(rooms)
 
     asyncio.run(scenario())
 

@@ -1,0 +1,255 @@
+"""Who lets a set's groups go, and what happens when that changes (kueue-contract 3.6 and 8.1)."""
+
+from typing import Any
+
+import pytest
+
+from lws_kueue.api import lws, names
+from lws_kueue.controller import observed, stance
+from lws_kueue.workload import build
+from tests.controller import cluster_model, given
+from tests.controller.test_decide import SET, body, environment, gated, settle
+
+KUEUES = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
+OURS = {names.POD_SUSPENDING_PARENT: names.OUR_SUSPENDING_PARENT}
+NOBODYS: dict[str, str] = {}
+# Of the leaders' template; None: there is no StatefulSet yet.
+NEW = None
+
+BRIDGE = stance.Stance(gated=True)
+# Kueue looks after pods of the bridge's template, too.
+LEFT_AS_RENDERED = stance.Stance(gated=True, stands_down=True)
+LEFT_VERBATIM = stance.Stance(gated=False, stands_down=True)
+
+
+@pytest.mark.parametrize(
+    ("built_in", "stored", "rendered", "expected"),
+    [
+        (False, NOBODYS, NEW, BRIDGE),
+        (False, KUEUES, NEW, BRIDGE),
+        (False, KUEUES, KUEUES, BRIDGE),
+        (False, KUEUES, OURS, BRIDGE),
+        (False, NOBODYS, OURS, BRIDGE),
+        (True, KUEUES, NEW, LEFT_VERBATIM),
+        (True, KUEUES, KUEUES, LEFT_VERBATIM),
+        (True, KUEUES, OURS, LEFT_AS_RENDERED),
+        (True, NOBODYS, OURS, LEFT_AS_RENDERED),
+        (True, NOBODYS, NEW, LEFT_AS_RENDERED),
+        (None, NOBODYS, NEW, BRIDGE),
+        (None, NOBODYS, OURS, BRIDGE),
+        (None, KUEUES, OURS, BRIDGE),
+        (None, KUEUES, NEW, LEFT_VERBATIM),
+        (None, KUEUES, KUEUES, LEFT_VERBATIM),
+    ],
+)
+def test_the_integration_decides_and_what_is_rendered_stays_where_that_is_safe(
+    built_in: bool | None,
+    stored: dict[str, str],
+    rendered: dict[str, str] | None,
+    expected: stance.Stance,
+) -> None:
+    owner = lws.LeaderWorkerSet.of(marked(body(), stored))
+    sets = {}
+    if rendered is not None:
+        sets[SET] = given.a_stateful_set(SET, template={"annotations": rendered})
+    seen = observed.Observed(
+        namespace="ns",
+        name=SET,
+        lws=owner,
+        kueue=observed.Kueue(support="served", built_in=built_in),
+        stateful_sets=sets,
+    )
+    assert stance.take(seen, owner, queued=True) == expected
+    left = stance.Stance(stands_down=stored == KUEUES and built_in is not False)
+    assert stance.take(seen, owner, queued=False) == left, "Kueue may take sets without a queue"
+
+
+def marked(obj: dict[str, Any], marks: dict[str, str] = KUEUES) -> dict[str, Any]:
+    """Return a set as the built-in webhook stores it."""
+    template = obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    labels = {names.QUEUE_NAME: "queue"} if marks else {}
+    template["metadata"] = {"labels": labels, "annotations": marks}
+    return obj
+
+
+def managed_by_kueue(*, replicas: int) -> cluster_model.Cluster:
+    """Return a set that the built-in integration looks after; all groups wait."""
+    model = cluster_model.Cluster()
+    model.built_in = True
+    model.store(marked(body(replicas=replicas)))
+    settle(model, admit=False)
+    owner = model.observe(SET).lws
+    assert owner is not None
+    for index in range(replicas):
+        made = build.workload(
+            owner, index, classes=build.PriorityClasses(), options=build.Options()
+        )
+        assert isinstance(made, dict)
+        model.store(made)
+    return model
+
+
+def let_go_by_kueue(model: cluster_model.Cluster, index: int) -> None:
+    """Admit a group and release its pods, as the built-in integration does."""
+    (name,) = (
+        name
+        for name, w in model.of_kind("Workload").items()
+        if w["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX] == str(index)
+    )
+    model.admit(name)
+    for pod in model.of_kind("Pod").values():
+        if pod["metadata"]["labels"][names.GROUP_INDEX] == str(index):
+            pod["spec"].pop("schedulingGates", None)
+            model.touch(pod)
+    model.run_pods()
+
+
+def uids(model: cluster_model.Cluster, kind: str) -> dict[str, str]:
+    return {name: obj["metadata"]["uid"] for name, obj in model.of_kind(kind).items()}
+
+
+def marks(model: cluster_model.Cluster) -> set[str]:
+    return {
+        pod["metadata"]["annotations"][names.POD_SUSPENDING_PARENT]
+        for pod in model.of_kind("Pod").values()
+    }
+
+
+def test_a_set_of_the_built_in_integration_gets_no_workload_no_gate_and_no_release() -> None:
+    model = managed_by_kueue(replicas=2)
+    for name in model.pending():
+        model.admit(name)
+    before = model.writes.copy()
+    settle(model, admit=False)
+    assert "patch Pod" not in model.writes
+    assert not any("Workload" in write for write in model.writes)
+    assert set(model.writes[len(before) :]) <= {"status"}
+    template = model.objects["StatefulSet", SET]["spec"]["template"]
+    assert not template["spec"].get("schedulingGates")
+    assert template["metadata"]["annotations"][names.POD_SUSPENDING_PARENT] == (
+        names.KUEUE_LWS_FRAMEWORK
+    )
+
+
+def test_a_set_that_is_left_to_kueue_warns_of_a_surge_in_percent() -> None:
+    model = managed_by_kueue(replicas=4)
+    assert model.decide(SET).warnings == ()
+    obj = model.objects[names.LWS_KIND, SET]
+    rolling = {"rollingUpdateConfiguration": {"maxSurge": "25%"}}
+    obj["spec"]["rolloutStrategy"] = rolling
+    model.touch(obj)
+    (told,) = model.decide(SET).warnings
+    assert told.reason == "SurgeNotAdmitted"
+    assert "25%" in told.message
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 2])
+def test_switched_off_every_group_is_made_anew_and_keeps_its_workload(waiting: int) -> None:
+    model = managed_by_kueue(replicas=3)
+    for index in {0, 1, 2} - {waiting}:
+        let_go_by_kueue(model, index)
+    before = uids(model, "Workload")
+    model.built_in = False
+    settle(model, admit=False)
+    assert uids(model, "Workload") == before
+    assert marks(model) == {names.OUR_SUSPENDING_PARENT}
+    assert gated(model) == {f"demo-{waiting}{worker}" for worker in ("", "-1", "-2")}
+    settle(model)
+    assert not gated(model)
+
+
+def test_switched_off_an_eviction_is_followed_before_a_groups_turn_comes() -> None:
+    model = managed_by_kueue(replicas=2)
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["spec"]["rolloutStrategy"] = {"rollingUpdateConfiguration": {"partition": 2}}
+    for index in (0, 1):
+        let_go_by_kueue(model, index)
+    model.built_in = False
+    settle(model, admit=False)
+    assert not gated(model)
+    name = model.admitted()[0]
+    model.evict(name)
+    settle(model, admit=False)
+    assert marks(model) >= {names.KUEUE_LWS_FRAMEWORK}
+    assert gated(model) == {"demo-0", "demo-0-1", "demo-0-2"}
+    assert name in model.pending(), "the quota is given back"
+    settle(model)
+    assert not gated(model)
+
+
+def test_switched_off_a_group_that_waited_is_let_go_before_its_turn_comes() -> None:
+    model = managed_by_kueue(replicas=1)
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["spec"]["rolloutStrategy"] = {"rollingUpdateConfiguration": {"partition": 1}}
+    model.built_in = False
+    before = uids(model, "Pod")
+    settle(model)
+    assert not gated(model)
+    assert uids(model, "Pod") == before
+
+
+@pytest.mark.parametrize("stored", [NOBODYS, KUEUES])
+def test_switched_on_nothing_is_written_any_more(stored: dict[str, str]) -> None:
+    model = switched_on(stored)
+    pods = uids(model, "Pod")
+    model.admit(model.pending()[0])
+    settle(model, admit=False)
+    assert set(model.writes) <= {"status"}
+    assert uids(model, "Pod") == pods
+
+
+def switched_on(stored: dict[str, str]) -> cluster_model.Cluster:
+    """Return a set of three groups, one let go by the bridge, that is Kueue's from now on."""
+    model = cluster_model.Cluster()
+    model.store(marked(body(replicas=3), stored))
+    model.built_in = False
+    settle(model, admit=False)
+    model.admit(model.pending()[0])
+    settle(model, admit=False)
+    assert len(gated(model)) == 6
+    model.built_in = True
+    model.writes.clear()
+    return model
+
+
+def test_switched_on_pods_that_kueue_cannot_adopt_are_stopped_when_it_evicts_them() -> None:
+    model = switched_on(KUEUES)
+    (name,) = model.admitted()
+    before = uids(model, "Workload")
+    model.evict(name)
+    settle(model, admit=False)
+    assert len(gated(model)) == 9, "what comes back waits"
+    assert not any("Workload" in write for write in model.writes), "Kueue gives the quota back"
+    assert uids(model, "Workload") == before
+
+
+def test_switched_on_pods_that_kueue_has_adopted_are_kueues_to_stop() -> None:
+    model = switched_on(KUEUES)
+    for pod in model.of_kind("Pod").values():
+        pod["metadata"]["labels"][names.MANAGED] = "true"
+        model.touch(pod)
+    model.evict(model.admitted()[0])
+    settle(model, admit=False)
+    assert set(model.writes) <= {"status"}
+    assert len(gated(model)) == 6
+
+
+def test_a_status_that_tells_of_surge_groups_is_written_at_once_for_kueue_to_see() -> None:
+    model = managed_by_kueue(replicas=2)
+    for index in (0, 1):
+        let_go_by_kueue(model, index)
+    settle(model, admit=False)
+    obj = model.objects[names.LWS_KIND, SET]
+    obj["spec"]["rolloutStrategy"] = {"rollingUpdateConfiguration": {"maxSurge": 1}}
+    obj["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]["image"] = (
+        "app:2"
+    )
+    obj["metadata"]["generation"] += 1
+    model.touch(obj)
+    urgent = []
+    for _ in range(8):
+        plan = model.decide(SET)
+        urgent += [plan.status.status["replicas"]] if plan.status and plan.status.urgent else []
+        model.pass_once(SET)
+        environment(model)
+    assert urgent == [3]

@@ -25,7 +25,8 @@ SELECTOR = {"type": "kwok"}
 def objects(namespace: str) -> list[Object]:
     """What the edits name: classes, an account, defaults, flavors and a topology."""
     scheduling, kueue = "scheduling.k8s.io/v1", names.KUEUE_API_VERSION
-    defaults = {"type": "Container", "defaultRequest": {"cpu": "10m", "memory": "4Mi"}}
+    # Of memory alone: where a limit stands for a request, Kueue takes the LimitRange's instead.
+    defaults = {"type": "Container", "defaultRequest": {"memory": "4Mi"}}
     of_flavors: list[tuple[str, Object]] = [
         (f"{namespace}-spot", {"nodeTaints": [dict(edits.SPOT_TAINT)]}),
         (f"{namespace}-placed", {"nodeLabels": SELECTOR, "topologyName": namespace}),
@@ -171,7 +172,7 @@ def contents(spec: Object) -> list[tuple[str, str, Mapping[str, int]]]:
 
 
 # What the LimitRange puts in the place of requests that are missing.
-DEFAULTED = quantity.parse_all({"cpu": "10m", "memory": "4Mi"})
+DEFAULTED = quantity.parse_all({"memory": "4Mi"})
 
 
 def _asked(container: Object) -> Mapping[str, int]:

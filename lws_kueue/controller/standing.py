@@ -7,6 +7,7 @@ the set as it is now: during an update groups differ, and each has the admission
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 
 from lws_kueue.api import facts, kueue, names
 from lws_kueue.controller import groups, revisions, situation, waits
@@ -14,6 +15,17 @@ from lws_kueue.workload import build, conditions, reconcile, renewal, shape, sta
 
 # For so long a group that waits may be admitted as a matter of course.
 PATIENCE = timedelta(seconds=5)
+# A group that has waited for so long does not get the quota that became free for it. Somebody else
+# has, or it never will: then more of the same will help.
+OVERDUE = timedelta(seconds=30)
+
+
+class Change(Enum):
+    """What the update that is under way makes of the admissions that its groups have."""
+
+    NONE = "none"
+    SMALLER = "smaller"
+    ANOTHER = "another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +120,15 @@ def observe(at: situation.Situation, *, options: build.Options, now: datetime) -
         if (content := contents.of(index)) is not None
         and (what := renewal.outdated(workload, content, pods.get(index, ()), flavors=flavors))
     }
-    waiting = _waiting(at, own, workloads, outdated)
-    ages = {index: _age(own.get(index), workloads.get(index), now=now) for index in waiting}
-    patient = frozenset(i for i, age in ages.items() if age is not None and age >= PATIENCE)
-    reshaping = _reshaping(at, contents, workloads, outdated)
+    ages = {
+        index: _age(own.get(index), workloads.get(index), now=now)
+        for index in _waiting(at, own, workloads, outdated)
+    }
+    change = _change(at, contents, workloads, outdated)
+    patient = _waited(ages, PATIENCE)
+    smaller = change is Change.SMALLER
+    # Surge groups that hold quota give way first.
+    surging = any(i >= at.owner.spec.replicas and i not in ages for i in own)
     return Standing(
         own=own,
         pods=pods,
@@ -119,9 +136,10 @@ def observe(at: situation.Situation, *, options: build.Options, now: datetime) -
         contents=contents,
         outdated=outdated,
         waiting=waits.Waits(
-            groups=waiting,
+            groups=frozenset(ages),
             patient=patient,
-            reshaping=reshaping,
+            reshaping=change is not Change.NONE,
+            overdue=_waited(ages, OVERDUE) if smaller and not surging else frozenset(),
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
         ),
         look_again=_patience_ends(ages.values()),
@@ -152,34 +170,46 @@ def _waiting(
 def _age(
     group: groups.Group | None, workload: kueue.Workload | None, *, now: datetime
 ) -> timedelta | None:
-    """Return for how long a group has waited; None for one that has quota and waits for checks."""
-    if workload is None:
-        times = [group.leader.meta.created] if group is not None else []
-    elif state.admission(workload) is state.Admission.RESERVED:
-        return None
-    else:
+    """Return for how long a group has waited; None for one that has quota and waits for checks.
+
+    Its own pods and its Workload are both there, and neither has changed its standing since then.
+    """
+    times = [group.leader.meta.created] if group is not None else []
+    if workload is not None:
+        if state.admission(workload) is state.Admission.RESERVED:
+            return None
         reserved = workload.condition(state.QUOTA_RESERVED)
-        times = [workload.meta.created, reserved.last_transition_time if reserved else ""]
+        times += [workload.meta.created, reserved.last_transition_time if reserved else ""]
     moments = [moment for time in times if (moment := conditions.moment(time)) is not None]
     return now - max(moments) if moments else timedelta(0)
 
 
+def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> frozenset[int]:
+    return frozenset(i for i, age in ages.items() if age is not None and age >= at_least)
+
+
 def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:
-    """Return in how many seconds the next group has waited for a while."""
-    waits_on = (PATIENCE - age for age in ages if age is not None and age < PATIENCE)
-    return min((left.total_seconds() for left in waits_on), default=None)
+    """Return in how many seconds the next group has waited for a while, or is overdue."""
+    left = (
+        (limit - age).total_seconds()
+        for age in ages
+        for limit in (PATIENCE, OVERDUE)
+        if age is not None and age < limit
+    )
+    return min(left, default=None)
 
 
-def _reshaping(
+def _change(
     at: situation.Situation,
     contents: Contents,
     workloads: Mapping[int, kueue.Workload],
     outdated: Mapping[int, str],
-) -> bool:
-    """Whether the set's update changes what its groups have to be admitted for."""
+) -> Change:
+    """Return whether, and how, the set's update changes what its groups have to be admitted for."""
     current, flavors = contents.current, at.seen.kueue.flavors
     if current.shape is None:
-        return True
+        return Change.ANOTHER
+    found = Change.NONE
     for index, workload in workloads.items():
         if index >= at.owner.spec.replicas or workload.meta.deleting:
             continue
@@ -187,9 +217,12 @@ def _reshaping(
         same = content is not None and content.key == current.key
         if same and index not in outdated:
             continue
-        if same or shape.difference(workload, current.shape, flavors=flavors) is not None:
-            return True
-    return False
+        if not same and shape.difference(workload, current.shape, flavors=flavors) is None:
+            continue
+        if not shape.shrinks(shape.of(workload.spec.pod_sets), current.shape):
+            return Change.ANOTHER
+        found = Change.SMALLER
+    return found
 
 
 def _needs_way(at: situation.Situation, group: groups.Group | None) -> bool:

@@ -11,6 +11,8 @@ it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most
 - Where the update does change what has to be admitted, a group that waits may be waiting for the
   new thing, and is down by our doing. It counts as unavailable: no more groups are taken down than
   the set allows, and the others go on serving.
+  Only if the update asks for less, a group that has waited for very long is passed by as well:
+  what comes down then gives back more than it needs, so going on is what helps.
 - Surge groups that hold quota, while a desired group waits for some, give way.
 """
 
@@ -25,20 +27,21 @@ class Waits:
     """Indices of the ``groups`` that Kueue has not admitted.
 
     ``patient`` are those of them that have waited for a while. ``reshaping`` says that the update
-    which is under way changes what has to be admitted; ``give_way`` that a desired group, at the
+    which is under way changes what has to be admitted, and ``overdue`` are the groups that have
+    waited for very long where it asks for less; ``give_way`` that a desired group, at the
     newest revision, has been waiting for a while, perhaps for the quota of surge groups.
     """
 
     groups: frozenset[int] = frozenset()
     patient: frozenset[int] = frozenset()
     reshaping: bool = False
+    overdue: frozenset[int] = frozenset()
     give_way: bool = False
 
     def excused(self, desired: int) -> frozenset[int]:
         """Return the desired groups whose waiting is none of the update's doing."""
-        if self.reshaping:
-            return frozenset()
-        return frozenset(index for index in self.groups if index < desired)
+        passed_by = self.overdue if self.reshaping else self.groups
+        return frozenset(index for index in passed_by if index < desired)
 
     def hopeless(self, *, desired: int, replicas: int) -> Sequence[int]:
         """Return the surge groups that nobody counts on any more, of ``replicas`` groups."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lws_kueue.api import kueue, names, quantity, taints
+from lws_kueue.api import kueue, names, quantity, requests, taints
 
 Template = Mapping[str, Any]
 Tolerations = tuple[Mapping[str, Any], ...]
@@ -34,6 +34,7 @@ class PodSetShape:
     topology: Mapping[str, Any]
     pod_priority_class: str
     tolerations: Tolerations
+    total: Mapping[str, int]
 
 
 Shape = tuple[PodSetShape, ...]
@@ -50,6 +51,7 @@ def of(pod_sets: Iterable[kueue.PodSet]) -> Shape:
             topology=_topology(one),
             pod_priority_class=str(_spec(one.template).get("priorityClassName") or ""),
             tolerations=tuple(_spec(one.template).get("tolerations") or ()),
+            total=_total(one),
         )
         for one in pod_sets
     )
@@ -78,6 +80,31 @@ def difference(workload: kueue.Workload, wanted: Shape, *, flavors: Flavors) -> 
             if changed:
                 return f"{what} of podset {new.name}"
     return None
+
+
+def shrinks(old: Shape, new: Shape) -> bool:
+    """Whether ``new`` asks for no more than ``old``, and in the same places.
+
+    What a group of the old shape gives back is enough for one of the new shape then.
+    """
+    if [_where(one) for one in old] != [_where(one) for one in new]:
+        return False
+    before = quantity.add(*(one.total for one in old))
+    after = quantity.add(*(one.total for one in new))
+    return all(amount <= before.get(resource, 0) for resource, amount in after.items())
+
+
+def _where(pod_set: PodSetShape) -> tuple[object, ...]:
+    tolerations = {_toleration(one) for one in pod_set.tolerations}
+    return (pod_set.name, pod_set.placement, pod_set.topology, tolerations)
+
+
+def _total(pod_set: kueue.PodSet) -> quantity.Amounts:
+    """Return what all pods of a pod set request; one that cannot be read counts as nothing."""
+    try:
+        return quantity.times(requests.of_pod(_spec(pod_set.template)), pod_set.count)
+    except ValueError:
+        return {}
 
 
 def _spec(template: Template) -> Mapping[str, Any]:

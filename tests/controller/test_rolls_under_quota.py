@@ -121,10 +121,15 @@ def test_an_update_passes_by_a_group_that_waits_for_quota_anyway() -> None:
     assert {p["spec"]["containers"][0]["image"][-1] for p in model.of_kind("Pod").values()} == {"2"}
 
 
-def test_smaller_groups_let_those_in_that_waited() -> None:
-    model, rng = started(4, surge=0, unavailable=2, quota=60)
-    assert model.ready_groups() == 3
-    edit(model, cpu="7m")
+@pytest.mark.parametrize(("surge", "unavailable"), [(0, 1), (0, 2), (1, 0), (2, 1)])
+@pytest.mark.parametrize(("replicas", "quota", "cpu"), [(4, 60, "7m"), (3, 40, "6m")])
+def test_smaller_groups_let_those_in_that_waited(
+    replicas: int, quota: int, cpu: str, surge: int, unavailable: int
+) -> None:
+    model, rng = started(replicas, surge=surge, unavailable=unavailable, quota=quota)
+    assert model.ready_groups() == replicas - 1
+    model.least_ready = replicas - 2 - max(1, unavailable)
+    edit(model, cpu=cpu)
     model.settle(rng)
     ends(model)
 

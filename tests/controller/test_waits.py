@@ -28,9 +28,10 @@ def target(
     return found.partition, found.replicas
 
 
-def waits(*groups: int, **more: bool) -> Waits:
+def waits(*groups: int, reshaping: bool = False, give_way: bool = False) -> Waits:
     """Groups that have waited for a while."""
-    return Waits(groups=frozenset(groups), patient=frozenset(groups), **more)
+    every = frozenset(groups)
+    return Waits(groups=every, patient=every, reshaping=reshaping, give_way=give_way)
 
 
 SURGE = scaling.Bounds(3, unavailable=0, surge=1)
@@ -75,6 +76,12 @@ def test_a_group_that_waits_for_what_the_update_asks_is_down_by_our_doing() -> N
     bounds = scaling.Bounds(3, unavailable=1)
     reshaping = waits(2, reshaping=True)
     assert target(bounds, OLD, OLD, COMING, partition=2, waiting=reshaping) == (2, 3)
+
+
+def test_a_group_that_is_overdue_in_an_update_that_asks_for_less_is_passed_by() -> None:
+    bounds = scaling.Bounds(3, unavailable=1)
+    overdue = Waits(groups=frozenset({2}), reshaping=True, overdue=frozenset({2}))
+    assert target(bounds, OLD, OLD, COMING, partition=2, waiting=overdue) == (1, 3)
 
 
 def test_no_surge_group_is_opened_while_a_desired_one_waits() -> None:

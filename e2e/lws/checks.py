@@ -68,6 +68,16 @@ def leader_set(sample: Sample, *, replicas: int) -> None:
     assert _first_container(pod) == _first_container(_leader_template(obj))
 
 
+def left_version(sample: Sample, version: str, *, groups: tuple[int, ...]) -> None:
+    """The leaders of some groups are there, and were not made from a version of the templates."""
+    pods = sample.pods()
+    for group in groups:
+        pod = pods[f"{sample.name}-{group}"]
+        assert "deletionTimestamp" not in pod["metadata"]
+        variables = pod["spec"]["containers"][0].get("env") or ()
+        assert {"name": "VERSION", "value": version} not in variables
+
+
 def worker_sets(sample: Sample) -> None:
     """ACC-2: there is one worker StatefulSet for each group, and each is valid."""
     obj, found = sample.get(), sample.worker_sets()

@@ -147,15 +147,18 @@ def _rightly_gated(
 ) -> bool:
     """Whether a leader was made with or without the gate, as the set wants it now.
 
-    Its annotation says so. Where somebody has edited that, the template does that it was made from.
+    Its annotation says so. Where somebody has edited that, the template does that it was made from:
+    the newest one, if the StatefulSet controller has seen that and says so.
     """
     if queue_gated is None or leader_set is None:
         return True
     if is_marked(leader.meta.annotations) == queue_gated:
         return True
     made_from = leader.meta.labels.get("controller-revision-hash")
-    newest = made_from is not None and made_from == leader_set.status.get("updateRevision")
-    return newest and is_marked(leader_set.template_annotations) == queue_gated
+    status = leader_set.status
+    seen = status.get("observedGeneration") == leader_set.meta.generation
+    newest = made_from is not None and made_from == status.get("updateRevision")
+    return seen and newest and is_marked(leader_set.template_annotations) == queue_gated
 
 
 def is_marked(annotations: facts.Labels) -> bool:

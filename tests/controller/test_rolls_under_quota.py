@@ -145,13 +145,14 @@ def test_another_size_is_admitted_anew_group_by_group(size: int) -> None:
     assert not set(before.values()) & set(uids(model).values())
 
 
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("quota", [60, 40])
 @pytest.mark.parametrize(("surge", "unavailable"), [(0, 1), (0, 2), (1, 0)])
 def test_a_plain_set_that_gets_a_queue_is_taken_in_within_the_budget(
-    quota: int, surge: int, unavailable: int
+    quota: int, surge: int, unavailable: int, seed: int
 ) -> None:
     plain = scenarios.Shape(3, 2, unavailable=unavailable, surge=surge)
-    model, rng = QuotaModel(plain, quota=f"{quota}m"), random.Random(1)
+    model, rng = QuotaModel(plain, quota=f"{quota}m"), random.Random(seed)
     model.settle(rng)
     assert model.ready_groups() == 3
     fits = quota // 20

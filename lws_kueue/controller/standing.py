@@ -170,13 +170,17 @@ def _waiting(
 def _age(
     group: groups.Group | None, workload: kueue.Workload | None, *, now: datetime
 ) -> timedelta | None:
-    """Return for how long a group has waited; None for one that has quota and waits for checks.
+    """Return for how long a group has waited for quota; None for one that has some.
 
-    Its own pods and its Workload are both there, and neither has changed its standing since then.
+    That one waits for checks, or for its own pods to end. The others have waited since their leader
+    is there, their Workload is, and Kueue has said no to that: while a leader is being made anew its
+    group has not waited at all.
     """
-    times = [group.leader.meta.created] if group is not None else []
+    if group is None:
+        return timedelta(0)
+    times = [group.leader.meta.created]
     if workload is not None:
-        if state.admission(workload) is state.Admission.RESERVED:
+        if state.has_quota(workload):
             return None
         reserved = workload.condition(state.QUOTA_RESERVED)
         times += [workload.meta.created, reserved.last_transition_time if reserved else ""]

@@ -17,7 +17,7 @@ from lws_kueue.workload import build, conditions, reconcile, renewal, shape, sta
 PATIENCE = timedelta(seconds=5)
 # A group that has waited for so long does not get the quota that became free for it. Somebody else
 # has, or it never will: then more of the same will help.
-OVERDUE = timedelta(seconds=30)
+OVERDUE = timedelta(minutes=2)
 
 
 class Change(Enum):
@@ -173,8 +173,8 @@ def _age(
     """Return for how long a group has waited for quota; None for one that has some.
 
     That one waits for checks, or for its own pods to end. The others have waited since their leader
-    is there, their Workload is, and Kueue has said no to that: while a leader is being made anew its
-    group has not waited at all.
+    is there, their Workload is, and Kueue has said no to that: while a leader is being made anew
+    its group has not waited at all.
     """
     if group is None:
         return timedelta(0)

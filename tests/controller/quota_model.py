@@ -113,7 +113,7 @@ class QuotaModel(cluster_model.Cluster):
             still = still + 1 if self._counter == before else 0
             if still == 8:
                 # A group may be overdue only now.
-                self.now += datetime.timedelta(minutes=1)
+                self.now += datetime.timedelta(minutes=3)
             if still > 10:
                 return
         raise AssertionError(f"no rest: {self.story()}")

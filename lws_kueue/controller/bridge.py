@@ -289,9 +289,9 @@ def _before_its_turn(scene: _Scene, index: int, workload: kueue.Workload) -> "_S
 def _stopped(scene: _Scene, index: int, workload: kueue.Workload | None) -> _Step:
     """Stop the pods that were let go and that no admission stands behind any more.
 
-    A worker StatefulSet without the gate (of a plain set that was orphaned and made again in a
-    queue) would make the workers anew, ungated. It goes with its leader: in the foreground, so
-    that it makes none while it waits for garbage collection.
+    A worker StatefulSet without the gate, which somebody has taken out of it, would make the
+    workers anew, ungated. It goes with its leader: in the foreground, so that it makes none while
+    it waits for garbage collection.
     """
     if workload is not None and not state.must_stop(workload):
         return _Step()

@@ -336,8 +336,7 @@ def test_an_eviction_is_followed_while_the_set_is_being_deleted() -> None:
     assert "admission" not in model.objects["Workload", name]["status"]
 
 
-def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
-    # A plain set that was deleted without its children, and made again in a queue.
+def test_a_plain_set_that_was_orphaned_and_made_again_in_a_queue_is_taken_in() -> None:
     model = cluster(queue=None, replicas=1)
     settle(model)
     del model.objects[names.LWS_KIND, SET]
@@ -345,12 +344,26 @@ def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
     del orphan["metadata"]["ownerReferences"]
     model.touch(orphan)
     model.store(body(replicas=1))
-    deletions: list[actions.Delete] = []
-    while not deletions:
-        plan = model.decide(SET)
-        assert not plan.empty
-        deletions = [a for c in plan.chains for a in c if isinstance(a, actions.Delete)]
-        model.pass_once(SET)
+    before = {pod["metadata"]["uid"] for pod in model.of_kind("Pod").values()}
+    settle(model)
+    pods = model.of_kind("Pod").values()
+    assert len(pods) == 3
+    assert not before & {pod["metadata"]["uid"] for pod in pods}
+    worker_set = model.objects["StatefulSet", "demo-0"]
+    assert worker_set["spec"]["template"]["spec"]["schedulingGates"]
+
+
+def test_workers_that_would_be_made_ungated_go_with_their_leader() -> None:
+    # Somebody has taken the gate out of the template of the workers.
+    model = cluster(replicas=1)
+    settle(model)
+    worker_set = model.objects["StatefulSet", "demo-0"]
+    del worker_set["spec"]["template"]["spec"]["schedulingGates"]
+    model.touch(worker_set)
+    (name,) = model.of_kind("Workload")
+    model.evict(name)
+    plan = model.decide(SET)
+    deletions = [a for c in plan.chains for a in c if isinstance(a, actions.Delete)]
     assert [(d.ref.name, d.propagation) for d in deletions] == [("demo-0", "Foreground")]
     settle(model)
     assert len(model.of_kind("Pod")) == 3

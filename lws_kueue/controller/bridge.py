@@ -118,11 +118,7 @@ def _given_up(at: situation.Situation, *, options: build.Options, now: datetime)
     """
     if not at.seen.workloads:
         return Bridged()
-    released = tuple(
-        pod
-        for pod in (*(pod for group in at.found.groups for pod in group.pods), *at.found.stale)
-        if names.WORKLOAD in pod.meta.annotations
-    )
+    released = tuple(pod for pod in at.found.pods if names.WORKLOAD in pod.meta.annotations)
     given = at.seen.workloads.values()
     changes = reconcile.changes(
         at.owner,

@@ -89,6 +89,11 @@ class Observation:
     strangers: tuple[facts.Pod, ...] = ()
     foreign: facts.StatefulSet | None = None
 
+    @property
+    def pods(self) -> tuple[facts.Pod, ...]:
+        """All pods that are, or may have been, the set's."""
+        return (*(pod for group in self.groups for pod in group.pods), *self.stale)
+
 
 def observe(
     owner: lws.LeaderWorkerSet,

@@ -18,7 +18,7 @@ def stops(
 ) -> Mapping[int, tuple[actions.Delete, ...]]:
     """Return the deletions of pods that only the bridge can stop, by the index of their group."""
     left: dict[int, list[facts.Pod]] = {}
-    for pod in (*(pod for group in at.found.groups for pod in group.pods), *at.found.stale):
+    for pod in at.found.pods:
         place = groups.index_of(at.owner.meta.name, pod)
         if place is not None and _not_adopted(pod):
             left.setdefault(place, []).append(pod)

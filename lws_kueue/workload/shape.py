@@ -13,7 +13,7 @@ requests may get some from a LimitRange, so one more of them is more.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lws_kueue.api import kueue, names, quantity, requests, taints
@@ -34,7 +34,18 @@ class PodSetShape:
     topology: Mapping[str, Any]
     pod_priority_class: str
     tolerations: Tolerations
-    total: Mapping[str, int]
+    pod: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def total(self) -> quantity.Amounts:
+        """What all its pods request; what cannot be read counts as nothing.
+
+        Worked out only where it is asked for, because every pass compares every group.
+        """
+        try:
+            return quantity.times(requests.of_pod(self.pod), self.count)
+        except ValueError:
+            return {}
 
 
 Shape = tuple[PodSetShape, ...]
@@ -51,7 +62,7 @@ def of(pod_sets: Iterable[kueue.PodSet]) -> Shape:
             topology=_topology(one),
             pod_priority_class=str(_spec(one.template).get("priorityClassName") or ""),
             tolerations=tuple(_spec(one.template).get("tolerations") or ()),
-            total=_total(one),
+            pod=_spec(one.template),
         )
         for one in pod_sets
     )
@@ -97,14 +108,6 @@ def shrinks(old: Shape, new: Shape) -> bool:
 def _where(pod_set: PodSetShape) -> tuple[object, ...]:
     tolerations = {_toleration(one) for one in pod_set.tolerations}
     return (pod_set.name, pod_set.placement, pod_set.topology, tolerations)
-
-
-def _total(pod_set: kueue.PodSet) -> quantity.Amounts:
-    """Return what all pods of a pod set request; one that cannot be read counts as nothing."""
-    try:
-        return quantity.times(requests.of_pod(_spec(pod_set.template)), pod_set.count)
-    except ValueError:
-        return {}
 
 
 def _spec(template: Template) -> Mapping[str, Any]:

@@ -101,12 +101,14 @@ Chain = tuple[Action, ...]
 class StatusWrite:
     """The new status of the set; the events are sent only after the write succeeded.
 
-    ``urgent`` says that somebody waits for it, so that it is not held back to save writes.
+    ``settled`` says that the set is where it shall be, so that no more news is to be expected, and
+    ``urgent`` that somebody waits for it, so that it is not held back to save writes.
     """
 
     ref: Ref
     status: Mapping[str, Any]
     resource_version: str
+    settled: bool = False
     urgent: bool = False
     events: tuple[Event, ...] = ()
 

@@ -215,6 +215,7 @@ def _outcome(
         found=at.found.groups,
         key=at.choice.key,
         leader_set=at.found.leader_set,
+        unwritten=at.seen.unwritten,
         now=now,
         waiting_type=bridge.WAITING,
         waiting=waiting,
@@ -319,6 +320,7 @@ def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusW
         status=outcome.status,
         resource_version=owner.meta.resource_version,
         events=outcome.events,
+        settled=outcome.settled,
         urgent=at.stands_down and surging,
     )
 

@@ -34,13 +34,17 @@ class Kueue:
     admission_checks: Mapping[str, kueue_api.AdmissionCheck] = field(default_factory=dict)
 
 
+Conditions = tuple[lws.Condition, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """A set and its objects by name; ``lws`` is None when the set itself is gone.
 
     ``remembered`` are the members of each group by index, from when it was last complete.
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
-    asked for (``exclusive.nodes_asked``); None is a node that is not there.
+    asked for (``exclusive.nodes_asked``); None is a node that is not there. ``unwritten`` are the
+    conditions of a status that was decided on and is not written yet; None if there is none.
     """
 
     namespace: str
@@ -55,3 +59,4 @@ class Observed:
     pod_groups: Mapping[str, facts.PodGroup] | None = None
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
+    unwritten: Conditions | None = None

@@ -34,13 +34,14 @@ _EXCLUSIVE = (
 class Outcome:
     """The new status in JSON form; ``events`` belong to it and follow its write.
 
-    ``update_done`` says that every group is at the current revision and ready, so that obsolete
-    revisions may go.
+    ``settled`` says that the set is available, ``update_done`` that every group is at the current
+    revision and ready, so that obsolete revisions may go.
     """
 
     status: dict[str, Any]
     events: tuple[actions.Event, ...]
     changed: bool
+    settled: bool
     update_done: bool
 
 
@@ -77,6 +78,7 @@ def compute(
     found: Iterable[groups.Group],
     key: str,
     leader_set: facts.StatefulSet | None,
+    unwritten: tuple[lws.Condition, ...] | None = None,
     now: datetime,
     waiting_type: str,
     waiting: lws.Condition | None = None,
@@ -84,14 +86,16 @@ def compute(
     """Compute the status of a set whose current revision is ``key``.
 
     ``waiting`` is a condition of type ``waiting_type`` that stands while groups wait for
-    admission; without it a condition of that type is removed.
+    admission; without it a condition of that type is removed. ``unwritten`` are conditions that an
+    earlier pass decided on and that are not stored yet: transitions start from them.
     """
     bounds = scaling.bounds(owner)
     counts = count(found, key=key, bounds=bounds)
     wanted = _wanted(counts, replicas=bounds.replicas)
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     generation = owner.meta.generation
-    before = tuple(c for c in owner.status.conditions if c.type != waiting_type)
+    last = owner.status.conditions if unwritten is None else unwritten
+    before = tuple(c for c in last if c.type != waiting_type)
     conditions = _settled(before, wanted, generation=generation, time=time)
     events = () if conditions == before else (_event(wanted[0], counts, bounds),)
     if waiting is not None:
@@ -110,6 +114,7 @@ def compute(
         status=status,
         events=events,
         changed=status != old,
+        settled=wanted == (AVAILABLE,),
         update_done=bounds.floor == 0 and counts.settled == bounds.replicas,
     )
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+from lws_kueue.api import lws
 from lws_kueue.controller import observed, restarts
 from lws_kueue.runtime import cache, resources
 
@@ -15,14 +16,15 @@ def gather(
     detail: str,
     built_in: bool | None = None,
     remembered: Mapping[int, restarts.Members],
+    unwritten: tuple[lws.Condition, ...] | None = None,
     gang: bool = False,
     takes_unlabelled: bool = False,
 ) -> observed.Observed | cache.InvalidSet:
     """Return everything known of a set, or the set itself when its spec cannot be read.
 
     ``gang`` says that Volcano schedules groups, ``takes_unlabelled`` that sets without a queue wait
-    for Kueue in this namespace. The mappings are snapshots, so events that arrive while the plan
-    is carried out do not show.
+    for Kueue in this namespace; ``unwritten`` are conditions not written yet. The mappings are
+    snapshots, so events that arrive while the plan is carried out do not show.
     """
     live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
     if isinstance(live, cache.InvalidSet):
@@ -42,6 +44,7 @@ def gather(
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
         pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
         remembered=remembered,
+        unwritten=unwritten,
     )
 
 

@@ -3,7 +3,6 @@
 Passes of one set never overlap; a set that fails comes back later and holds up no other.
 """
 
-import asyncio
 import dataclasses
 import datetime
 import logging
@@ -18,6 +17,7 @@ from lws_kueue.runtime import (
     inflow,
     metrics,
     recorder,
+    status_writes,
     work_queue,
 )
 from lws_kueue.runtime import settings as runtime_settings
@@ -45,7 +45,7 @@ class Loop:
         self._inflow = source
         self._executor = executor
         self._events = events
-        self._status_written: dict[cache.SetKey, float] = {}
+        self._status_writes = status_writes.StatusWrites(settings.status_interval)
         self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
         self._members: dict[cache.SetKey, dict[int, restarts.Members]] = {}
 
@@ -76,6 +76,7 @@ class Loop:
             detail=self._inflow.detail,
             built_in=await self._inflow.built_in(key),
             remembered=restarts.with_departed(self._members.get(key, {}), departed),
+            unwritten=self._status_writes.conditions(key),
             gang=self._settings.gang_scheduler is not None,
             takes_unlabelled=await self._inflow.takes_unlabelled(key),
         )
@@ -94,7 +95,8 @@ class Loop:
         regarding = situation.lws.meta if situation.lws else None
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
         self._members.setdefault(key, {}).update(decide.members(situation))
-        plan, held = self._coalesce(key, plan)
+        due, held = self._status_writes.due(key, plan.status)
+        plan = dataclasses.replace(plan, status=due)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
         if not outcome.failed and not outcome.stale:
             self._cache.dealt_with(key, departed)
@@ -105,7 +107,7 @@ class Loop:
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
         if outcome.status_written:
-            self._status_written[key] = asyncio.get_running_loop().time()
+            self._status_writes.written(key)
         await self._again(key, plan, outcome=outcome, held=held)
         return outcome.failed
 
@@ -131,19 +133,6 @@ class Loop:
         if plan.recheck_after is not None:
             await self._queue.add(key, after=plan.recheck_after)
 
-    def _coalesce(self, key: cache.SetKey, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
-        """Hold a status write back that would follow the last one too soon.
-
-        Returns the plan to carry out and, if the status was held back, for how many seconds.
-        """
-        last = self._status_written.get(key)
-        if plan.status is None or plan.status.urgent or last is None:
-            return plan, None
-        wait = last + self._settings.status_interval - asyncio.get_running_loop().time()
-        if wait <= 0:
-            return plan, None
-        return dataclasses.replace(plan, status=None), wait
-
     def _warn(
         self, key: cache.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
     ) -> None:
@@ -156,6 +145,6 @@ class Loop:
             self._warned[key] = frozenset(warnings)
 
     def _forget(self, key: cache.SetKey) -> None:
-        self._status_written.pop(key, None)
+        self._status_writes.forget(key)
         self._warned.pop(key, None)
         self._members.pop(key, None)

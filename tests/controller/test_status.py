@@ -278,3 +278,18 @@ def test_a_golden_set_that_is_ready_has_the_recorded_status(name: str) -> None:
         for c in outcome.status["conditions"]
     ]
     assert actual == obj["status"]
+
+
+def test_what_was_decided_and_not_written_is_where_the_next_transition_starts() -> None:
+    before = given.an_lws(status={"conditions": [condition("Available")]})
+    updating = compute(before, given.a_group(0), given.a_group(1), key="new")
+    unwritten = lws.Status.model_validate(updating.status).conditions
+    updated = (given.a_group(0, key="new"), given.a_group(1, key="new"))
+    outcome = compute(before, *updated, key="new", unwritten=unwritten)
+    assert statuses(outcome) == {
+        "Available": "True",
+        "UpdateInProgress": "False",
+        "Progressing": "False",
+    }
+    assert [event.reason for event in outcome.events] == ["AllGroupsReady"]
+    assert (updating.settled, outcome.settled) == (False, True)

@@ -235,10 +235,13 @@ def no_rules(cluster: sandbox.Sandbox) -> Iterator[None]:
     """Let anything be stored as a LeaderWorkerSet, then install the rules again."""
     name = f"{names.LWS_PLURAL}.{names.LWS_GROUP}"
     definition = cluster.api.get(*DEFINITION, name)
+    hooks = [*_hooks(cluster)]
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
     try:
         cluster.api.replace(definition)
+        for hook in hooks:
+            _set_hooks(cluster, hook, [one for one in hook["webhooks"] if not _for_sets(one)])
         for kind in ("ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"):
             for binding in cluster.api.list(POLICIES, kind, label_selector=OURS):
                 if "pod" not in binding["metadata"]["name"]:
@@ -246,7 +249,32 @@ def no_rules(cluster: sandbox.Sandbox) -> Iterator[None]:
         yield
     finally:
         harness.install(cluster)
+        for hook in hooks:
+            _set_hooks(cluster, hook, hook["webhooks"])
         await_rules(cluster)
+
+
+def _hooks(cluster: sandbox.Sandbox) -> Iterator[dict[str, Any]]:
+    """Kueue's webhooks that look at sets; a real one has them whatever it integrates."""
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        for found in cluster.api.list("admissionregistration.k8s.io/v1", kind):
+            if any(_for_sets(one) for one in found["webhooks"]):
+                yield {**found, "kind": kind}
+
+
+def _for_sets(webhook: dict[str, Any]) -> bool:
+    return any(names.LWS_PLURAL in rule["resources"] for rule in webhook.get("rules") or ())
+
+
+def _set_hooks(
+    cluster: sandbox.Sandbox, configuration: dict[str, Any], webhooks: list[dict[str, Any]]
+) -> None:
+    cluster.api.patch(
+        "admissionregistration.k8s.io/v1",
+        configuration["kind"],
+        configuration["metadata"]["name"],
+        body={"webhooks": webhooks},
+    )
 
 
 def await_rules(cluster: sandbox.Sandbox) -> None:

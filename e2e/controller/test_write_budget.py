@@ -2,33 +2,12 @@
 
 import datetime
 import itertools
-import time
 
 import pytest
 
 from e2e.controller import budget, harness
 from lws_kueue import sandbox
 from lws_kueue.sandbox import audit
-
-# Leader StatefulSet, shared Service, ControllerRevision: once a set.
-ONCE_A_SET = 3
-
-
-def settled(cluster: sandbox.Sandbox, *, namespace: str, quiet: float = 3.0) -> list[audit.Request]:
-    """Return the writes once none has come for ``quiet`` seconds.
-
-    Silence is what is awaited here, and only time shows silence.
-    """
-    deadline = time.monotonic() + 60
-    found = budget.writes(cluster, namespace=namespace)
-    since = time.monotonic()
-    while time.monotonic() - since < quiet:
-        assert time.monotonic() < deadline, f"writing never ends:\n{budget.summary(found)}"
-        time.sleep(0.2)
-        now = budget.writes(cluster, namespace=namespace)
-        if len(now) != len(found):
-            found, since = now, time.monotonic()
-    return found
 
 
 def gaps_between(requests: list[audit.Request]) -> list[float]:
@@ -53,12 +32,12 @@ def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     )
     cluster.api.create(body)
     harness.wait_ready(cluster, "budget", namespace=namespace, groups=groups)
-    found = settled(cluster, namespace=namespace)
+    found = budget.settled(cluster, namespace=namespace)
     status = [w for w in found if w.resource == "leaderworkersets/status"]
     rest = [w for w in found if w.resource != "leaderworkersets/status"]
     # Each pod has to be patched once, so a small number would mean that the log was misread.
     assert len(rest) >= groups * (size + 1), budget.summary(found)
-    assert len(rest) <= groups * (size + 3) + ONCE_A_SET, budget.summary(found)
+    assert len(rest) <= groups * (size + 3) + budget.ONCE_A_SET, budget.summary(found)
     assert all(w.status < 400 for w in found), budget.summary(found)
     assert len(status) >= 2, "progressing first, available then"
     # The moments are those of arrival at the API server, hence a little slack.
@@ -75,9 +54,9 @@ def test_reconciling_an_unchanged_set_costs_no_write(
     cluster.api.create(harness.leader_worker_set("plain", namespace=namespace))
     harness.wait_ready(cluster, "still", namespace=namespace, groups=2)
     harness.wait_ready(cluster, "plain", namespace=namespace, groups=2)
-    before = settled(cluster, namespace=namespace)
+    before = budget.settled(cluster, namespace=namespace)
     # A restart is the hardest pass over a set that there is: nothing is remembered.
     controller.stop()
     controller.start()
-    after = settled(cluster, namespace=namespace)
+    after = budget.settled(cluster, namespace=namespace)
     assert len(after) == len(before), budget.summary(after[len(before) :])

@@ -142,12 +142,16 @@ class Queued(Sample):
 
     def wait_warning(self, reason: str, text: str) -> None:
         """Wait until a Warning event on the set tells something."""
+        self.wait_event(reason, text, kind="Warning")
+
+    def wait_event(self, reason: str, text: str, *, kind: str = "Normal") -> None:
+        """Wait until an event on the set tells something."""
 
         def told(event: Object) -> bool:
             about = event["regarding"]
             return (
                 (about.get("kind"), about.get("name")) == (names.LWS_KIND, self.name)
-                and (event["type"], event["reason"]) == ("Warning", reason)
+                and (event["type"], event["reason"]) == (kind, reason)
                 and text in event["note"]
             )
 
@@ -156,7 +160,7 @@ class Queued(Sample):
             "Event",
             lambda seen: any(told(event) for event in seen.values()),
             namespace=self.namespace,
-            what=f"a Warning event {reason} on {self.name} that says {text!r}",
+            what=f"a {kind} event {reason} on {self.name} that says {text!r}",
         )
 
     # Doing ------------------------------------------------------------------------------------

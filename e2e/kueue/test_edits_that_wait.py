@@ -203,7 +203,7 @@ def test_a_group_that_waits_is_asked_for_anew_under_the_workload_that_it_has(sto
         # None that ran keeps its Workload. The one that waited loses it only if Kueue had admitted
         # it, with quota that others gave back, before it was asked for anew.
         admitted = {group for group in waiting if it.was_admitted(before[group])}
-        assert kept == waiting - admitted
+        assert waiting - admitted <= kept <= waiting
     it.judge(stay=1)
 
 

@@ -115,7 +115,7 @@ def test_a_set_in_a_queue_that_is_missing_waits_and_moves_to_one_that_is_there(
         what="is refused",
     )
     one.wait_gated(0, pods=3)
-    assert one.get()["status"].get("readyReplicas", 0) == 0
+    assert (one.get().get("status") or {}).get("readyReplicas", 0) == 0
     one.label(queue=queue)
     one.wait_ready(1)
     assert one.wait_admitted()["spec"]["queueName"] == queue

@@ -29,8 +29,13 @@ def changes(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> None:
     annotations = {"example.com/version": "3"}
     change_template(cluster, name, namespace=namespace, annotations=annotations)
     wait_settled(cluster, name, namespace=namespace)
-    after = harness.pods(cluster, namespace=namespace)
-    assert sorted(after) == sorted(before)
+    # The pods of a surge end after the set is settled.
+    after = harness.wait_pods(
+        cluster,
+        lambda seen: sorted(seen) == sorted(before),
+        namespace=namespace,
+        what=f"the pods of {name} are as many as before",
+    )
     assert all(pod["metadata"]["uid"] != before[name] for name, pod in after.items())
     left = wait_for_one_revision(cluster, name, namespace=namespace)
     key = left["metadata"]["labels"][names.REVISION_KEY]

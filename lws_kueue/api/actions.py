@@ -71,11 +71,15 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete exactly the object with ``uid``."""
+    """Delete exactly the object with ``uid``.
+
+    ``grace_seconds`` is None for the object's own; 0 removes a pod that nobody ends any more.
+    """
 
     ref: Ref
     uid: str
     propagation: Literal["Background", "Foreground"] = "Background"
+    grace_seconds: int | None = None
     events: tuple[Event, ...] = ()
 
 
@@ -85,12 +89,14 @@ class Release:
 
     The runtime reads the Workload again (not from a cache) right before the first patch and drops
     the whole release when its UID or resourceVersion differ; the next pass decides afresh.
+    ``events`` tell where the pods went, once they have been let go.
     """
 
     workload: Ref
     uid: str
     resource_version: str
     patches: tuple[Patch, ...]
+    events: tuple[Event, ...] = ()
 
 
 Action = Create | Apply | Patch | Delete | Release

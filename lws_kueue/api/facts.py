@@ -42,6 +42,7 @@ class Meta:
     finalizers: tuple[str, ...]
     created: str
     deleted: str | None
+    grace_seconds: int | None
 
     @property
     def deleting(self) -> bool:
@@ -79,6 +80,7 @@ class Meta:
             finalizers=tuple(meta.get("finalizers") or ()),
             created=meta.get("creationTimestamp", ""),
             deleted=meta.get("deletionTimestamp"),
+            grace_seconds=meta.get("deletionGracePeriodSeconds"),
         )
 
 

@@ -93,7 +93,15 @@ def plan(
     rechecks = (changes.recheck_after, *(step.recheck_after for step in steps.values()))
     return Bridged(
         chains=(*changes.chains, *(chain for step in steps.values() for chain in step.chains)),
-        warnings=(*(p.event for p in problems.values()), *explained.warnings),
+        warnings=tuple(
+            dict.fromkeys(
+                (
+                    *(p.event for p in problems.values()),
+                    *explained.warnings,
+                    *_missing_behind(seen, owner, stand),
+                )
+            )
+        ),
         waiting=explained.waiting,
         stopping=frozenset(index for index, step in steps.items() if step.stopping),
         recheck_after=min((wait for wait in rechecks if wait is not None), default=None),
@@ -333,15 +341,34 @@ def _why(
     *,
     problem: Problem | None = None,
 ) -> state.Waiting | None:
+    queues = _queues(seen, owner)
+    return state.why_waiting(workload, queues, seen.kueue.admission_checks, problem=problem)
+
+
+def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues:
     local = seen.kueue.local_queues.get(owner.queue_name)
-    queues = state.Queues(
+    return state.Queues(
         queue=owner.queue_name,
         local_queue=local,
         cluster_queue=seen.kueue.cluster_queues.get(local.cluster_queue) if local else None,
         support=seen.kueue.support,
         detail=seen.kueue.detail,
     )
-    return state.why_waiting(workload, queues, seen.kueue.admission_checks, problem=problem)
+
+
+def _missing_behind(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet, stand: standing.Standing
+) -> tuple[actions.Event, ...]:
+    """Tell a set whose groups run that something its queue needs has gone, such as a flavor.
+
+    Nothing happens to what runs, so nothing else would tell before the next group has to wait.
+    """
+    if not any(state.is_admitted(workload) for workload in stand.workloads.values()):
+        return ()
+    trouble = state.queue_trouble(_queues(seen, owner))
+    if trouble is None or trouble.reason not in _FOR_PEOPLE:
+        return ()
+    return (actions.Event("Warning", trouble.reason, trouble.message),)
 
 
 def _explained(whys: Mapping[int, state.Waiting | None]) -> Bridged:

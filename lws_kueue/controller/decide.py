@@ -11,11 +11,13 @@ from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import (
     bridge,
     contradictions,
+    exclusive,
     fallback,
     group_objects,
     groups,
     leaving,
     management,
+    node_failures,
     observed,
     ownership,
     replacement,
@@ -83,7 +85,7 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
     bridged = bridge.plan(
         at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
     )
-    taken_down = _taken_down(at, target, stopping=bridged.stopping, waiting=stand.waiting)
+    taken_down = _taken_down(at, stand, target, stopping=bridged.stopping)
     going = {deletion.uid for deletion in taken_down}
     made = [
         group_objects.missing(at, group)
@@ -165,23 +167,30 @@ def _surge_in_vain(
     return (actions.Event("Warning", "SurgeNotAdmitted", text),)
 
 
+def nodes_asked(seen: observed.Observed) -> frozenset[str]:
+    """Return the names of the nodes that the next decision has to know about."""
+    return exclusive.nodes_asked(seen) | node_failures.nodes_asked(seen)
+
+
 def _taken_down(
     at: situation.Situation,
+    stand: standing.Standing,
     target: rollout.Target,
     *,
     stopping: frozenset[int],
-    waiting: waits.Waits,
 ) -> tuple[actions.Delete, ...]:
-    """Return the deletions of groups that failed, and of those that are outdated.
+    """Return the deletions of what failed, of what lost its node, and of groups that are outdated.
 
     ``stopping`` are the indices of groups that the bridge stops; they are nobody else's. What
     becomes of the pods of a group that Kueue has not admitted is no failure.
     """
+    moved = node_failures.moved(stand)
     recreated = restarts.decide(
         at.owner,
         at.found.groups,
-        leave_alone=stopping | waiting.groups,
+        leave_alone=stopping | stand.waiting.groups,
         lost_pods=_lost(at),
+        moved={pod.meta.uid for pods in moved.values() for pod in pods},
     )
     gone = {deletion.uid for deletion in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
@@ -194,7 +203,7 @@ def _taken_down(
         found=at.found.groups,
         key=at.choice.key,
         leave_alone=leave_alone,
-        waiting=waiting,
+        waiting=stand.waiting,
     )
     given_up = fallback.decide(
         bounds,
@@ -204,7 +213,8 @@ def _taken_down(
         key=at.choice.key,
         leave_alone=leave_alone,
     )
-    return (*recreated, *outdated, *given_up)
+    displaced = node_failures.deletions(at.seen, stand, gone_from=moved, leave_alone=leave_alone)
+    return (*recreated, *displaced, *outdated, *given_up)
 
 
 def _outcome(

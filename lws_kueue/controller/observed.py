@@ -43,7 +43,7 @@ class Observed:
 
     ``remembered`` are the members of each group by index, from when it was last complete.
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
-    asked for (``exclusive.nodes_asked``); None is a node that is not there. ``unwritten`` are the
+    asked for (``decide.nodes_asked``); None is a node that is not there. ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
     """
 

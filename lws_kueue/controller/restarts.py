@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import groups
+from lws_kueue.tas import assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,19 @@ def members(group: groups.Group) -> Members | None:
     return Members(
         leader=group.leader.meta.uid,
         worker_set=group.worker_set.meta.uid,
-        workers={pod.meta.uid: pod.meta.name for pod in group.workers},
+        workers={pod.meta.uid: pod.meta.name for pod in group.workers if not never_placed(pod)},
         pending=_pending(group),
     )
+
+
+def never_placed(pod: facts.Pod) -> bool:
+    """Whether the pod was let go onto a node that Kueue chose, and has not reached it.
+
+    When that node fails meanwhile, Kueue or we remove the pod for one that goes elsewhere. Nothing
+    of the group ran on it, so this is no failure: one failing node recreates a group once.
+    """
+    chosen = assignment.HOSTNAME in (pod.spec.get("nodeSelector") or {})
+    return chosen and names.WORKLOAD in pod.meta.annotations and not pod.node
 
 
 def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) -> str | None:
@@ -90,11 +101,12 @@ def decide(
     *,
     leave_alone: Collection[int] = (),
     lost_pods: Mapping[int, str] | None = None,
+    moved: Collection[str] = (),
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions that recreate groups in which a pod failed.
 
     ``leave_alone`` are the indices of groups whose pods are stopped on purpose; ``lost_pods`` are
-    the results of ``lost`` by group index.
+    the results of ``lost`` by group index, ``moved`` the UIDs of pods that have to leave a node.
     """
     if owner.spec.leader_worker_template.restart_policy in ("None", "Default"):
         return ()
@@ -102,7 +114,7 @@ def decide(
     for group in found:
         if group.index in leave_alone or group.leader.meta.deleting:
             continue
-        failed = (lost_pods or {}).get(group.index) or _failed(owner, group)
+        failed = (lost_pods or {}).get(group.index) or _failed(owner, group, moved)
         if failed is not None:
             deletions.append(_recreate(group, failed))
     return tuple(deletions)
@@ -115,18 +127,19 @@ def _only_after_start(owner: lws.LeaderWorkerSet) -> bool:
     return policy == "RecreateGroupAfterStart" or legacy
 
 
-def _failed(owner: lws.LeaderWorkerSet, group: groups.Group) -> str | None:
+def _failed(owner: lws.LeaderWorkerSet, group: groups.Group, moved: Collection[str]) -> str | None:
     """Return the name of the first pod whose failure recreates the group."""
-    failed = next((pod for pod in group.pods if _triggers(pod, group)), None)
+    failed = next((pod for pod in group.pods if _triggers(pod, group, moved)), None)
     if failed is None or (_only_after_start(owner) and _pending(group)):
         return None
     return failed.meta.name
 
 
-def _triggers(pod: facts.Pod, group: groups.Group) -> bool:
+def _triggers(pod: facts.Pod, group: groups.Group, moved: Collection[str]) -> bool:
     # A worker at another revision than its leader belongs to what an update replaces.
     current = pod.meta.labels.get(names.REVISION_KEY, "") == group.key
-    return current and (pod.meta.deleting or pod.restarted)
+    fails = pod.meta.deleting or pod.restarted or pod.meta.uid in moved
+    return current and fails and not never_placed(pod)
 
 
 def _pending(group: groups.Group) -> bool:

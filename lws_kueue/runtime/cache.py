@@ -332,6 +332,8 @@ class Cache:
         meta, owner = entry.meta, entry.meta.controller
         if meta.uid in self._taken_down or entry.fact.gates or owner is None:
             return
+        if restarts.never_placed(entry.fact):
+            return
         worker_set = self._entries[resources.STATEFUL_SETS].get((meta.namespace, owner.name))
         leader = worker_set.meta.controller if worker_set else None
         if worker_set is None or worker_set.meta.uid != owner.uid or leader is None:

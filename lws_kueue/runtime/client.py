@@ -273,14 +273,17 @@ class Client:
         name: str,
         uid: str,
         propagation: str = "Background",
+        grace_seconds: int | None = None,
     ) -> dict[str, Any]:
         """Delete exactly the object with ``uid``; ApiError 409 when the name has another one."""
-        body = {
+        body: dict[str, Any] = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "preconditions": {"uid": uid},
             "propagationPolicy": propagation,
         }
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         return await self.request(
             "DELETE", resource.path(namespace=namespace, name=name), body=body
         )

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.runtime import cache, client, recorder, resources
@@ -21,6 +21,8 @@ MOST_PARALLEL: Final = 16
 MOST_REMEMBERED: Final = 10_000
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -252,6 +254,7 @@ class Executor:
             name=ref.name,
             uid=action.uid,
             propagation=action.propagation,
+            grace_seconds=action.grace_seconds,
         )
         # Before the request: its end may be seen before its answer.
         self._cache.take_down(action.uid)
@@ -292,10 +295,14 @@ class Executor:
                 self._learn(run, fresh)
             run.outcome.stale = True
             return
-        await _all(self._let_go(run, action, patch) for patch in action.patches)
+        if any(await _all(self._let_go(run, action, patch) for patch in action.patches)):
+            self._emit(run, action.events)
 
-    async def _let_go(self, run: "_Run", release: actions.Release, patch: actions.Patch) -> None:
-        """Release one pod, unless an eviction became known while it waited for its turn."""
+    async def _let_go(self, run: "_Run", release: actions.Release, patch: actions.Patch) -> bool:
+        """Release one pod, unless an eviction became known while it waited for its turn.
+
+        Returns whether it was let go.
+        """
 
         def allowed() -> bool:
             cached = self._cached(release.workload)
@@ -310,8 +317,10 @@ class Executor:
             await self._patch(run, patch, allowed=allowed)
         except client.ApiError as error:
             self._failed(run, patch, error)
+            return False
         except _Stop:
-            return
+            return False
+        return True
 
     def _learn(self, run: "_Run", obj: Mapping[str, Any]) -> None:
         resource = resources.of(obj["apiVersion"], obj["kind"])
@@ -337,11 +346,14 @@ class Executor:
 _Request = Callable[[], Awaitable[dict[str, Any]]]
 
 
-async def _all(steps: Iterable[Awaitable[Any]]) -> None:
+async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:
     """Wait for all, whatever becomes of one; a pass must be over when it ends."""
+    results: list[_T] = []
     for result in await asyncio.gather(*steps, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
+        results.append(result)
+    return results
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide, exclusive, restarts
+from lws_kueue.controller import decide, restarts
 from lws_kueue.runtime import (
     cache,
     client,
@@ -84,7 +84,7 @@ class Loop:
             message = f"The stored spec is not valid and is left alone: {situation.problem}"
             self._warn(key, situation.meta, (actions.Event("Warning", "InvalidSpec", message),))
             return False
-        if asked := exclusive.nodes_asked(situation):
+        if asked := decide.nodes_asked(situation):
             nodes = await self._inflow.nodes(asked)
             situation = dataclasses.replace(situation, nodes=nodes)
         plan = decide.decide(

@@ -9,14 +9,14 @@ other gated pods of its group: half a group would hold its quota and do nothing.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
+from lws_kueue.workload import landing, podsets
 from lws_kueue.workload import pods as group
-from lws_kueue.workload import podsets
 from lws_kueue.workload.problems import Problem
 
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -243,14 +243,26 @@ def plan_release(
     if any(part.held for part in parts) or not patches:
         return None, problems
     ref, meta = group.workload_ref(workload), workload.meta
-    return actions.Release(ref, meta.uid, meta.resource_version, patches), problems
+    events: tuple[actions.Event, ...] = ()
+    if len(patches) == len(waiting) and len(live) == _pods_admitted(workload):
+        domains = {name: domain for part in parts for name, domain in part.domains.items()}
+        events = landing.events(workload, live, domains)
+    return actions.Release(ref, meta.uid, meta.resource_version, patches, events), problems
+
+
+def _pods_admitted(workload: kueue.Workload) -> int:
+    return sum(_count(workload, one) for one in _assignments(workload).values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a release that one podset is; ``held`` when its problems hold the whole."""
+    """The part of a release that one podset is; ``held`` when its problems hold the whole.
+
+    ``domains`` are where its pods go, by pod name.
+    """
 
     patches: tuple[actions.Patch, ...] = ()
+    domains: Mapping[str, assignment.Domain] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     held: bool = False
 
@@ -286,14 +298,28 @@ def _release_podset(
         for pod_name, domain in placement.domains.items()
     }
     part = _patched((pod, changes[pod.meta.name]) for pod in members if pod.meta.name in changes)
-    if not placement.crowded:
-        return part
-    message = (
-        f"the topology assignment of Workload {workload.meta.name} has no place for"
-        f" {', '.join(placement.crowded)}"
+    return dataclasses.replace(
+        part,
+        domains=placement.domains,
+        problems=(*part.problems, *_unplaced(workload, placement)),
     )
-    crowded = Problem("TopologyAssignmentTooSmall", message)
-    return dataclasses.replace(part, problems=(*part.problems, crowded))
+
+
+def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Problem]:
+    """Say why pods stay gated although their group is admitted."""
+    if placement.crowded:
+        message = (
+            f"the topology assignment of Workload {workload.meta.name} has no place for"
+            f" {', '.join(placement.crowded)}"
+        )
+        yield Problem("TopologyAssignmentTooSmall", message)
+    if placement.unhealthy:
+        nodes = ", ".join(node.name for node in workload.status.unhealthy_nodes)
+        message = (
+            f"{', '.join(placement.unhealthy)}: node {nodes} of Workload {workload.meta.name} has"
+            " failed, and Kueue has to replace it in the topology assignment"
+        )
+        yield Problem("NodeFailed", message)
 
 
 def _patched(pods: Iterable[tuple[facts.Pod, PodChange | Problem]]) -> _Part:
@@ -302,7 +328,7 @@ def _patched(pods: Iterable[tuple[facts.Pod, PodChange | Problem]]) -> _Part:
     ]
     problems = tuple(one for one in outcomes if isinstance(one, Problem))
     patches = tuple(one for one in outcomes if isinstance(one, actions.Patch))
-    return _Part(patches, problems, held=bool(problems))
+    return _Part(patches, problems=problems, held=bool(problems))
 
 
 def _count(workload: kueue.Workload, assigned: kueue.PodSetAssignment) -> int:

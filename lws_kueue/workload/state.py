@@ -138,14 +138,14 @@ def why_waiting(
     if problem is not None:
         return Waiting(problem.reason, problem.message)
     if workload is None:
-        return _queue_trouble(queues) or Waiting("WorkloadMissing", "its Workload is being created")
+        return queue_trouble(queues) or Waiting("WorkloadMissing", "its Workload is being created")
     if (settled := _by_state(workload)) is not None:
         return settled
     if admission(workload) is Admission.ADMITTED:
         return _elsewhere(workload, checks)
     if admission(workload) is Admission.RESERVED:
         return _checks(workload)
-    return _queue_trouble(queues) or _pending(workload, queues)
+    return queue_trouble(queues) or _pending(workload, queues)
 
 
 def _by_state(workload: kueue.Workload) -> Waiting | None:
@@ -196,7 +196,8 @@ def _checks(workload: kueue.Workload) -> Waiting:
     return Waiting("WaitingForAdmission", message)
 
 
-def _queue_trouble(queues: Queues) -> Waiting | None:
+def queue_trouble(queues: Queues) -> Waiting | None:
+    """Return why nothing is admitted through the queue now, naming what to change."""
     if not queues.queue:
         message = f"the set names no LocalQueue: give it the label {names.QUEUE_NAME}"
         return Waiting("QueueNotSet", message)
@@ -236,4 +237,20 @@ def _pending(workload: kueue.Workload, queues: Queues) -> Waiting:
         return Waiting("Pending", message)
     # Kueue's message says what is short, but not where somebody could change it.
     where = f"ClusterQueue {queues.local_queue.cluster_queue}: " if queues.local_queue else ""
-    return Waiting(quota.reason or "Pending", where + quota.message)
+    about = any(word in quota.message for word in ("topology", "level"))
+    asked = _topology_asked(workload) if about else ""
+    return Waiting(quota.reason or "Pending", where + quota.message + asked)
+
+
+def _topology_asked(workload: kueue.Workload) -> str:
+    """Say what placement was asked for; Kueue's message tells only what there is of it."""
+    parts = []
+    for pod_set in workload.spec.pod_sets:
+        request = pod_set.topology_request
+        if request is None or not pod_set.count:
+            continue
+        if request.required is not None:
+            parts.append(f"{pod_set.name} needs {pod_set.count} in one {request.required}")
+        elif request.preferred is not None:
+            parts.append(f"{pod_set.name} prefers {pod_set.count} in one {request.preferred}")
+    return f" ({', '.join(parts)})" if parts else ""

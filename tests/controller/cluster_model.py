@@ -5,6 +5,7 @@ decides and carries out the plan, and can be cut off after any number of writes,
 What Kubernetes does with the objects stands in ``kubernetes_model``.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,10 @@ from tests.controller.kubernetes_model import Object, copied, true
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 NAMESPACE = kubernetes_model.NAMESPACE
+_QUEUES = {
+    name: kueue.LocalQueue.of({"metadata": {"name": name}, "spec": {"clusterQueue": "cq"}})
+    for name in ("queue", "other")
+}
 _FLAVOR = kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})
 
 
@@ -44,6 +49,7 @@ class Cluster(kubernetes_model.Kubernetes):
         self.memory: dict[int, restarts.Members] = {}
         self.now = NOW
         self.takes_unlabelled = False
+        self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -53,13 +59,15 @@ class Cluster(kubernetes_model.Kubernetes):
         for (kind, own), obj in self.objects.items():
             if kind in seen:
                 seen[kind][own] = self._fact(kind, own, obj)
-        return observed.Observed(
+        found = observed.Observed(
             namespace=NAMESPACE,
             name=name,
             lws=seen[names.LWS_KIND].get(name),
             kueue=observed.Kueue(
                 support="served",
                 built_in=self.built_in,
+                local_queues=_QUEUES,
+                cluster_queues=self.cluster_queues,
                 flavors={"default": _FLAVOR},
                 takes_unlabelled=self.takes_unlabelled,
             ),
@@ -70,6 +78,11 @@ class Cluster(kubernetes_model.Kubernetes):
             workloads=seen["Workload"],
             remembered=self.memory,
         )
+        nodes = {
+            node: None if node in self.lost_nodes else facts.Node(facts.Meta.of({}))
+            for node in decide.nodes_asked(found)
+        }
+        return dataclasses.replace(found, nodes=nodes)
 
     def _fact(self, kind: str, name: str, obj: Object) -> Any:
         """Parse each version of an object once, as the cache does."""
@@ -124,7 +137,8 @@ class Cluster(kubernetes_model.Kubernetes):
                 found = self.objects.get((ref.kind, ref.name))
                 if found and found["metadata"]["uid"] == uid:
                     foreground = propagation == "Foreground"
-                    self.delete(ref.kind, ref.name, graceful=True, foreground=foreground)
+                    graceful = action.grace_seconds != 0
+                    self.delete(ref.kind, ref.name, graceful=graceful, foreground=foreground)
                 self.writes.append(f"delete {ref.kind}")
             case actions.StatusWrite(ref=ref, status=status):
                 self.objects[ref.kind, ref.name]["status"] = copied(status)

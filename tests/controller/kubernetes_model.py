@@ -14,6 +14,7 @@ Object = dict[str, Any]
 NAMESPACE = "default"
 MADE_FROM = "controller-revision-hash"
 FOREGROUND = "foregroundDeletion"
+HOSTNAME = "kubernetes.io/hostname"
 _DELETED_AT = "2030-01-01T00:00:00Z"
 
 
@@ -42,11 +43,15 @@ def ordinal(name: str) -> int:
 
 
 class Kubernetes:
-    """All objects by kind and name, and what happens to them by itself."""
+    """All objects by kind and name, and what happens to them by itself.
+
+    On ``lost_nodes`` no pod starts or ends any more.
+    """
 
     def __init__(self, *, max_unavailable_gate: bool = False) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
         self.unready: set[str] = set()
+        self.lost_nodes: set[str] = set()
         self._gate = max_unavailable_gate
         self._templates: dict[str, list[tuple[str, Object]]] = {}
         self._looked: dict[str, Object] = {}
@@ -154,7 +159,10 @@ class Kubernetes:
             same = pod["status"]["phase"] == "Running" and true(pod, "Ready") == ready
             if held or same or (only is not None and name not in only):
                 continue
-            pod["spec"] = {**pod["spec"], "nodeName": "node-0"}
+            node = (pod["spec"].get("nodeSelector") or {}).get(HOSTNAME, "node-0")
+            if node in self.lost_nodes:
+                continue
+            pod["spec"] = {**pod["spec"], "nodeName": node}
             ready_condition = {"type": "Ready", "status": str(ready)}
             pod["status"] = {"phase": "Running", "conditions": [ready_condition]}
             self.touch(pod)
@@ -165,6 +173,8 @@ class Kubernetes:
         """Let pods that are being deleted gracefully come to their end."""
         for pod in self.of_kind("Pod").values():
             meta = pod["metadata"]
+            if pod["spec"].get("nodeName") in self.lost_nodes:
+                continue
             if meta.get("deletionGracePeriodSeconds"):
                 meta["deletionGracePeriodSeconds"] = 0
                 if pod["status"]["phase"] == "Running":

@@ -9,7 +9,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from lws_kueue.api import actions, names
+from lws_kueue.api import actions, kueue, names
 from lws_kueue.controller import decide, observed
 from lws_kueue.workload import build
 from tests.controller import cluster_model
@@ -290,6 +290,21 @@ def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:
     plan = model.decide(SET)
     assert [w.reason for w in plan.warnings] == ["QueueChangeDeferred"]
     assert plan.status is None
+
+
+@pytest.mark.parametrize("reason", ["TopologyNotFound", "FlavorNotFound"])
+def test_what_the_queue_lacks_by_now_is_told_and_stops_nothing(reason: str) -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    inactive = {"type": "Active", "status": "False", "reason": reason, "message": "it lacks x"}
+    model.cluster_queues["cq"] = kueue.ClusterQueue.of(
+        {"metadata": {"name": "cq"}, "status": {"conditions": [inactive]}}
+    )
+    plan = model.decide(SET)
+    assert [(w.reason, w.message) for w in plan.warnings] == [
+        ("ClusterQueueInactive", "ClusterQueue cq is not active: it lacks x")
+    ]
+    assert plan.empty
 
 
 def test_under_a_kueue_of_another_version_pods_stay_gated_and_the_set_says_why() -> None:

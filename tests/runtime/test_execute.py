@@ -235,12 +235,16 @@ def test_a_patch_is_guarded_and_a_conflict_is_not_a_failure() -> None:
     assert "patch q" not in api.calls, "the rest of the chain rests on the first patch"
 
 
+PLACED = actions.Event("Normal", "TopologyAssigned", "here")
+
+
 def release(*pods: str, version: str = "5") -> actions.Plan:
     act = actions.Release(
         workload=actions.Ref("kueue.x-k8s.io/v1beta2", "Workload", "ns", "w"),
         uid="wu",
         resource_version=version,
         patches=tuple(pod_patch(pod) for pod in pods),
+        events=(PLACED,),
     )
     return actions.Plan(chains=((act,),))
 
@@ -259,10 +263,11 @@ def workload(version: str, uid: str = "wu", *, evicted: bool = False) -> dict[st
 def test_pods_are_released_when_the_workload_is_what_the_decision_saw() -> None:
     api = ScriptedApi()
     api.objects["w"] = workload("5")
-    outcome, _, _ = carry_out(release("a", "b"), api, known=[workload("5")])
+    outcome, events, _ = carry_out(release("a", "b"), api, known=[workload("5")])
     assert api.calls[0] == "get w"
     assert sorted(api.calls[1:]) == ["patch a", "patch b"]
     assert outcome.writes == 2
+    assert events.sent == [PLACED]
 
 
 def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
@@ -279,9 +284,10 @@ def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
 def test_an_eviction_that_becomes_known_meanwhile_stops_the_release() -> None:
     api = ScriptedApi()
     api.objects["w"] = workload("5")
-    outcome, _, _ = carry_out(release("a"), api, known=[workload("6", evicted=True)])
+    outcome, events, _ = carry_out(release("a"), api, known=[workload("6", evicted=True)])
     assert api.calls == ["get w"]
     assert outcome.stale
+    assert events.sent == []
 
 
 def test_one_pod_that_cannot_be_released_does_not_hold_up_the_others() -> None:

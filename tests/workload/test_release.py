@@ -331,7 +331,7 @@ def test_a_pod_whose_node_waits_for_replacement_stays_gated_while_others_go() ->
         status={"unhealthyNodes": [{"name": "b"}]},
     )
     patches, problems = plan(workload, pod(0), pod(1))
-    assert problems == []
+    assert problems == ["NodeFailed"]
     assert hosts(patches) == {"serve-0": "a"}
 
 

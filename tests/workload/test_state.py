@@ -154,6 +154,22 @@ def test_a_pending_group_waits_for_what_its_queue_lacks(
         ),
         (
             builders.workload(
+                conditions=[condition("QuotaReserved", False, "Pending", "topology is full")],
+                pod_sets=[
+                    {"name": "leader", "count": 1, "topologyRequest": {"preferred": "rack"}},
+                    {"name": "worker", "count": 7, "topologyRequest": {"required": "block"}},
+                    {"name": "none", "count": 0, "topologyRequest": {"required": "block"}},
+                    {"name": "free", "count": 1, "topologyRequest": {"podIndexLabel": "i"}},
+                ],
+            ),
+            (
+                "Pending",
+                "ClusterQueue cq: topology is full"
+                " (leader prefers 1 in one rack, worker needs 7 in one block)",
+            ),
+        ),
+        (
+            builders.workload(
                 metadata={"annotations": {names.ADMISSION_GATED_BY: "example.com/a"}}
             ),
             ("AdmissionGated", "its admission is gated by example.com/a"),

@@ -2,7 +2,8 @@
 
 The annotations of a template become the topology request of its podset. Of the three placements
 the strictest one that is present wins; a group name counts only beside a placement that a group
-can share, and means nothing more where leader and workers are one podset anyway. Errors name the field, as the API server's own do.
+can share, and means nothing more where leader and workers are one podset anyway. Errors name the
+field, as the API server's own do.
 
 ``deploy/api/topology-rules.yaml`` has the same rules in CEL and refuses with the same texts. Here
 they are for sets that were stored before it, and for what CEL cannot read.

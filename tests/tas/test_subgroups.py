@@ -133,9 +133,11 @@ def sliced(draw: st.DrawFn) -> lws.Spec:
     return spec(size, of, slices(draw(st.sampled_from(sizes))), leader=leader, excluded=excluded)
 
 
+@st.composite
 def whole_slices(draw: st.DrawFn, count: int, size: int) -> list[assignment.Domain]:
     """An assignment of hosts in racks, whose racks have whole slices, in the order of ranks."""
-    domains, rack, left = [], 0, count
+    domains: list[assignment.Domain] = []
+    rack, left = 0, count
     while left:
         pods = size * draw(st.integers(1, left // size))
         left -= pods
@@ -161,9 +163,9 @@ def test_every_subgroup_of_an_aligned_set_is_in_one_domain_of_its_slices(
     if not of_rank:
         return  # A leader alone.
 
-    domains = st.composite(lambda draw: whole_slices(draw, len(of_rank), size))()
+    domains = data.draw(whole_slices(len(of_rank), size))
     pods = [ranks.RankedPod(str(r), first + r) for r in range(len(of_rank))]
-    placed = ranks.place(data.draw(domains), pods, count=len(pods), start=first).domains
+    placed = ranks.place(domains, pods, count=len(pods), start=first).domains
     racks: defaultdict[int, set[str]] = defaultdict(set)
     for rank, subgroup in enumerate(of_rank):
         if subgroup is not None:

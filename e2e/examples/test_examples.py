@@ -34,6 +34,7 @@ SETS = {
     "sglang.yaml": ("sglang", 2, 1),
     "shared-worker-template.yaml": ("shared-template", 4, 1),
     "subgroups.yaml": ("subgroups", 5, 2),
+    "topology.yaml": ("topology", 4, 2),
     "tpu.yaml": ("tpu", 4, 2),
     "unique-per-replica.yaml": ("unique", 2, 2),
     "vllm.yaml": ("vllm", 2, 1),
@@ -189,6 +190,21 @@ def test_the_priority_of_the_example_arrives_in_its_workload(served: Kubectl) ->
     assert workload["spec"]["priority"] == 10000
     assert workload["spec"]["priorityClassRef"]["name"] == "urgent"
     served("delete", "--wait", "-f", path("priority.yaml"))
+    gone(served)
+
+
+def test_every_group_of_the_topology_example_is_in_one_rack(served: Kubectl) -> None:
+    served("apply", "-f", path("topology.yaml"))
+    harness.wait_ready(served.cluster, "topology", namespace="default", groups=2)
+    nodes = {node["metadata"]["name"]: node for node in served.cluster.api.list("v1", "Node")}
+    racks: dict[str, set[str]] = {}
+    for pod in harness.pods(served.cluster, namespace="default").values():
+        rack = nodes[pod["spec"]["nodeName"]]["metadata"]["labels"]["example.com/rack"]
+        racks.setdefault(pod["metadata"]["labels"][names.GROUP_INDEX], set()).add(rack)
+        assert pod["spec"]["nodeSelector"]["kubernetes.io/hostname"] == pod["spec"]["nodeName"]
+    assert sorted(racks) == ["0", "1"]
+    assert all(len(found) == 1 for found in racks.values())
+    served("delete", "--wait", "-f", path("topology.yaml"))
     gone(served)
 
 

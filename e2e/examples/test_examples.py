@@ -1,5 +1,7 @@
 """Every manifest of `examples/` is accepted as it is and does what its first lines say."""
 
+import json
+import pathlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,8 @@ from lws_kueue.api import names
 from lws_kueue.runtime import manifests
 
 QUEUES = "queues.yaml"
+HOSTNAME = "kubernetes.io/hostname"
+MAY_CONFLICT = "ExclusiveTopologyMayConflict"
 
 # Volcano schedules its pods, which no cluster of these tests has. What the controller does for it
 # is tested in `e2e/lws/test_gang.py`.
@@ -34,6 +38,7 @@ SETS = {
     "sglang.yaml": ("sglang", 2, 1),
     "shared-worker-template.yaml": ("shared-template", 4, 1),
     "subgroups.yaml": ("subgroups", 5, 2),
+    "topology.yaml": ("topology", 4, 2),
     "tpu.yaml": ("tpu", 4, 2),
     "unique-per-replica.yaml": ("unique", 2, 2),
     "vllm.yaml": ("vllm", 2, 1),
@@ -189,6 +194,58 @@ def test_the_priority_of_the_example_arrives_in_its_workload(served: Kubectl) ->
     assert workload["spec"]["priority"] == 10000
     assert workload["spec"]["priorityClassRef"]["name"] == "urgent"
     served("delete", "--wait", "-f", path("priority.yaml"))
+    gone(served)
+
+
+def racks(kubectl: Kubectl) -> dict[str, set[str]]:
+    """The racks in which the pods of each group are, every pod on the node that Kueue chose."""
+    nodes = {node["metadata"]["name"]: node for node in kubectl.cluster.api.list("v1", "Node")}
+    found: dict[str, set[str]] = {}
+    for pod in harness.pods(kubectl.cluster, namespace="default").values():
+        assert pod["spec"]["nodeSelector"][HOSTNAME] == pod["spec"]["nodeName"]
+        rack = nodes[pod["spec"]["nodeName"]]["metadata"]["labels"]["example.com/rack"]
+        found.setdefault(pod["metadata"]["labels"][names.GROUP_INDEX], set()).add(rack)
+    return found
+
+
+def test_every_group_of_the_topology_example_is_in_one_rack(served: Kubectl) -> None:
+    served("apply", "-f", path("topology.yaml"))
+    harness.wait_ready(served.cluster, "topology", namespace="default", groups=2)
+    found = racks(served)
+    assert [len(found[index]) for index in ("0", "1")] == [1, 1]
+    served("delete", "--wait", "-f", path("topology.yaml"))
+    gone(served)
+
+
+def test_groups_that_fill_more_than_half_of_a_rack_can_be_exclusive_as_well(
+    served: Kubectl, tmp_path: pathlib.Path
+) -> None:
+    objects = {obj["kind"]: obj for obj in manifests.load(manifests.examples() / "topology.yaml")}
+    (group,) = objects["ClusterQueue"]["spec"]["resourceGroups"]
+    group["flavors"][0]["resources"][0]["nominalQuota"] = 20
+    live = objects[names.LWS_KIND]
+    live["metadata"]["annotations"] = {names.EXCLUSIVE_TOPOLOGY: "example.com/rack"}
+    worker = live["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]
+    worker["resources"]["requests"]["cpu"] = "3"
+    file = tmp_path / "exclusive.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects.values()]}))
+    served("apply", "-f", str(file))
+    harness.wait_ready(served.cluster, "topology", namespace="default", groups=2)
+    found = racks(served)
+    assert [len(found[index]) for index in ("0", "1")] == [1, 1]
+    assert found["0"] != found["1"]
+    events = served.cluster.api.list("v1", "Event", namespace="default")
+    assert MAY_CONFLICT not in {event["reason"] for event in events}
+    # A node for each group is what Kueue was not asked for.
+    served("annotate", "--overwrite", "lws/topology", f"{names.EXCLUSIVE_TOPOLOGY}={HOSTNAME}")
+    served.cluster.api.wait_for_all(
+        "v1",
+        "Event",
+        lambda seen: any(event["reason"] == MAY_CONFLICT for event in seen.values()),
+        namespace="default",
+        what="the set says that its placements may contradict each other",
+    )
+    served("delete", "--wait", "-f", str(file))
     gone(served)
 
 

@@ -61,6 +61,15 @@ class TopologyRequest(_Model):
         """Whether the user asked for a placement of the podset as a whole."""
         return not (self.required is None and self.preferred is None and self.unconstrained is None)
 
+    @property
+    def sliced(self) -> bool:
+        """Whether the user asked for slices of the podset to be placed."""
+        return (
+            self.pod_set_slice_size is not None
+            or self.pod_set_slice_required_topology is not None
+            or bool(self.podset_slice_required_topology_constraints)
+        )
+
 
 class PodSet(_Model):
     """Pods of one shape in a Workload."""

@@ -3,7 +3,8 @@
 Who belongs to a group is decided by the chain of ownership (``groups``), so nothing here changes a
 decision. It is said in a Warning event on the set which object has to be changed, because most of
 these cases do not repair themselves: a pod whose labels were edited is let go by its StatefulSet
-and keeps the name that the pod in its place would need.
+and keeps the name that the pod in its place would need. A set may also contradict itself: it asks
+Kueue for one placement and LWS for another.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from itertools import islice
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import groups, numbers, ordinals, revisions, situation
+from lws_kueue.tas import exclusivity, subgroups
 
 # So many at most at a time; the rest show when these have been dealt with.
 MOST_TOLD = 20
@@ -25,6 +27,8 @@ def of(at: situation.Situation) -> tuple[actions.Event, ...]:
 
 def _all(at: situation.Situation) -> Iterator[actions.Event]:
     owner, found = at.owner, at.found
+    if at.queue_gated:
+        yield from _topology(owner)
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
     for group in found.groups:
@@ -49,6 +53,17 @@ def _labels(
         found = meta.labels.get(label)
         if value is not None and found != value:
             yield _warning(kind, meta.name, f"label {label} should be {value!r} and is {found!r}")
+
+
+# The set itself ---------------------------------------------------------------------------------
+
+
+def _topology(owner: lws.LeaderWorkerSet) -> Iterator[actions.Event]:
+    """Name what asks Kueue to place pods where LWS's own placement will not have them."""
+    if (cut := subgroups.cut(owner.spec)) is not None:
+        yield actions.Event("Warning", "SubgroupsCutBySlices", str(cut))
+    for text in exclusivity.conflicts(owner):
+        yield actions.Event("Warning", "ExclusiveTopologyMayConflict", text)
 
 
 # Pods and StatefulSets of the set ---------------------------------------------------------------

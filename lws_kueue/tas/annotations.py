@@ -2,7 +2,8 @@
 
 The annotations of a template become the topology request of its podset. Of the three placements
 the strictest one that is present wins; a group name counts only beside a placement that a group
-can share. Errors name the field, as the API server's own do.
+can share, and means nothing more where leader and workers are one podset anyway. Errors name the
+field, as the API server's own do.
 
 ``deploy/api/topology-rules.yaml`` has the same rules in CEL and refuses with the same texts. Here
 they are for sets that were stored before it, and for what CEL cannot read.
@@ -51,11 +52,15 @@ def annotations_of(template: Mapping[str, Any]) -> Annotations:
     return found
 
 
-def request(annotations: Annotations, *, pod_index_label: str | None) -> dict[str, Any] | None:
+def request(
+    annotations: Annotations, *, pod_index_label: str | None, groupable: bool
+) -> dict[str, Any] | None:
     """Return the topology request of a podset, or None when nothing asks for one.
 
     ``pod_index_label`` names the pod label that holds the rank; a podset that has one always gets
     a request, because Kueue orders its pods by it even where no placement is asked for.
+    ``groupable`` says that there is another podset to be in a group with. The only podset of a
+    Workload is placed as one unit anyway, and Kueue refuses a group of one.
 
     Raises:
         ValueError: an annotation cannot be read; ``validate`` says which and why.
@@ -67,7 +72,7 @@ def request(annotations: Annotations, *, pod_index_label: str | None) -> dict[st
     if pod_index_label is not None:
         result["podIndexLabel"] = pod_index_label
     group = annotations.get(names.PODSET_GROUP_NAME)
-    if group is not None and ("required" in result or "preferred" in result):
+    if groupable and group is not None and ("required" in result or "preferred" in result):
         result["podSetGroupName"] = group
     return result
 
@@ -146,8 +151,8 @@ def validate(spec: lws.Spec) -> tuple[FieldError, ...]:
     worker_path = f"{_TEMPLATE_PATH}.workerTemplate.metadata.annotations"
     worker = annotations_of(template.worker_template)
     if template.leader_template is None:
-        own = _template_errors(worker, path=worker_path, count=template.size)
-        return (*own, *_lone_group(worker, path=worker_path))
+        # Leader and workers are one podset, so a group name has them all.
+        return tuple(_template_errors(worker, path=worker_path, count=template.size))
     leader_path = f"{_TEMPLATE_PATH}.leaderTemplate.metadata.annotations"
     leader = annotations_of(template.leader_template)
     return (
@@ -187,10 +192,17 @@ def _slice_errors(annotations: Annotations, *, path: str, count: int) -> Iterato
     except ValueError as error:
         yield FieldError(size_path, str(error))
         return
+    yield from _size_errors(size, path=size_path, count=count)
+
+
+def _size_errors(size: int, *, path: str, count: int) -> Iterator[FieldError]:
+    """Say why a podset of ``count`` pods cannot be cut into slices of ``size``."""
     if size < 1:
-        yield FieldError(size_path, "must be at least 1")
-    if size > count:
-        yield FieldError(size_path, f"must not be greater than the {count} pods of the podset")
+        yield FieldError(path, "must be at least 1")
+    elif size > count:
+        yield FieldError(path, f"must not be greater than the {count} pods of the podset")
+    elif count % size != 0:
+        yield FieldError(path, f"must divide the {count} pods of the podset")
 
 
 def _layer_errors(annotations: Annotations, *, path: str, count: int) -> Iterator[FieldError]:
@@ -214,21 +226,21 @@ def _layer_errors(annotations: Annotations, *, path: str, count: int) -> Iterato
         if topology in seen:
             yield FieldError(f"{entry}.topology", "must not be that of another layer")
         seen.add(topology)
-        if size < 1:
+        if i == 0:
+            yield from _size_errors(size, path=f"{entry}.size", count=count)
+        elif size < 1:
             yield FieldError(f"{entry}.size", "must be at least 1")
-        elif i > 0 and layers[i - 1]["size"] % size != 0:
+        elif layers[i - 1]["size"] % size != 0:
             outer = layers[i - 1]["size"]
             yield FieldError(f"{entry}.size", f"must divide the size {outer} of the layer above")
-    if layers[0]["size"] > count:
-        yield FieldError(
-            f"{path}[{key}][0].size", f"must not be greater than the {count} pods of the podset"
-        )
 
 
 def _group_name_errors(annotations: Annotations, *, path: str) -> Iterator[FieldError]:
     key = names.PODSET_GROUP_NAME
     if key not in annotations:
         return
+    if not annotations[key]:
+        yield FieldError(f"{path}[{key}]", "must not be empty")
     if re.fullmatch(r"[0-9]+", annotations[key]):
         yield FieldError(f"{path}[{key}]", "must not be a number")
     for other in (
@@ -246,7 +258,7 @@ def _group_name_errors(annotations: Annotations, *, path: str) -> Iterator[Field
 
 
 def _lone_group(annotations: Annotations, *, path: str) -> Sequence[FieldError]:
-    """Refuse a group name on one template only: a group is a leader and its workers."""
+    """Refuse a group name on one of two templates: a group is a leader and its workers."""
     key = names.PODSET_GROUP_NAME
     if key not in annotations:
         return ()

@@ -42,26 +42,23 @@ def pod_sets(template: lws.LeaderWorkerTemplate, *, topology: bool = True) -> li
         ValueError: a topology annotation cannot be read.
     """
     if template.leader_template is None:
-        return [
-            _pod_set(MAIN, template.worker_template, template.size, topology=topology, ranked=True)
-        ]
+        return [_pod_set(MAIN, template.worker_template, template.size, topology=topology)]
     return [
-        _pod_set(LEADER, template.leader_template, 1, topology=topology, ranked=False),
-        _pod_set(
-            WORKER, template.worker_template, template.size - 1, topology=topology, ranked=True
-        ),
+        _pod_set(LEADER, template.leader_template, 1, topology=topology),
+        _pod_set(WORKER, template.worker_template, template.size - 1, topology=topology),
     ]
 
 
 def _pod_set(
-    name: str, template: Mapping[str, Any], count: int, *, topology: bool, ranked: bool
+    name: str, template: Mapping[str, Any], count: int, *, topology: bool
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"name": name, "count": count, "template": _template(template)}
     if not topology:
         return result
     request = annotations.request(
         annotations.annotations_of(template),
-        pod_index_label=names.WORKER_INDEX if ranked else None,
+        pod_index_label=None if name == LEADER else names.WORKER_INDEX,
+        groupable=name != MAIN,
     )
     if request is not None:
         result["topologyRequest"] = request

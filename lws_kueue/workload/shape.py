@@ -196,7 +196,7 @@ def _is_placed(workload: kueue.Workload) -> bool:
     assigned = admission.pod_set_assignments if admission else ()
     requests = (one.topology_request for one in workload.spec.pod_sets)
     return any(one.topology_assignment is not None for one in assigned) or any(
-        request is not None and request.explicit for request in requests
+        request is not None and (request.explicit or request.sliced) for request in requests
     )
 
 

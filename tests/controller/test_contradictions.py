@@ -443,3 +443,28 @@ def test_a_worker_that_was_let_go_before_its_group_went_is_named() -> None:
     assert scene.told() == [], "garbage collection takes it"
     scene.add(leader, relabelled(given.a_worker(leader, 1), owner=None))
     assert scene.told() == [], "its group is still going"
+
+
+SLICED = {
+    names.PODSET_SLICE_REQUIRED_TOPOLOGY: "example.com/rack",
+    names.PODSET_SLICE_SIZE: "1",
+}
+CUT = {
+    "leaderTemplate": None,
+    "workerTemplate": {"metadata": {"annotations": SLICED}, "spec": {"containers": []}},
+    "subGroupPolicy": {"subGroupPolicyType": "LeaderWorker", "subGroupSize": 2},
+}
+EXCLUSIVE = {names.EXCLUSIVE_TOPOLOGY: "example.com/rack"}
+
+
+def test_placements_that_a_set_in_a_queue_cannot_have_together_are_named() -> None:
+    scene = Scene(template=CUT, annotations=EXCLUSIVE, labels={names.QUEUE_NAME: "q"})
+    reasons = {warning.reason: warning.message for warning in scene.plan().warnings}
+    cut, exclusive = reasons["SubgroupsCutBySlices"], reasons["ExclusiveTopologyMayConflict"]
+    assert names.PODSET_SLICE_SIZE in cut
+    assert names.EXCLUSIVE_TOPOLOGY in exclusive
+    assert names.PODSET_SLICE_REQUIRED_TOPOLOGY in exclusive
+
+
+def test_topology_annotations_mean_nothing_to_a_set_without_a_queue() -> None:
+    assert Scene(template=CUT, annotations=EXCLUSIVE).told() == []

@@ -1,4 +1,4 @@
-"""What happens to pods in the situations of kueue-contract 5.1, R20 to R36.
+"""What happens to pods in the situations of kueue-contract 5.1, R20 to R36, and 5.6, O39 to O47.
 
 Kueue's integration puts marks on pods, for its pod-group reconciler to find them, and takes gates
 off pods that nothing else would free. Here the mark is in the template that pods are made from, one
@@ -127,7 +127,7 @@ def test_gated_pods_of_a_deleted_set_stay_gated_and_go_with_it() -> None:
     assert not model.of_kind("Workload"), "no quota is held for what can never run"
 
 
-@pytest.mark.row("R24")
+@pytest.mark.row("R24", "O47")
 @pytest.mark.parametrize("admitted", [False, True])
 def test_a_gated_pod_whose_statefulset_is_gone_is_replaced_and_never_let_go(admitted: bool) -> None:
     model = waiting(replicas=1, size=2)
@@ -144,9 +144,28 @@ def test_a_gated_pod_whose_statefulset_is_gone_is_replaced_and_never_let_go(admi
     assert gated(model) == (set() if admitted else {"demo-0", "demo-0-1"})
 
 
-@pytest.mark.row("R25")
-def test_gated_pods_of_an_old_revision_are_replaced_and_never_let_go() -> None:
+@pytest.mark.row("O42")
+def test_gated_pods_of_a_set_at_rest_stay_gated() -> None:
     model = waiting(replicas=2, size=2)
+    assert len(gated(model)) == 4
+    assert model.decide(SET).empty
+
+
+@pytest.mark.row("R25", "O46")
+@pytest.mark.parametrize(
+    "gates",
+    [
+        pytest.param([names.ADMISSION_GATE], marks=pytest.mark.row("O43")),
+        pytest.param([names.TOPOLOGY_GATE], marks=pytest.mark.row("O44")),
+        pytest.param([names.ADMISSION_GATE, names.TOPOLOGY_GATE], marks=pytest.mark.row("O45")),
+    ],
+    ids=" ".join,
+)
+def test_gated_pods_of_an_old_revision_are_replaced_and_never_let_go(gates: list[str]) -> None:
+    model = waiting(replicas=2, size=2)
+    for pod in model.of_kind("Pod").values():
+        pod["spec"]["schedulingGates"] = [{"name": gate} for gate in gates]
+        model.touch(pod)
     before = {pod["metadata"]["uid"] for pod in model.of_kind("Pod").values()}
     live = model.objects[names.LWS_KIND, SET]
     template = live["spec"]["leaderWorkerTemplate"]["workerTemplate"]
@@ -160,6 +179,20 @@ def test_gated_pods_of_an_old_revision_are_replaced_and_never_let_go() -> None:
     assert not before & {pod["metadata"]["uid"] for pod in after}
     assert {pod["spec"]["containers"][0]["image"] for pod in after} == {"app:2"}
     assert len(gated(model)) == 4
+
+
+@pytest.mark.row("O39", "O40")
+def test_a_set_in_a_queue_grows_also_while_it_still_grows() -> None:
+    model = waiting(replicas=1, size=2)
+    for replicas in (3, 5):
+        live = model.objects[names.LWS_KIND, SET]
+        live["spec"]["replicas"] = replicas
+        live["metadata"]["generation"] += 1
+        model.touch(live)
+        model.pass_once(SET)
+        # The pods of the former scaling are not there yet.
+        assert model.objects["StatefulSet", SET]["spec"]["replicas"] == replicas
+        assert len(model.of_kind("Pod")) == 2
 
 
 @pytest.mark.row("R26", "R27", "R28")

@@ -20,7 +20,7 @@ WHOLE_SYSTEM = numbered("S", 17, separator="") | {
 }
 
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,
-# 5.7 and 5.8, and of 5.11 what is not about Kueue's pod groups; the name vectors of its 1.7.
+# 5.6 to 5.9, and of 5.11 what is not about Kueue's pod groups; the name vectors of its 1.7.
 PROMISED = (
     numbered("ACC", 8, width=1)
     | numbered("DEF", 11)
@@ -39,11 +39,13 @@ PROMISED = (
     | numbered("C", 37, separator="")
     | numbered("U", 28, separator="")
     | numbered("I", 6, separator="")
+    | numbered("O", 47, separator="")
+    | numbered("T", 4, separator="")
     | {"1.7"}
 )
 
 # Rows that differ so much that nothing is left of them to test (docs/compatibility.md).
-WITHOUT_TEST = {"UT-24"}
+WITHOUT_TEST = {"UT-24", "O34", "O41"}
 
 # Rows about what a cluster does or an API server says; of UT, those about what pods are given, and
 # of D, those about the labels of the set.
@@ -56,7 +58,7 @@ ON_A_CONTROL_PLANE = (
     | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
     | {"D02", "D03", "D04"}
     | WHOLE_SYSTEM
-    | {row for row in PROMISED if re.fullmatch(r"[CUI]\d+", row)}
+    | {row for row in PROMISED if re.fullmatch(r"[CUIT]\d+", row)}
 )
 
 COLLECT = """

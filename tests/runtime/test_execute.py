@@ -270,6 +270,7 @@ def test_pods_are_released_when_the_workload_is_what_the_decision_saw() -> None:
     assert events.sent == [PLACED]
 
 
+@pytest.mark.row("O18")
 def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
     for current in (workload("6"), workload("5", uid="another"), None):
         api = ScriptedApi()
@@ -281,6 +282,7 @@ def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
         assert outcome.writes == 0
 
 
+@pytest.mark.row("O18")
 def test_an_eviction_that_becomes_known_meanwhile_stops_the_release() -> None:
     api = ScriptedApi()
     api.objects["w"] = workload("5")

@@ -187,7 +187,8 @@ ROWS: Final = (
         worker={GROUP: "g"},
         faults=_both(_UNPLACED),
     ),
-    _row("C21", "group-without-leader", worker=_GROUPED, faults=["worker" + _LONE]),
+    # Refused by Kueue's built-in integration (docs/compatibility.md).
+    _row("C21", "group-without-leader", worker=_GROUPED),
 )
 
 
@@ -200,7 +201,10 @@ _GOOD: Final = (
     _value("not-about-topology", {"example.com/a": "b", names.KUEUE_PREFIX + "x": "y"}),
     _value("false", {UNCONSTRAINED: "F"}),
     _value("slices-of-all", {**_SLICED, SIZE: "4"}),
+    _value("slices-of-half", {**_SLICED, SIZE: "2"}),
+    _value("slices-of-single-workers", {**_SLICED, SIZE: "1"}, leader={}, size=8),
     _value("slices-with-sign", {**_SLICED, SIZE: "+004"}),
+    _value("preferred-group-without-leader", {PREFERRED: RACK, GROUP: "g"}),
     _value("one-layer", {REQUIRED: BLOCK, LAYERS: _layers((RACK, 4))}),
     _value("three-layers", {LAYERS: _layers((BLOCK, 4), (RACK, 2), (HOST, 1))}),
     _value(
@@ -229,7 +233,24 @@ _BAD_PLACEMENTS: Final = (
         {REQUIRED: RACK, PREFERRED: RACK, UNCONSTRAINED: "true"},
         "worker" + _PLACED_TWICE,
     ),
-    _value("empty-group", {REQUIRED: RACK, GROUP: ""}, "worker" + _LONE),
+    _value("empty-group", {REQUIRED: RACK, GROUP: ""}, f"worker[{GROUP}]: must not be empty"),
+    _value(
+        "empty-groups",
+        {REQUIRED: RACK, GROUP: ""},
+        *_both(f"[{GROUP}]: must not be empty"),
+        leader={REQUIRED: RACK, GROUP: ""},
+    ),
+    _value(
+        "number-as-group-without-leader",
+        {REQUIRED: RACK, GROUP: "1234"},
+        f"worker[{GROUP}]: must not be a number",
+    ),
+    _value(
+        "group-of-slices-without-leader",
+        {**_SLICED, GROUP: "g"},
+        *(f"worker[{GROUP}]: may not be set when {key} is set" for key in (SIZE, SLICE)),
+    ),
+    _value("group-without-leader-and-placement", {GROUP: "g"}, "worker" + _UNPLACED),
     _value(
         "group-of-layers",
         {REQUIRED: RACK, LAYERS: _layers((RACK, 1)), GROUP: "g"},
@@ -247,6 +268,17 @@ _BAD_PLACEMENTS: Final = (
 _BAD_SLICES: Final = (
     _value("no-slices", {**_SLICED, SIZE: "0"}, f"worker[{SIZE}]: must be at least 1"),
     _value("negative-slices", {**_SLICED, SIZE: "-1"}, f"worker[{SIZE}]: must be at least 1"),
+    _value(
+        "uneven-slices",
+        {**_SLICED, SIZE: "3"},
+        f"worker[{SIZE}]: must divide the 4 pods of the podset",
+    ),
+    _value(
+        "slices-that-divide-the-group-and-not-its-workers",
+        {**_SLICED, SIZE: "2"},
+        f"worker[{SIZE}]: must divide the 3 pods of the podset",
+        leader={},
+    ),
     _value("words", {**_SLICED, SIZE: "two"}, f"worker[{SIZE}]: must be a whole number"),
     _value("empty-size", {**_SLICED, SIZE: ""}, f"worker[{SIZE}]: must be a whole number"),
     _value("33-bits", {**_SLICED, SIZE: "2147483648"}, f"worker[{SIZE}]: must be a whole number"),
@@ -304,6 +336,18 @@ _BAD_LAYERS: Final = (
         "indivisible",
         {LAYERS: _layers(("b", 3), ("a", 2))},
         f"worker[{LAYERS}][1].size: must divide the size 3 of the layer above",
+        size=3,
+    ),
+    _value(
+        "uneven-layers",
+        {LAYERS: _layers(("b", 3), ("a", 1))},
+        f"worker[{LAYERS}][0].size: must divide the 4 pods of the podset",
+    ),
+    _value(
+        "layers-that-divide-the-group-and-not-its-workers",
+        {LAYERS: _layers(("b", 2), ("a", 1))},
+        f"worker[{LAYERS}][0].size: must divide the 3 pods of the podset",
+        leader={},
     ),
     _value(
         "layer-twice",

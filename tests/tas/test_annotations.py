@@ -48,15 +48,22 @@ WORKER_INDEX = names.WORKER_INDEX
     ],
 )
 def test_annotations_become_a_request(marks: cases.Marks, expected: dict[str, Any] | None) -> None:
-    assert annotations.request(marks, pod_index_label=None) == expected
-    ranked = annotations.request(marks, pod_index_label=WORKER_INDEX)
+    assert annotations.request(marks, pod_index_label=None, groupable=True) == expected
+    ranked = annotations.request(marks, pod_index_label=WORKER_INDEX, groupable=True)
     assert ranked == (expected or {}) | {"podIndexLabel": WORKER_INDEX}
 
 
 @pytest.mark.parametrize("marks", [{UNCONSTRAINED: "yes"}, {SLICE: RACK, SIZE: "x"}, {LAYERS: "["}])
 def test_an_annotation_that_cannot_be_read_is_an_error(marks: cases.Marks) -> None:
     with pytest.raises(ValueError):
-        annotations.request(marks, pod_index_label=None)
+        annotations.request(marks, pod_index_label=None, groupable=True)
+
+
+@pytest.mark.row("C21")
+def test_a_group_name_asks_for_nothing_where_there_is_nothing_to_group() -> None:
+    marks = {REQUIRED: RACK, GROUP: "g"}
+    alone = annotations.request(marks, pod_index_label=WORKER_INDEX, groupable=False)
+    assert alone == {"required": RACK, "podIndexLabel": WORKER_INDEX}
 
 
 @pytest.mark.parametrize(

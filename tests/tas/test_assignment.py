@@ -1,14 +1,14 @@
 """Topology assignments are read in every form that the API allows."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import find, given
 from hypothesis import strategies as st
 
 from lws_kueue.api import kueue
 from lws_kueue.tas import assignment
+from tests.tas import forms
 
 HOST = "kubernetes.io/hostname"
 RACK = "cloud.provider.com/rack"
@@ -112,50 +112,25 @@ def test_decoding_what_was_encoded_gives_the_domains(case: tuple[list[str], list
     assert decode(assignment.encode(levels, domains)) == tuple(domains)
 
 
-def write_level(draw: st.DrawFn, values: Sequence[str]) -> dict[str, Any]:
-    """Write the values of a level in one of the forms that can express them."""
-    if len(set(values)) == 1 and draw(st.booleans()):
-        return {"universal": values[0]}
-    shared = [len(v) for v in values]
-    prefix = draw(st.integers(0, min(shared)))
-    while any(value[:prefix] != values[0][:prefix] for value in values):
-        prefix -= 1
-    suffix = draw(st.integers(0, min(shared) - prefix))
-    while any(v[len(v) - suffix :] != values[0][len(values[0]) - suffix :] for v in values):
-        suffix -= 1
-    individual: dict[str, Any] = {"roots": [v[prefix : len(v) - suffix] for v in values]}
-    if prefix:
-        individual["prefix"] = values[0][:prefix]
-    if suffix:
-        individual["suffix"] = values[0][-suffix:]
-    return {"individual": individual}
-
-
 @given(assignments(), st.data())
 def test_decoding_any_mix_of_forms_gives_the_domains(
     case: tuple[list[str], list[Domain]], data: st.DataObject
 ) -> None:
     levels, domains = case
+    assert decode(data.draw(forms.encoded(levels, domains))) == tuple(domains)
 
-    @st.composite
-    def mixed(draw: st.DrawFn) -> dict[str, Any]:
-        slices = []
-        rest = list(domains)
-        while rest:
-            size = draw(st.integers(1, len(rest)))
-            part, rest = rest[:size], rest[size:]
-            counts = [domain.count for domain in part]
-            same = len(set(counts)) == 1 and draw(st.booleans())
-            slices.append(
-                {
-                    "domainCount": size,
-                    "valuesPerLevel": [
-                        write_level(draw, [domain.values[level] for domain in part])
-                        for level in levels
-                    ],
-                    "podCounts": {"universal": counts[0]} if same else {"individual": counts},
-                }
-            )
-        return {"levels": levels, "slices": slices}
 
-    assert decode(data.draw(mixed())) == tuple(domains)
+def test_chance_writes_every_form_there_is() -> None:
+    domains = [Domain({HOST: f"node-{n}.local"}, 1) for n in "ab"]
+
+    written = [
+        find(forms.encoded([HOST], domains), condition)
+        for condition in (
+            lambda stored: len(stored["slices"]) == 2,
+            lambda stored: "individual" in stored["slices"][0]["podCounts"],
+            lambda stored: "universal" in stored["slices"][0]["valuesPerLevel"][0],
+            lambda stored: "prefix" not in str(stored) and "suffix" not in str(stored),
+            lambda stored: "prefix" in str(stored) and "suffix" in str(stored),
+        )
+    ]
+    assert all(decode(stored) == tuple(domains) for stored in written)

@@ -42,7 +42,7 @@ def built(
     return body
 
 
-@pytest.mark.row("R01")
+@pytest.mark.row("R01", "O38")
 def test_a_plain_group_becomes_a_workload_with_all_its_marks() -> None:
     owner = builders.lws_object(size=1, labels={})
     assert built(owner, options=build.Options(topology=False)) == {

@@ -98,3 +98,20 @@ def test_ranks_are_asked_for_even_where_no_topology_is() -> None:
     leader, worker = pod_sets(leader=builders.template())
     assert "topologyRequest" not in leader
     assert worker["topologyRequest"] == {"podIndexLabel": names.WORKER_INDEX}
+
+
+GROUPED = {**REQUIRED, names.PODSET_GROUP_NAME: "g"}
+
+
+@pytest.mark.row("C12")
+def test_leader_and_workers_of_a_group_name_it_both() -> None:
+    marked = builders.template(annotations=GROUPED)
+    for one in pod_sets(leader=marked, worker=marked):
+        assert one["topologyRequest"]["podSetGroupName"] == "g"
+
+
+@pytest.mark.row("C21")
+def test_a_group_of_one_podset_is_none_for_kueue() -> None:
+    (main,) = pod_sets(worker=builders.template(annotations=GROUPED))
+    assert main["topologyRequest"] == {"required": "rack", "podIndexLabel": names.WORKER_INDEX}
+    assert main["template"]["metadata"]["annotations"] == GROUPED

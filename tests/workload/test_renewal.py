@@ -80,6 +80,20 @@ def test_a_workload_stays_for_the_pods_that_were_let_go_under_it_at_this_revisio
     assert renewal.outdated(admitted, other, [released], flavors={}) is not None
 
 
+@pytest.mark.row("C21")
+@pytest.mark.parametrize(("before", "after"), [("", "g"), ("g", "h"), ("g", "")])
+def test_the_name_of_a_group_of_one_podset_is_no_change_of_what_was_admitted(
+    before: str, after: str
+) -> None:
+    def named(group: str) -> lws.LeaderWorkerSet:
+        marks = {names.PODSET_GROUP_NAME: group} if group else {}
+        marks[names.PODSET_REQUIRED_TOPOLOGY] = "rack"
+        return builders.lws_object(worker=builders.template(annotations=marks))
+
+    admitted = stored(named(before), conditions=[RESERVED, ADMITTED])
+    assert renewal.outdated(admitted, content(named(after)), [], flavors={}) is None
+
+
 def test_a_priority_of_pods_that_changes_needs_another_workload_even_while_it_waits() -> None:
     ref = {"group": "scheduling.k8s.io", "kind": "PriorityClass", "name": "low"}
     low = builders.lws_object(worker=builders.template(priorityClassName="low"))

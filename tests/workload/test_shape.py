@@ -176,6 +176,15 @@ def test_a_toleration_is_the_same_however_it_is_spelled(old: Json, new: Json) ->
     assert difference(before, after) is None
 
 
+def test_slices_are_placed_by_the_taints_of_nodes_even_where_nothing_else_is_asked_for() -> None:
+    marks = {names.PODSET_SLICE_REQUIRED_TOPOLOGY: "rack", names.PODSET_SLICE_SIZE: "1"}
+    old, new = edits.base(), edits.base()
+    for obj in (old, new):
+        edits.group_of(obj)["workerTemplate"]["metadata"] = {"annotations": marks}
+    edits.pod(tolerations=[edits.HARMLESS])(new)
+    assert difference(old, new) == "tolerations of podset main"
+
+
 # Flavors ------------------------------------------------------------------------------------
 
 

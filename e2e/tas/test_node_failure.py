@@ -125,7 +125,7 @@ def test_without_a_spare_the_group_is_evicted_once_and_says_why(grow: Grow, rest
         tree.lose_node(lost)
         lws.wait_given_back(0, "NodeFailures")
         lws.wait_gated(0, pods=2)
-        lws.wait_told("group 0", f"main needs 2 in one {trees.RACK}")
+        lws.wait_told("group 0", f"main needs 2 pods in one {trees.RACK}")
         tree.make_node(*tree.at(lost))
         wait_complete(lws, 2, but=[])
         lws.wait_ready(1)

@@ -148,7 +148,9 @@ def test_the_set_tells_where_its_groups_landed(grow: Grow) -> None:
 def test_a_group_that_does_not_fit_tells_level_free_and_needed(grow: Grow) -> None:
     tree = grow()
     lws = tree.set(replicas=1, size=3, pod_annotations=IN_RACK)
-    lws.wait_told("group 0", "allows to fit only 2 out of 3", f"main needs 3 in one {trees.RACK}")
+    lws.wait_told(
+        "group 0", "allows to fit only 2 out of 3", f"main needs 3 pods in one {trees.RACK}"
+    )
     lws.wait_gated(0, pods=3)
 
 
@@ -156,7 +158,7 @@ def test_a_level_that_the_topology_lacks_is_told(grow: Grow) -> None:
     tree = grow()
     unknown = {names.PODSET_REQUIRED_TOPOLOGY: "example.com/no-such-level"}
     lws = tree.set(replicas=1, size=2, pod_annotations=unknown)
-    lws.wait_told("group 0", "example.com/no-such-level")
+    lws.wait_told("group 0", "example.com/no-such-level", names.PODSET_REQUIRED_TOPOLOGY)
 
 
 def test_nothing_is_stopped_when_the_topology_goes_and_the_set_says_so(grow: Grow) -> None:

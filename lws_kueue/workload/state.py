@@ -4,7 +4,7 @@ Kueue decides; this only reads. A Workload's conditions overlap (an evicted one 
 quota until the pods are stopped), so the order in which they are looked at is the meaning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -244,13 +244,27 @@ def _pending(workload: kueue.Workload, queues: Queues) -> Waiting:
 
 def _topology_asked(workload: kueue.Workload) -> str:
     """Say what placement was asked for; Kueue's message tells only what there is of it."""
-    parts = []
-    for pod_set in workload.spec.pod_sets:
-        request = pod_set.topology_request
-        if request is None or not pod_set.count:
-            continue
-        if request.required is not None:
-            parts.append(f"{pod_set.name} needs {pod_set.count} in one {request.required}")
-        elif request.preferred is not None:
-            parts.append(f"{pod_set.name} prefers {pod_set.count} in one {request.preferred}")
+    parts = [
+        f"{pod_set.name} {part}"
+        for pod_set in workload.spec.pod_sets
+        if pod_set.topology_request is not None and pod_set.count
+        for part in _asked_for(pod_set.topology_request, pod_set.count)
+    ]
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _asked_for(request: kueue.TopologyRequest, count: int) -> Iterator[str]:
+    """Say what a request asks for, and by which annotation of the pod template."""
+    if request.required is not None:
+        by = names.PODSET_REQUIRED_TOPOLOGY
+        yield f"needs {count} pods in one {request.required} by {by}"
+    elif request.preferred is not None:
+        by = names.PODSET_PREFERRED_TOPOLOGY
+        yield f"prefers {count} pods in one {request.preferred} by {by}"
+    if request.pod_set_slice_required_topology is not None:
+        slices = (request.pod_set_slice_size, request.pod_set_slice_required_topology)
+        by = names.PODSET_SLICE_REQUIRED_TOPOLOGY
+        yield f"needs slices of {slices[0]} pods in one {slices[1]} by {by}"
+    for layer in request.podset_slice_required_topology_constraints:
+        by = names.PODSET_SLICE_CONSTRAINTS
+        yield f"needs slices of {layer.size} pods in one {layer.topology} by {by}"

@@ -158,6 +158,24 @@ def test_a_pending_group_waits_for_what_its_queue_lacks(
                 pod_sets=[
                     {"name": "leader", "count": 1, "topologyRequest": {"preferred": "rack"}},
                     {"name": "worker", "count": 7, "topologyRequest": {"required": "block"}},
+                    {
+                        "name": "sliced",
+                        "count": 4,
+                        "topologyRequest": {
+                            "podSetSliceRequiredTopology": "rack",
+                            "podSetSliceSize": 2,
+                        },
+                    },
+                    {
+                        "name": "layered",
+                        "count": 4,
+                        "topologyRequest": {
+                            "podsetSliceRequiredTopologyConstraints": [
+                                {"topology": "block", "size": 4},
+                                {"topology": "rack", "size": 2},
+                            ],
+                        },
+                    },
                     {"name": "none", "count": 0, "topologyRequest": {"required": "block"}},
                     {"name": "free", "count": 1, "topologyRequest": {"podIndexLabel": "i"}},
                 ],
@@ -165,7 +183,14 @@ def test_a_pending_group_waits_for_what_its_queue_lacks(
             (
                 "Pending",
                 "ClusterQueue cq: topology is full"
-                " (leader prefers 1 in one rack, worker needs 7 in one block)",
+                " (leader prefers 1 pods in one rack by kueue.x-k8s.io/podset-preferred-topology,"
+                " worker needs 7 pods in one block by kueue.x-k8s.io/podset-required-topology,"
+                " sliced needs slices of 2 pods in one rack by"
+                " kueue.x-k8s.io/podset-slice-required-topology,"
+                " layered needs slices of 4 pods in one block by"
+                " kueue.x-k8s.io/podset-slice-required-topology-constraints,"
+                " layered needs slices of 2 pods in one rack by"
+                " kueue.x-k8s.io/podset-slice-required-topology-constraints)",
             ),
         ),
         (

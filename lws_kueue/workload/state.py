@@ -255,12 +255,13 @@ def _topology_asked(workload: kueue.Workload) -> str:
 
 def _asked_for(request: kueue.TopologyRequest, count: int) -> Iterator[str]:
     """Say what a request asks for, and by which annotation of the pod template."""
+    pods = "1 pod" if count == 1 else f"{count} pods"
     if request.required is not None:
         by = names.PODSET_REQUIRED_TOPOLOGY
-        yield f"needs {count} pods in one {request.required} by {by}"
+        yield f"needs {pods} in one {request.required} by {by}"
     elif request.preferred is not None:
         by = names.PODSET_PREFERRED_TOPOLOGY
-        yield f"prefers {count} pods in one {request.preferred} by {by}"
+        yield f"prefers {pods} in one {request.preferred} by {by}"
     if request.pod_set_slice_required_topology is not None:
         slices = (request.pod_set_slice_size, request.pod_set_slice_required_topology)
         by = names.PODSET_SLICE_REQUIRED_TOPOLOGY

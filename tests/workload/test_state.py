@@ -183,7 +183,7 @@ def test_a_pending_group_waits_for_what_its_queue_lacks(
             (
                 "Pending",
                 "ClusterQueue cq: topology is full"
-                " (leader prefers 1 pods in one rack by kueue.x-k8s.io/podset-preferred-topology,"
+                " (leader prefers 1 pod in one rack by kueue.x-k8s.io/podset-preferred-topology,"
                 " worker needs 7 pods in one block by kueue.x-k8s.io/podset-required-topology,"
                 " sliced needs slices of 2 pods in one rack by"
                 " kueue.x-k8s.io/podset-slice-required-topology,"

@@ -1,5 +1,6 @@
 """Every group where it belongs, every rank on its node (kueue-contract 1.9, 3.5 and 5.9)."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -90,6 +91,39 @@ def test_a_leader_without_a_template_of_its_own_is_in_the_group_with_its_workers
         assert "podSetGroupName" not in pod_set["topologyRequest"]
         nodes = trees.place(lws.pods_of(group))
         assert nodes[0].rpartition("-")[0] == nodes[1].rpartition("-")[0]
+
+
+IN_SLICES = {
+    "one layer": {
+        names.PODSET_SLICE_REQUIRED_TOPOLOGY: trees.RACK,
+        names.PODSET_SLICE_SIZE: "2",
+    },
+    "two layers": {
+        names.PODSET_SLICE_CONSTRAINTS: json.dumps(
+            [{"topology": trees.BLOCK, "size": 4}, {"topology": trees.RACK, "size": 2}]
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("layers", IN_SLICES)
+def test_every_subgroup_has_a_rack(grow: Grow, layers: str) -> None:
+    def subgroups(body: Object) -> None:
+        trees.take_gpus(body)
+        body["spec"]["leaderWorkerTemplate"]["subGroupPolicy"] = {"subGroupSize": 2}
+
+    tree = grow(shape=(2, 2, 3))
+    lws = tree.set(replicas=2, size=4, pod_annotations=IN_SLICES[layers], change=subgroups)
+    lws.wait_ready(2)
+    for group in (0, 1):
+        pods = lws.pods_of(group)
+        racks = [tree.at(node)[:2] for _, node in sorted(trees.place(pods).items())]
+        assert racks[0] == racks[1]
+        assert racks[2] == racks[3]
+        if layers == "two layers":
+            assert racks[0][0] == racks[2][0], "the subgroups share a block"
+        of = {p["metadata"]["labels"][names.SUBGROUP_INDEX] for p in pods.values()}
+        assert of == {"0", "1"}
 
 
 def test_pods_of_a_queue_with_topologies_only_are_placed_without_asking(grow: Grow) -> None:

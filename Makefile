@@ -20,7 +20,7 @@ ARGS ?=
 # make test CLUSTERS=0 ARGS='--kubeconfig FILE'
 CLUSTERS ?= 2
 
-.PHONY: help demo test lint crds sandbox e2e-kind constraints clean
+.PHONY: help demo test test-long lint crds sandbox e2e-kind constraints clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +28,12 @@ help: ## This list.
 demo: $(INSTALLED) ## Watch a LeaderWorkerSet being admitted group by group on a real control plane.
 	$(BIN)/lws-kueue demo $(ARGS)
 
-test: $(INSTALLED) ## All tests that can run here; the summary says what was skipped and why.
+test: $(INSTALLED) ## All tests but those of test-long; the summary says what was skipped and why.
 	$(BIN)/pytest tests -n 2
-	$(BIN)/pytest e2e -n $(CLUSTERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest e2e -m 'not long' -n $(CLUSTERS) --dist loadfile $(ARGS)
+
+test-long: $(INSTALLED) ## The tests that take minutes each: a hundred kills, thirty random lives of sets.
+	$(BIN)/pytest e2e -m long -n $(CLUSTERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Style, types, layers and shell scripts.
 	$(BIN)/ruff check

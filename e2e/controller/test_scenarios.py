@@ -16,7 +16,7 @@ from lws_kueue.api import names
 from lws_kueue.sandbox import client, stages
 from tests.controller import scenario_model, scenarios
 
-pytestmark = pytest.mark.usefixtures("controller")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("controller")]
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 CHILDREN = (("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "ControllerRevision"))

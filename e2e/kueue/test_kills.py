@@ -20,9 +20,9 @@ from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests.controller import scenarios
 
-# LWS_KUEUE_KILLS=100 takes about five minutes. A seed is a series of moments; what they meet
+# A hundred kills take about five minutes. A seed is a series of moments; what they meet
 # depends on the machine.
-RUNS = int(os.environ.get("LWS_KUEUE_KILLS", "40"))
+RUNS = int(os.environ.get("LWS_KUEUE_KILLS", "100"))
 SEED = int(os.environ.get("LWS_KUEUE_KILLS_SEED", "5"))
 # How many pods there may be for each one that there is without kills.
 MOST_PODS = 1.25
@@ -80,6 +80,7 @@ def pods(facts: Iterable[history.Fact]) -> collections.Counter[str]:
     return collections.Counter(found.values())
 
 
+@pytest.mark.long
 def test_kills_change_neither_how_a_step_ends_nor_who_may_run(
     installed: sandbox.Sandbox,
     controller: harness.ControllerProcess,

@@ -259,16 +259,6 @@ def test_a_topology_request_needs_a_flavor_with_a_topology() -> None:
     )
 
 
-def test_slices_are_refused_by_name() -> None:
-    world = data_centre()
-    slices = ask(4, podSetSliceRequiredTopology=RACK, podSetSliceSize=2, required=BLOCK)
-    world.workload("w", pod_sets=[slices])
-    world.settle()
-    reason, message = world.condition("w", "QuotaReserved")[1:]
-    assert reason == "Pending"
-    assert message.endswith("the stand-in for Kueue does not place pod sets in slices")
-
-
 def test_preemption_makes_room_in_the_topology() -> None:
     world = data_centre(racks=1, hosts=1)
     world.edit("ClusterQueue", "cq", preemption={"withinClusterQueue": "LowerPriority"})
@@ -283,3 +273,13 @@ def test_preemption_makes_room_in_the_topology() -> None:
     world.stop_pods("a")
     world.settle()
     assert placed(world, "high") == [(host, 4)]
+
+
+def test_pods_without_constraints_fill_what_is_nearly_full_first() -> None:
+    world = data_centre()
+    world.workload("first", pod_sets=[ask(3, unconstrained=True)])
+    world.settle()
+    world.workload("small", pod_sets=[ask(1, unconstrained=True)])
+    world.settle()
+    assert placed(world, "first") == [("n0", 3)]
+    assert placed(world, "small") == [("n0", 1)]

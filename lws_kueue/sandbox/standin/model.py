@@ -15,6 +15,8 @@ from lws_kueue.sandbox.standin import nodes as machines
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]
 Usage = dict[FlavorResource, int]
+# A topology level, and how many pods a slice has that stays in one domain of it.
+Constraint = tuple[str, int]
 
 
 def parse_time(text: str) -> datetime.datetime:
@@ -47,20 +49,22 @@ class PodSet:
     @property
     def sliced(self) -> bool:
         """Whether the pod set is to be placed in slices."""
-        return any(
-            self.topology.get(key)
-            for key in (
-                "podSetSliceRequiredTopology",
-                "podSetSliceSize",
-                "podsetSliceRequiredTopologyConstraints",
-            )
-        )
+        return bool(self.constraints)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The levels that slices have to stay in, and their sizes, outermost first."""
+        layers = self.topology.get("podsetSliceRequiredTopologyConstraints")
+        if layers:
+            return tuple((layer["topology"], int(layer.get("size") or 0)) for layer in layers)
+        level = self.topology.get("podSetSliceRequiredTopology")
+        return ((level, int(self.topology.get("podSetSliceSize") or 0)),) if level else ()
 
     @property
     def levels(self) -> tuple[str, ...]:
         """The node labels that the request names."""
-        keys = ("required", "preferred", "podSetSliceRequiredTopology")
-        return tuple(self.topology[key] for key in keys if self.topology.get(key))
+        named = (self.topology.get("required"), self.topology.get("preferred"))
+        return (*filter(None, named), *(level for level, _ in self.constraints))
 
     @classmethod
     def of(cls, obj: Object) -> "PodSet":

@@ -139,9 +139,6 @@ class Finder:
         found: list[tuple[model.Flavor, model.Topology]] = []
         for plan in unit:
             known = self._topology(plan)
-            if plan.pod_set.sliced:
-                problem = "the stand-in for Kueue does not place pod sets in slices"
-                raise _Failure(plan.pod_set.name, problem)
             if known is None:
                 raise _Failure(plan.pod_set.name, "no TAS flavor assigned", error=True)
             found.append(known)

@@ -9,8 +9,11 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from lws_kueue.api import facts, names, quantity, requests
+import pydantic
+
+from lws_kueue.api import facts, kueue, names, quantity, requests
 from lws_kueue.sandbox.standin import nodes as machines
+from lws_kueue.tas import assignment as codec
 
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]
@@ -89,6 +92,21 @@ def usage_of(admission: Object | None) -> Usage:
                 key = (flavors[resource], resource)
                 total[key] = total.get(key, 0) + quantity.parse(resource, used)
     return total
+
+
+def domains_of(assignment: Object) -> list[tuple[tuple[str, ...], int]]:
+    """The domains of a pod set's assignment in their order; none if it has none.
+
+    One that somebody else wrote and that cannot be read is one without domains.
+    """
+    encoded = assignment.get("topologyAssignment")
+    if not encoded:
+        return []
+    try:
+        domains = codec.decode(kueue.TopologyAssignment.model_validate(encoded))
+    except (codec.AssignmentError, pydantic.ValidationError):
+        return []
+    return [(tuple(d.values[level] for level in encoded["levels"]), d.count) for d in domains]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -344,7 +362,7 @@ class Observed:
     checks: Mapping[str, AdmissionCheck] = dataclasses.field(default_factory=dict)
     priority_classes: Mapping[str, PriorityClass] = dataclasses.field(default_factory=dict)
     nodes: Mapping[str, machines.Node] = dataclasses.field(default_factory=dict)
-    pods: Mapping[tuple[str, str], machines.BoundPod] = dataclasses.field(default_factory=dict)
+    pods: Mapping[tuple[str, str], machines.Pod] = dataclasses.field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def queues_of(self, workload: Workload) -> tuple[LocalQueue | None, ClusterQueue | None]:

@@ -16,7 +16,7 @@ from lws_kueue.api import quantity, requests, taints
 from lws_kueue.sandbox.standin import matching, model, packing
 from lws_kueue.sandbox.standin import nodes as machines
 
-HOSTNAME: Final = "kubernetes.io/hostname"
+HOSTNAME: Final = machines.HOSTNAME
 
 # Level values of a lowest domain, and what is used there.
 Domain = packing.Values

@@ -283,3 +283,71 @@ def test_pods_without_constraints_fill_what_is_nearly_full_first() -> None:
     world.settle()
     assert placed(world, "first") == [("n0", 3)]
     assert placed(world, "small") == [("n0", 1)]
+
+
+def two_flavors(*, topologies: tuple[str, str]) -> World:
+    """A queue with two resources, each from a flavor of its own, with these topologies."""
+    world = data_centre()
+    for name, topology in zip(("tas", "other"), topologies, strict=True):
+        spec = {"topologyName": topology} if topology else {}
+        world.add("ResourceFlavor", name, spec=spec)
+    groups = [
+        {
+            "coveredResources": [resource],
+            "flavors": [
+                {"name": name, "resources": [{"name": resource, "nominalQuota": "9"}]},
+            ],
+        }
+        for resource, name in (("cpu", "tas"), ("memory", "other"))
+    ]
+    world.edit("ClusterQueue", "cq", resourceGroups=groups)
+    return world
+
+
+def greedy(name: str, **request: Any) -> dict[str, Any]:
+    """A pod set of one pod that requests both resources."""
+    found = ask(1, name=name, **request)
+    container = found["template"]["spec"]["containers"][0]
+    container["resources"]["requests"]["memory"] = "1"
+    return found
+
+
+def test_pods_with_resources_of_two_topologies_cannot_be_placed() -> None:
+    world = two_flavors(topologies=("tree", "tree"))
+    world.workload("w", pod_sets=[greedy("main", required=RACK)])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set main: more than one TAS flavor assigned: other, tas"
+    )
+
+
+def test_a_leader_that_requests_nothing_has_no_flavor_without_a_group() -> None:
+    world = data_centre()
+    leader = {
+        "name": "leader",
+        "count": 1,
+        "template": {"spec": {"containers": [{"name": "c"}]}},
+        "topologyRequest": {"required": RACK},
+    }
+    world.workload("w", pod_sets=[leader, ask(1, name="worker", required=RACK)])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set leader: no TAS flavor assigned"
+    )
+
+
+def test_a_queue_without_topologies_places_nobody() -> None:
+    world = two_flavors(topologies=("", ""))
+    leader = {
+        "name": "leader",
+        "count": 1,
+        "template": {"spec": {"containers": [{"name": "c"}]}},
+        "topologyRequest": {"required": RACK, "podSetGroupName": "g"},
+    }
+    worker = ask(1, name="worker", podSetGroupName="g")
+    world.workload("w", pod_sets=[leader, worker])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set leader: workload requires Topology, but there is no "
+        "TAS cache information"
+    )

@@ -143,8 +143,10 @@ class Finder:
     ) -> Assignments:
         assignments: dict[str, placement.Placed] = {}
         counted = list(taken)
-        for unit in _units(context, found):
-            flavor, topology = self._flavor_of(unit)
+        units = _units(context, found)
+        # What can never be placed is told before what does not fit now.
+        known = [self._flavor_of(context, unit) for unit in units]
+        for unit, (flavor, topology) in zip(units, known, strict=True):
             wanted = [placement.Request(plan.pod_set, plan.pod_set.count) for plan in unit]
             try:
                 placed = self._places.place(wanted, topology=topology, flavor=flavor, taken=counted)
@@ -155,14 +157,27 @@ class Finder:
                 counted += _as_taken(plan.pod_set, topology, placed[plan.pod_set.name])
         return assignments
 
-    def _flavor_of(self, unit: Sequence[quota.PodSetPlan]) -> tuple[model.Flavor, model.Topology]:
-        found: list[tuple[model.Flavor, model.Topology]] = []
+    def _flavor_of(
+        self, context: quota.Context, unit: Sequence[quota.PodSetPlan]
+    ) -> tuple[model.Flavor, model.Topology]:
         for plan in unit:
-            known = self._topology(plan)
-            if known is None:
-                raise _Failure(plan.pod_set.name, "no TAS flavor assigned", error=True)
-            found.append(known)
-        return found[0]
+            problem = self._flavor_problem(context, plan)
+            if problem:
+                raise _Failure(plan.pod_set.name, problem, error=True)
+        found = self._topology(unit[0])
+        assert found is not None, "a pod set without a problem has a flavor with a topology"
+        return found
+
+    def _flavor_problem(self, context: quota.Context, plan: quota.PodSetPlan) -> str:
+        """Say why no flavor of the plan can place its pods, "" if one can."""
+        if not any(self._of_flavors([name]) for name in context.queue.flavors):
+            return "workload requires Topology, but there is no TAS cache information"
+        names = sorted({name for name in plan.flavors.values() if self._of_flavors([name])})
+        if not names:
+            return "no TAS flavor assigned"
+        if len(names) > 1:
+            return f"more than one TAS flavor assigned: {', '.join(names)}"
+        return ""
 
     def _topology(self, plan: quota.PodSetPlan) -> tuple[model.Flavor, model.Topology] | None:
         return self._of_flavors(plan.flavors.values())

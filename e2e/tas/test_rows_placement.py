@@ -62,6 +62,9 @@ def both(cpu: str, gpu: str) -> dict[str, str]:
 
 CPU = {"cpu": "1"}
 ONE = both("1", "1")
+# What a leader says that requests nothing: Kueue 0.19.2 finds a flavor for one that says nothing
+# at all, but never admits it.
+NO_CPU, NO_MEMORY = {"cpu": "0"}, {"memory": "0"}
 GPUS = {"example.com/gpu-a": "1"}, {"example.com/gpu-b": "1"}
 GPU_HOST = Host("h", {"example.com/gpu-a": "4", "example.com/gpu-b": "4"}, flavor="a")
 A_AND_B = ({"a": {"example.com/gpu-a": "4"}}, {"b": {"example.com/gpu-b": "4"}})
@@ -76,9 +79,14 @@ UNEVEN = (Host("h1", {"cpu": "2"}), Host("h2", {"cpu": "4"}), Host("h3", {"cpu":
 
 SCENARIOS = {
     "o21": Scenario(
-        hosts=[GPU_HOST],
-        quota=({"a": {"example.com/gpu-a": "4"}}, {"b": {"memory": "8Gi"}}),
-        asks=Group(leader={}, worker=GPUS[0], workers=1, annotations=required(HOST)),
+        hosts=[GPU_HOST, Host("z", CPU, flavor="z")],
+        quota=(
+            {
+                "z": {"example.com/gpu-a": "0", "cpu": "8"},
+                "a": {"example.com/gpu-a": "4", "cpu": "8"},
+            },
+        ),
+        asks=Group(leader=NO_CPU, worker=GPUS[0], workers=1, annotations=required(HOST)),
     ),
     "o22": Scenario(
         hosts=[GPU_HOST],
@@ -105,12 +113,15 @@ SCENARIOS = {
     # A Workload of a LeaderWorkerSet is one group.
     "o24": Scenario(
         hosts=[GPU_HOST, Host("i", dict(GPU_HOST.offers), flavor="b")],
-        quota=A_AND_B,
+        quota=(
+            {"a": {"example.com/gpu-a": "4", "cpu": "8"}},
+            {"b": {"example.com/gpu-b": "4", "memory": "8Gi"}},
+        ),
         asks=PodSets(
             pod_sets=[
-                placements.pod_set("leader1", {}, required=HOST, podSetGroupName="g1"),
+                placements.pod_set("leader1", NO_CPU, required=HOST, podSetGroupName="g1"),
                 placements.pod_set("worker1", GPUS[0], required=HOST, podSetGroupName="g1"),
-                placements.pod_set("leader2", {}, required=HOST, podSetGroupName="g2"),
+                placements.pod_set("leader2", NO_MEMORY, required=HOST, podSetGroupName="g2"),
                 placements.pod_set("worker2", GPUS[1], required=HOST, podSetGroupName="g2"),
             ]
         ),

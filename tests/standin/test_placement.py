@@ -351,3 +351,18 @@ def test_a_queue_without_topologies_places_nobody() -> None:
         "failed to assign flavors to pod set leader: workload requires Topology, but there is no "
         "TAS cache information"
     )
+
+
+def test_domains_of_one_name_are_not_the_same_in_flavors_with_other_nodes() -> None:
+    world = data_centre(levels=(BLOCK, RACK), racks=1, hosts=1)
+    world.add("ResourceFlavor", "far", spec={"topologyName": "tree", "nodeLabels": {"on": "far"}})
+    for name in ("n0", "n1"):
+        labels = world.get("Node", name)["metadata"]["labels"]
+        status = world.get("Node", name)["status"]
+        world.add("Node", f"far-{name}", labels=labels | {"on": "far"}, status=status)
+    world.queues(flavors={"tas": {"cpu": "4"}, "far": {"cpu": "4"}})
+    for name in ("first", "second"):
+        world.workload(name, pod_sets=[ask(4, required=RACK)])
+        world.settle()
+    assert world.admitted() == ["first", "second"]
+    assert placed(world, "first") == placed(world, "second") == [("r0", 4)]

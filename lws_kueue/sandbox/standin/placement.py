@@ -26,10 +26,11 @@ Placed = list[tuple[Domain, int]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Taken:
-    """Pods that a topology assignment put into one lowest domain."""
+    """Pods that a topology assignment put into one lowest domain of a flavor."""
 
     label: str
     domain: Domain
+    flavors: frozenset[str]
     count: int
     single: quantity.Amounts
 
@@ -84,7 +85,7 @@ class Places:
         main, leader = _members(wanted)
         shape = shape_of(main, topology, leader=leader is not None)
         tree = self._tree(wanted, topology=topology, flavor=flavor, within=within)
-        _subtract(tree, topology, taken)
+        _subtract(tree, topology, flavor, taken)
         packing.measure(tree, shape, main.single, leader.single if leader else {})
         try:
             chosen = packing.pack(tree, shape)
@@ -170,11 +171,16 @@ def assigned_values(topology: model.Topology, domain: Domain) -> Domain:
     return domain[-len(assigned_levels(topology)) :]
 
 
-def _subtract(tree: packing.Domain, topology: model.Topology, taken: Iterable[Taken]) -> None:
+def _subtract(
+    tree: packing.Domain, topology: model.Topology, flavor: model.Flavor, taken: Iterable[Taken]
+) -> None:
     leaves = {assigned_values(topology, leaf.values): leaf for leaf in tree.leaves()}
+    lowest = topology.levels[-1]
     for part in taken:
-        leaf = leaves.get(part.domain)
-        if leaf is not None and part.label == topology.levels[-1]:
+        # A host is the same one in every flavor; another domain is made of the flavor's own nodes.
+        same = part.label == lowest and (lowest == HOSTNAME or flavor.name in part.flavors)
+        leaf = leaves.get(part.domain) if same else None
+        if leaf is not None:
             leaf.free = quantity.add(leaf.free, quantity.times(part.single, -part.count))
 
 

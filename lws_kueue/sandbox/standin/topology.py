@@ -47,9 +47,8 @@ class Finder:
         for plan in found.plans:
             known = self._topology(plan)
             if known is not None and plan.pod_set.name in assignments:
-                _, topology = known
                 placed = assignments[plan.pod_set.name]
-                self._kept += _as_taken(plan.pod_set, topology, placed)
+                self._kept += _as_taken(plan.pod_set, known, placed)
 
     def encode(self, plan: quota.PodSetPlan, assignments: Assignments) -> model.Object | None:
         """The assignment of one pod set in the form of the API, None without one."""
@@ -111,8 +110,8 @@ class Finder:
                 taken=counted,
                 within=domain,
             )[pod_set.name]
-            counted += _as_taken(pod_set, topology, fresh)
-            self._kept += _as_taken(pod_set, topology, fresh)
+            counted += _as_taken(pod_set, known, fresh)
+            self._kept += _as_taken(pod_set, known, fresh)
             encoded[pod_set.name] = _encode(topology, replacement.merged(lost.kept, fresh))
         return encoded
 
@@ -146,7 +145,8 @@ class Finder:
         units = _units(context, found)
         # What can never be placed is told before what does not fit now.
         known = [self._flavor_of(context, unit) for unit in units]
-        for unit, (flavor, topology) in zip(units, known, strict=True):
+        for unit, place in zip(units, known, strict=True):
+            flavor, topology = place
             wanted = [placement.Request(plan.pod_set, plan.pod_set.count) for plan in unit]
             try:
                 placed = self._places.place(wanted, topology=topology, flavor=flavor, taken=counted)
@@ -154,7 +154,7 @@ class Finder:
                 raise _Failure(unit[-1].pod_set.name, str(error)) from error
             assignments |= placed
             for plan in unit:
-                counted += _as_taken(plan.pod_set, topology, placed[plan.pod_set.name])
+                counted += _as_taken(plan.pod_set, place, placed[plan.pod_set.name])
         return assignments
 
     def _flavor_of(
@@ -215,12 +215,14 @@ def _encode(topology: model.Topology, placed: placement.Placed) -> model.Object:
 
 
 def _as_taken(
-    pod_set: model.PodSet, topology: model.Topology, placed: placement.Placed
+    pod_set: model.PodSet, place: tuple[model.Flavor, model.Topology], placed: placement.Placed
 ) -> list[placement.Taken]:
+    flavor, topology = place
     return [
         placement.Taken(
             label=topology.levels[-1],
             domain=placement.assigned_values(topology, domain),
+            flavors=frozenset({flavor.name}),
             count=count,
             single=pod_set.single | {requests.PODS: 1},
         )
@@ -238,6 +240,7 @@ def _taken_by(workload: model.Workload) -> Iterable[placement.Taken]:
             yield placement.Taken(
                 label=assignment["topologyAssignment"]["levels"][-1],
                 domain=values,
+                flavors=frozenset((assignment.get("flavors") or {}).values()),
                 count=count,
                 single=pod_set.single | {requests.PODS: 1},
             )

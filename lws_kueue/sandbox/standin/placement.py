@@ -30,9 +30,9 @@ class Taken:
 
     label: str
     domain: Domain
-    flavors: frozenset[str]
     count: int
     single: quantity.Amounts
+    flavors: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -271,6 +271,39 @@ def test_a_group_is_placed_in_one_rack(queues: Queues) -> None:
     assert len(hosts) == 2
 
 
+def test_a_pod_that_waits_for_a_node_that_its_group_does_not_have_is_ended(queues: Queues) -> None:
+    queues.create({"cpu": "1000"}, topology=(sandbox.HOSTNAME_LABEL,))
+    asked = pod_set(topologyRequest={"required": sandbox.HOSTNAME_LABEL})
+    queues.submit("w", asked)
+    found = queues.wait("Workload", "w", admitted)
+    own = _hosts(found["status"]["admission"]["podSetAssignments"][0]["topologyAssignment"])
+    nodes = sorted(node["metadata"]["name"] for node in queues.api.list("v1", "Node"))
+    other = next(name for name in nodes if name not in own)
+    # Far too large for any node, so that it stays pending.
+    spec = pod_set(cpu="1000000")["template"]["spec"] | {
+        "nodeSelector": {sandbox.HOSTNAME_LABEL: other}
+    }
+    metadata = {
+        "name": "astray",
+        "namespace": queues.namespace,
+        "annotations": {
+            names.WORKLOAD: "w",
+            names.PODSET_REQUIRED_TOPOLOGY: sandbox.HOSTNAME_LABEL,
+        },
+    }
+    queues.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    ended = queues.api.wait_for(
+        "v1",
+        "Pod",
+        "astray",
+        lambda pod: pod is not None and (pod.get("status") or {}).get("phase") == "Failed",
+        namespace=queues.namespace,
+    )
+    assert ended is not None
+    assert condition(ended, "TerminatedByKueue")["reason"] == "UnschedulableOnAssignedNode"
+    assert condition(ended, "PodScheduled")["status"] == "False", "what was said before is kept"
+
+
 def _hosts(assignment: Object) -> set[str]:
     assert assignment["levels"] == [sandbox.HOSTNAME_LABEL]
     hosts = set()

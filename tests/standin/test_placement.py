@@ -259,16 +259,6 @@ def test_a_topology_request_needs_a_flavor_with_a_topology() -> None:
     )
 
 
-def test_slices_are_refused_by_name() -> None:
-    world = data_centre()
-    slices = ask(4, podSetSliceRequiredTopology=RACK, podSetSliceSize=2, required=BLOCK)
-    world.workload("w", pod_sets=[slices])
-    world.settle()
-    reason, message = world.condition("w", "QuotaReserved")[1:]
-    assert reason == "Pending"
-    assert message.endswith("the stand-in for Kueue does not place pod sets in slices")
-
-
 def test_preemption_makes_room_in_the_topology() -> None:
     world = data_centre(racks=1, hosts=1)
     world.edit("ClusterQueue", "cq", preemption={"withinClusterQueue": "LowerPriority"})
@@ -283,3 +273,96 @@ def test_preemption_makes_room_in_the_topology() -> None:
     world.stop_pods("a")
     world.settle()
     assert placed(world, "high") == [(host, 4)]
+
+
+def test_pods_without_constraints_fill_what_is_nearly_full_first() -> None:
+    world = data_centre()
+    world.workload("first", pod_sets=[ask(3, unconstrained=True)])
+    world.settle()
+    world.workload("small", pod_sets=[ask(1, unconstrained=True)])
+    world.settle()
+    assert placed(world, "first") == [("n0", 3)]
+    assert placed(world, "small") == [("n0", 1)]
+
+
+def two_flavors(*, topologies: tuple[str, str]) -> World:
+    """A queue with two resources, each from a flavor of its own, with these topologies."""
+    world = data_centre()
+    for name, topology in zip(("tas", "other"), topologies, strict=True):
+        spec = {"topologyName": topology} if topology else {}
+        world.add("ResourceFlavor", name, spec=spec)
+    groups = [
+        {
+            "coveredResources": [resource],
+            "flavors": [
+                {"name": name, "resources": [{"name": resource, "nominalQuota": "9"}]},
+            ],
+        }
+        for resource, name in (("cpu", "tas"), ("memory", "other"))
+    ]
+    world.edit("ClusterQueue", "cq", resourceGroups=groups)
+    return world
+
+
+def greedy(name: str, **request: Any) -> dict[str, Any]:
+    """A pod set of one pod that requests both resources."""
+    found = ask(1, name=name, **request)
+    container = found["template"]["spec"]["containers"][0]
+    container["resources"]["requests"]["memory"] = "1"
+    return found
+
+
+def test_pods_with_resources_of_two_topologies_cannot_be_placed() -> None:
+    world = two_flavors(topologies=("tree", "tree"))
+    world.workload("w", pod_sets=[greedy("main", required=RACK)])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set main: more than one TAS flavor assigned: other, tas"
+    )
+
+
+def test_a_leader_that_requests_nothing_has_no_flavor_without_a_group() -> None:
+    world = data_centre()
+    leader = {
+        "name": "leader",
+        "count": 1,
+        "template": {"spec": {"containers": [{"name": "c"}]}},
+        "topologyRequest": {"required": RACK},
+    }
+    world.workload("w", pod_sets=[leader, ask(1, name="worker", required=RACK)])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set leader: no TAS flavor assigned"
+    )
+
+
+def test_a_queue_without_topologies_places_nobody() -> None:
+    world = two_flavors(topologies=("", ""))
+    leader = {
+        "name": "leader",
+        "count": 1,
+        "template": {"spec": {"containers": [{"name": "c"}]}},
+        "topologyRequest": {"required": RACK, "podSetGroupName": "g"},
+    }
+    worker = ask(1, name="worker", podSetGroupName="g")
+    world.workload("w", pod_sets=[leader, worker])
+    world.settle()
+    assert world.condition("w", "QuotaReserved")[2] == (
+        "failed to assign flavors to pod set leader: workload requires Topology, but there is no "
+        "TAS cache information"
+    )
+
+
+def test_domains_of_one_name_are_not_the_same_in_flavors_with_other_nodes() -> None:
+    world = data_centre(levels=(BLOCK, RACK), racks=1, hosts=1)
+    world.add("ResourceFlavor", "far", spec={"topologyName": "tree", "nodeLabels": {"on": "far"}})
+    for name in ("n0", "n1"):
+        labels = world.get("Node", name)["metadata"]["labels"]
+        status = world.get("Node", name)["status"]
+        world.add("Node", f"far-{name}", labels=labels | {"on": "far"}, status=status)
+    world.queues(flavors={"tas": {"cpu": "4"}, "far": {"cpu": "4"}})
+    for name in ("first", "second"):
+        world.workload(name, pod_sets=[ask(4, required=RACK)])
+        world.settle()
+    assert world.admitted() == ["first", "second"]
+    assert placed(world, "first") == placed(world, "second") == [("r0", 4)]

@@ -59,3 +59,28 @@ def test_a_change_that_no_decision_depends_on_wakes_nobody() -> None:
     allocatable = {"allocatable": {"cpu": "1"}}
     known.put(NODE, {"metadata": {"name": "n", "resourceVersion": "3"}, "status": allocatable})
     assert changed.calls == before + 1
+
+
+def test_an_object_that_no_decision_depends_on_causes_no_pass() -> None:
+    counter = Counter()
+    known = store.Store(counter)
+    pod = next(kind for kind in store.KINDS if kind.kind == "Pod")
+    metadata = {"namespace": "default", "name": "p"}
+    gated = {"metadata": metadata | {"resourceVersion": "1"}, "spec": {"containers": []}}
+    known.put(pod, gated)
+    assert known.observed().pods == {}
+    known.remove(pod, gated)
+    assert counter.calls == 0
+    bound = {
+        "metadata": metadata | {"resourceVersion": "2"},
+        "spec": {"containers": [], "nodeName": "n"},
+    }
+    known.put(pod, bound)
+    assert counter.calls == 1
+    over = bound | {
+        "metadata": metadata | {"resourceVersion": "3"},
+        "status": {"phase": "Succeeded"},
+    }
+    known.put(pod, over)
+    assert counter.calls == 2
+    assert known.observed().pods == {}

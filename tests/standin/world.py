@@ -113,7 +113,9 @@ class World:
         fields: Json = {kind.field: {} for kind in store.KINDS}
         for (kind, namespace, name), obj in self.objects.items():
             key = (namespace, name) if KINDS[kind].namespaced else name
-            fields[KINDS[kind].field][key] = KINDS[kind].parse(copy.deepcopy(obj))
+            parsed = KINDS[kind].parse(copy.deepcopy(obj))
+            if parsed is not None:
+                fields[KINDS[kind].field][key] = parsed
         return model.Observed(**fields)
 
     def decide(self) -> Decision:
@@ -147,6 +149,8 @@ class World:
             obj = self.objects[write.ref.kind, write.ref.namespace, write.ref.name]
             obj["spec"].update(write.body.get("spec", {}))
             obj["metadata"].update(write.body.get("metadata", {}))
+            assert ("status" in write.body) == (write.subresource == "status")
+            obj.setdefault("status", {}).update(write.body.get("status", {}))
         assert write.resource_version == obj["metadata"]["resourceVersion"]
         self._touch(obj)
 

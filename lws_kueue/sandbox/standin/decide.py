@@ -1,9 +1,10 @@
 """From everything observed to the writes that should follow: what the stand-in does, in order.
 
 A pass is level-triggered and pure. Each Workload first moves on as far as it can by itself
-(`lifecycle`), then those without quota compete for it (`scheduling`), then the queues count
-(`queues`). An object gets at most one write a pass, guarded by the resourceVersion that the
-decision was made on, so two conflicting passes can never both succeed.
+(`lifecycle`) and looks at its nodes (`node_failure`), then those without quota compete for it
+(`scheduling`), then the queues count (`queues`). An object gets at most one write a pass, guarded
+by the resourceVersion that the decision was made on, so two conflicting passes can never both
+succeed.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from typing import Any
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.sandbox.standin import draft as drafts
-from lws_kueue.sandbox.standin import lifecycle, model, queues, scheduling
+from lws_kueue.sandbox.standin import lifecycle, model, node_failure, queues, scheduling
 
 Write = actions.Apply | actions.Patch
 
@@ -39,6 +40,7 @@ def decide(
     states: dict[tuple[str, str], drafts.Draft] = {}
     competing: list[drafts.Draft] = []
     specs: list[Write] = []
+    watch = node_failure.Watch(observed)
     rechecks: list[float] = []
     for key, workload in sorted(observed.workloads.items()):
         state = states[key] = drafts.Draft(workload, now)
@@ -58,6 +60,7 @@ def decide(
             specs += changes
             states[key] = drafts.Draft(workload, now)
             continue
+        specs += watch.examine(state)
         if outcome.competes and not workload.meta.deleting:
             competing.append(state)
         if outcome.recheck_after is not None:

@@ -9,12 +9,17 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from lws_kueue.api import facts, names, quantity, requests
+import pydantic
+
+from lws_kueue.api import facts, kueue, names, quantity, requests
 from lws_kueue.sandbox.standin import nodes as machines
+from lws_kueue.tas import assignment as codec
 
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]
 Usage = dict[FlavorResource, int]
+# A topology level, and how many pods a slice has that stays in one domain of it.
+Constraint = tuple[str, int]
 
 
 def parse_time(text: str) -> datetime.datetime:
@@ -47,20 +52,22 @@ class PodSet:
     @property
     def sliced(self) -> bool:
         """Whether the pod set is to be placed in slices."""
-        return any(
-            self.topology.get(key)
-            for key in (
-                "podSetSliceRequiredTopology",
-                "podSetSliceSize",
-                "podsetSliceRequiredTopologyConstraints",
-            )
-        )
+        return bool(self.constraints)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The levels that slices have to stay in, and their sizes, outermost first."""
+        layers = self.topology.get("podsetSliceRequiredTopologyConstraints")
+        if layers:
+            return tuple((layer["topology"], int(layer.get("size") or 0)) for layer in layers)
+        level = self.topology.get("podSetSliceRequiredTopology")
+        return ((level, int(self.topology.get("podSetSliceSize") or 0)),) if level else ()
 
     @property
     def levels(self) -> tuple[str, ...]:
         """The node labels that the request names."""
-        keys = ("required", "preferred", "podSetSliceRequiredTopology")
-        return tuple(self.topology[key] for key in keys if self.topology.get(key))
+        named = (self.topology.get("required"), self.topology.get("preferred"))
+        return (*filter(None, named), *(level for level, _ in self.constraints))
 
     @classmethod
     def of(cls, obj: Object) -> "PodSet":
@@ -85,6 +92,21 @@ def usage_of(admission: Object | None) -> Usage:
                 key = (flavors[resource], resource)
                 total[key] = total.get(key, 0) + quantity.parse(resource, used)
     return total
+
+
+def domains_of(assignment: Object) -> list[tuple[tuple[str, ...], int]]:
+    """The domains of a pod set's assignment in their order; none if it has none.
+
+    One that somebody else wrote and that cannot be read is one without domains.
+    """
+    encoded = assignment.get("topologyAssignment")
+    if not encoded:
+        return []
+    try:
+        domains = codec.decode(kueue.TopologyAssignment.model_validate(encoded))
+    except (codec.AssignmentError, pydantic.ValidationError):
+        return []
+    return [(tuple(d.values[level] for level in encoded["levels"]), d.count) for d in domains]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -340,7 +362,7 @@ class Observed:
     checks: Mapping[str, AdmissionCheck] = dataclasses.field(default_factory=dict)
     priority_classes: Mapping[str, PriorityClass] = dataclasses.field(default_factory=dict)
     nodes: Mapping[str, machines.Node] = dataclasses.field(default_factory=dict)
-    pods: Mapping[tuple[str, str], machines.BoundPod] = dataclasses.field(default_factory=dict)
+    pods: Mapping[tuple[str, str], machines.Pod] = dataclasses.field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def queues_of(self, workload: Workload) -> tuple[LocalQueue | None, ClusterQueue | None]:

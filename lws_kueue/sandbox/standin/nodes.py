@@ -1,10 +1,10 @@
-"""Nodes, and what the pods bound to them take."""
+"""Nodes, and the pods that take room there or wait to."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from lws_kueue.api import names, quantity, requests
+from lws_kueue.api import facts, names, quantity, requests
 
 Object = Mapping[str, Any]
 
@@ -19,14 +19,18 @@ _TOPOLOGY_ANNOTATIONS = (
 )
 
 
+HOSTNAME: Final = "kubernetes.io/hostname"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
-    """A node that may take pods."""
+    """A node that may take pods; ``ready`` is None as long as nobody said whether it is."""
 
     name: str
     labels: Mapping[str, str]
     taints: tuple[Object, ...]
     allocatable: quantity.Amounts
+    ready: bool | None
     usable: bool
 
     @classmethod
@@ -35,31 +39,67 @@ class Node:
         spec = obj.get("spec") or {}
         status = obj.get("status") or {}
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+        ready = conditions["Ready"] == "True" if "Ready" in conditions else None
         return cls(
             name=obj["metadata"]["name"],
             labels=obj["metadata"].get("labels") or {},
             taints=tuple(spec.get("taints") or ()),
             allocatable=quantity.parse_all(status.get("allocatable")),
-            usable=conditions.get("Ready") == "True" and not spec.get("unschedulable"),
+            ready=ready,
+            usable=bool(ready) and not spec.get("unschedulable"),
         )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class BoundPod:
-    """What a pod takes from its node; nothing if its Workload's assignment counts instead."""
+class Aim:
+    """That a pod may only go to one host and is not there yet; ``conditions`` are its own."""
+
+    host: str
+    meta: facts.Meta
+    conditions: tuple[Object, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod on its node, or one that waits for the host that it aims at.
+
+    It takes nothing from its node if its Workload's assignment counts instead. ``workload`` is
+    the name of that Workload, ``staying`` whether the pod is not on its way out.
+    """
 
     node: str
     requests: quantity.Amounts
+    workload: str
+    staying: bool
+    aim: Aim | None = None
 
     @classmethod
-    def of(cls, obj: Object) -> "BoundPod":
-        """Parse a Pod."""
-        spec = obj.get("spec") or {}
-        annotations = obj["metadata"].get("annotations") or {}
-        over = (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if over or any(key in annotations for key in _TOPOLOGY_ANNOTATIONS):
-            return cls(node="", requests={})
+    def of(cls, obj: Object) -> "Pod | None":
+        """Parse a Pod; None if no decision depends on it."""
+        meta, spec = obj["metadata"], obj.get("spec") or {}
+        annotations = meta.get("annotations") or {}
+        phase = (obj.get("status") or {}).get("phase")
+        counted = any(key in annotations for key in _TOPOLOGY_ANNOTATIONS)
+        if phase in ("Succeeded", "Failed"):
+            return None
+        aim = _aim(obj) if counted else None
+        node = spec.get("nodeName") or ""
+        if not node and aim is None:
+            return None
         return cls(
-            node=spec.get("nodeName") or "",
-            requests=requests.of_pod(spec) | {requests.PODS: 1},
+            node=node,
+            requests={} if counted else requests.of_pod(spec) | {requests.PODS: 1},
+            workload=annotations.get(names.WORKLOAD, ""),
+            staying="deletionTimestamp" not in meta,
+            aim=aim,
         )
+
+
+def _aim(obj: Object) -> Aim | None:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    host = (spec.get("nodeSelector") or {}).get(HOSTNAME)
+    gates = [gate["name"] for gate in spec.get("schedulingGates") or ()]
+    waits = not spec.get("nodeName") and status.get("phase") == "Pending"
+    if not host or not waits or names.TOPOLOGY_GATE in gates:
+        return None
+    return Aim(host, facts.Meta.of(obj), tuple(status.get("conditions") or ()))

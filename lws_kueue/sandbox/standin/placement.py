@@ -2,35 +2,37 @@
 
 The free capacity of a domain is what its nodes can allocate, less the pods bound there, less
 what admitted Workloads are assigned there (kueue-contract 3.5). Pod sets of a group are placed
-as a unit (2.2), the smaller one, the leader, first. At the requested level the tightest domain
-that holds everything is taken; below it as few domains as possible are used, fullest last.
+as a unit (2.2): the larger one, the workers, decides, and the leader goes where it takes none of
+the room that they need. `packing` chooses the domains.
 """
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from lws_kueue.api import quantity, requests, taints
-from lws_kueue.sandbox.standin import matching, model
+from lws_kueue.sandbox.standin import matching, model, packing
 from lws_kueue.sandbox.standin import nodes as machines
 
-HOSTNAME: Final = "kubernetes.io/hostname"
+HOSTNAME: Final = machines.HOSTNAME
 
 # Level values of a lowest domain, and what is used there.
-Domain = tuple[str, ...]
+Domain = packing.Values
 # Pod counts by domain, in the order of the domains' values: the order of the ranks.
 Placed = list[tuple[Domain, int]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Taken:
-    """Pods that a topology assignment put into one lowest domain."""
+    """Pods that a topology assignment put into one lowest domain of a flavor."""
 
     label: str
     domain: Domain
     count: int
     single: quantity.Amounts
+    flavors: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,38 +52,6 @@ class UnplacedError(Exception):
     """There is no place; the message says how much of it there is."""
 
 
-@dataclasses.dataclass(slots=True)
-class _Tree:
-    """A domain with what it contains; only lowest domains have free capacity of their own."""
-
-    values: Domain
-    children: dict[str, "_Tree"] = dataclasses.field(default_factory=dict)
-    free: quantity.Amounts = dataclasses.field(default_factory=dict)
-
-    def leaves(self) -> Iterator["_Tree"]:
-        if not self.children:
-            yield self
-        for child in self.children.values():
-            yield from child.leaves()
-
-    def at(self, depth: int) -> Iterator["_Tree"]:
-        """The domains ``depth`` levels further down."""
-        if depth == 0:
-            yield self
-            return
-        for child in self.children.values():
-            yield from child.at(depth - 1)
-
-    def holds(self, single: quantity.Amounts) -> int:
-        """How many such pods fit, domain by domain."""
-        return sum(_fit(leaf.free, single) for leaf in self.leaves())
-
-
-def _fit(free: Mapping[str, int], single: quantity.Amounts) -> int:
-    counts = [free.get(name, 0) // amount for name, amount in single.items() if amount > 0]
-    return max(0, min(counts, default=0))
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:
     """The nodes of the cluster and what is taken on them, for one pass."""
@@ -94,7 +64,7 @@ class Places:
         """Sum up the bound pods by node."""
         bound: dict[str, quantity.Amounts] = {}
         for pod in observed.pods.values():
-            if pod.node:
+            if pod.node and pod.requests:
                 bound[pod.node] = quantity.add(bound.get(pod.node, {}), pod.requests)
         return cls(nodes=observed.nodes, bound=bound)
 
@@ -105,38 +75,81 @@ class Places:
         topology: model.Topology,
         flavor: model.Flavor,
         taken: Iterable[Taken],
+        within: Domain = (),
     ) -> dict[str, Placed]:
-        """Place pod sets as a unit; UnplacedError if they do not fit."""
-        tree = self._tree(wanted, topology=topology, flavor=flavor)
-        _subtract(tree, topology, taken)
-        ordered = sorted(wanted, key=lambda request: request.count)
-        asked = ordered[-1].pod_set.topology
-        for depth in _depths(asked, topology):
-            found = _tightest(list(tree.at(depth)), ordered)
-            if found is not None:
-                return {name: sorted(placed) for name, placed in found.items()}
-        raise UnplacedError(_shortfall(tree, ordered[-1], topology, asked))
+        """Place pod sets as a unit, inside the domain ``within``.
+
+        Raises:
+            UnplacedError: they do not fit.
+        """
+        main, leader = _members(wanted)
+        shape = shape_of(main, topology, leader=leader is not None)
+        tree = self._tree(wanted, topology=topology, flavor=flavor, within=within)
+        _subtract(tree, topology, flavor, taken)
+        packing.measure(tree, shape, main.single, leader.single if leader else {})
+        try:
+            chosen = packing.pack(tree, shape)
+        except packing.NoRoomError as error:
+            message = _shortfall(tree, main, topology, shape, error)
+            raise UnplacedError(message) from error
+        placed = {main.pod_set.name: sorted((d.values, d.given) for d in chosen if d.given)}
+        if leader:
+            placed[leader.pod_set.name] = [(d.values, 1) for d in chosen if d.led]
+        return placed
+
+    def leaves(self, topology: model.Topology, flavor: model.Flavor) -> set[Domain]:
+        """All lowest domains with a node that is up, whether it may take pods or not."""
+        return {
+            _values(node, topology)
+            for node in self.nodes.values()
+            if node.usable and _belongs(node, topology, flavor)
+        }
 
     def _tree(
-        self, wanted: Sequence[Request], *, topology: model.Topology, flavor: model.Flavor
-    ) -> _Tree:
-        root = _Tree(values=())
+        self,
+        wanted: Sequence[Request],
+        *,
+        topology: model.Topology,
+        flavor: model.Flavor,
+        within: Domain,
+    ) -> packing.Domain:
+        root = packing.Domain(values=())
         for node in self.nodes.values():
-            values = tuple(node.labels.get(level, "") for level in topology.levels)
-            if not all(values) or not _eligible(node, wanted, flavor):
+            values = _values(node, topology)
+            if not _belongs(node, topology, flavor) or values[: len(within)] != within:
+                continue
+            if not _eligible(node, wanted, flavor):
                 continue
             leaf = root
             for depth, value in enumerate(values, start=1):
-                leaf = leaf.children.setdefault(value, _Tree(values=values[:depth]))
+                leaf = leaf.children.setdefault(value, packing.Domain(values=values[:depth]))
             used = quantity.times(self.bound.get(node.name, {}), -1)
             leaf.free = quantity.add(leaf.free, node.allocatable, used)
         return root
 
 
+def _members(wanted: Sequence[Request]) -> tuple[Request, Request | None]:
+    """The pod set that decides, and the leader that goes with it."""
+    if len(wanted) == 1:
+        return wanted[0], None
+    first, second, *more = wanted
+    main, leader = (second, first) if second.count > first.count else (first, second)
+    if more or leader.count != 1:
+        raise UnplacedError("the stand-in for Kueue only groups a pod set with one leader")
+    return main, leader
+
+
+def _values(node: machines.Node, topology: model.Topology) -> Domain:
+    return tuple(node.labels.get(level, "") for level in topology.levels)
+
+
+def _belongs(node: machines.Node, topology: model.Topology, flavor: model.Flavor) -> bool:
+    labelled = all(node.labels.get(key) == value for key, value in flavor.labels.items())
+    return labelled and all(_values(node, topology))
+
+
 def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flavor) -> bool:
     if not node.usable:
-        return False
-    if any(node.labels.get(key) != value for key, value in flavor.labels.items()):
         return False
     for request in wanted:
         spec = request.pod_set.spec
@@ -158,93 +171,116 @@ def assigned_values(topology: model.Topology, domain: Domain) -> Domain:
     return domain[-len(assigned_levels(topology)) :]
 
 
-def _subtract(tree: _Tree, topology: model.Topology, taken: Iterable[Taken]) -> None:
+def _subtract(
+    tree: packing.Domain, topology: model.Topology, flavor: model.Flavor, taken: Iterable[Taken]
+) -> None:
     leaves = {assigned_values(topology, leaf.values): leaf for leaf in tree.leaves()}
+    lowest = topology.levels[-1]
     for part in taken:
-        leaf = leaves.get(part.domain)
-        if leaf is not None and part.label == topology.levels[-1]:
+        # A host is the same one in every flavor; another domain is made of the flavor's own nodes.
+        same = part.label == lowest and (lowest == HOSTNAME or flavor.name in part.flavors)
+        leaf = leaves.get(part.domain) if same else None
+        if leaf is not None:
             leaf.free = quantity.add(leaf.free, quantity.times(part.single, -part.count))
 
 
-def _depths(asked: model.Object, topology: model.Topology) -> list[int]:
-    """The levels to try, as depths below the root; preferred falls up to anywhere."""
-    if asked.get("required"):
-        return [topology.levels.index(asked["required"]) + 1]
-    if asked.get("preferred"):
-        return list(range(topology.levels.index(asked["preferred"]) + 1, -1, -1))
-    return [0]
+# The shape of a request -------------------------------------------------------------------------
 
 
-def _tightest(domains: Sequence[_Tree], wanted: Sequence[Request]) -> dict[str, Placed] | None:
-    """Place everything in the domain with the least room to spare that holds it."""
-    main = wanted[-1]
-    roomy = [(domain.holds(main.single), domain.values, domain) for domain in domains]
-    for room, _, domain in sorted(roomy, key=lambda item: item[:2]):
-        if room >= main.count:
-            placed, missing = _pack(domain, wanted)
-            if not missing:
-                return placed
-    return None
+def shape_of(main: Request, topology: model.Topology, *, leader: bool) -> packing.Shape:
+    """Translate a request into depths of the topology.
+
+    Raises:
+        UnplacedError: its slices contradict each other or the topology.
+    """
+    asked, lowest = main.pod_set.topology, len(topology.levels)
+    constraints = main.pod_set.constraints
+    named = asked.get("required") or asked.get("preferred")
+    depth = _depth(topology, named) if named else 1 if constraints else lowest
+    size, slice_depth = 1, lowest
+    if constraints:
+        level, size = constraints[0]
+        slice_depth = _depth(topology, level)
+        if size <= 0:
+            raise UnplacedError("slice topology requested, but slice size not provided")
+        if depth > slice_depth:
+            raise UnplacedError(
+                f"podset slice topology {level} is above the podset topology {named}"
+            )
+    return packing.Shape(
+        count=main.count,
+        depth=depth,
+        lowest=lowest,
+        leader=leader,
+        required=bool(asked.get("required")),
+        lean=not named,
+        slice_size=size,
+        slice_depth=slice_depth,
+        inner=_inner(constraints, topology),
+    )
 
 
-def _pack(domain: _Tree, wanted: Sequence[Request]) -> tuple[dict[str, Placed], Sequence[Request]]:
-    """Place as much as fits; returns it and what is left."""
-    if not domain.children:
-        return _fill(domain, wanted)
-    placed: dict[str, Placed] = {}
-    rest: Sequence[Request] = wanted
-    children = list(domain.children.values())
-    while rest and children:
-        child = _next_child(children, rest)
-        children.remove(child)
-        part, rest = _pack(child, rest)
-        for name, domains in part.items():
-            placed.setdefault(name, []).extend(domains)
-    return placed, rest
+def _depth(topology: model.Topology, level: str) -> int:
+    if level not in topology.levels:
+        raise UnplacedError(f"no requested topology level: {level}")
+    return topology.levels.index(level) + 1
 
 
-def _next_child(children: Sequence[_Tree], rest: Sequence[Request]) -> _Tree:
-    main = rest[-1]
-    room = {child.values: child.holds(main.single) for child in children}
-    enough = [c for c in children if room[c.values] >= main.count and not _pack(c, rest)[1]]
-    if enough:
-        return min(enough, key=lambda child: (room[child.values], child.values))
-    return min(children, key=lambda child: (-room[child.values], child.values))
+def _inner(constraints: Sequence[model.Constraint], topology: model.Topology) -> dict[int, int]:
+    """The sizes of the slices inside slices; the levels between have the size of the next."""
+    inner: dict[int, int] = {}
+    for (outer, whole), (level, size) in itertools.pairwise(constraints):
+        above, depth = _depth(topology, outer), _depth(topology, level)
+        if depth <= above:
+            raise UnplacedError(
+                f"additional slice layer topology {level} must be at a lower level than {outer}"
+            )
+        if size <= 0 or whole % size:
+            raise UnplacedError(
+                f"additional slice layer size {size} must evenly divide parent layer size {whole}"
+            )
+        inner |= dict.fromkeys(range(above + 1, depth + 1), size)
+    return inner
 
 
-def _fill(leaf: _Tree, wanted: Sequence[Request]) -> tuple[dict[str, Placed], list[Request]]:
-    free = dict(leaf.free)
-    placed: dict[str, Placed] = {}
-    rest: list[Request] = []
-    for request in wanted:
-        count = min(request.count, _fit(free, request.single))
-        if count:
-            placed[request.pod_set.name] = [(leaf.values, count)]
-            free = quantity.add(free, quantity.times(request.single, -count))
-        if count < request.count:
-            rest.append(dataclasses.replace(request, count=request.count - count))
-    return placed, rest
+# What is said when there is no place ------------------------------------------------------------
 
 
-def _shortfall(tree: _Tree, main: Request, topology: model.Topology, asked: model.Object) -> str:
-    depth = _depths(asked, topology)[-1]
-    most = max((domain.holds(main.single) for domain in tree.at(depth)), default=0)
-    # With a group it can be the other pod set that is short.
-    most = min(most, main.count - 1)
-    if most <= 0:
-        found = f"doesn't allow to fit any of {main.count} pod(s)"
+def _shortfall(
+    tree: packing.Domain,
+    main: Request,
+    topology: model.Topology,
+    shape: packing.Shape,
+    error: packing.NoRoomError,
+) -> str:
+    unit = "pod" if shape.slice_size == 1 else "slice"
+    if shape.inner:
+        found = f"doesn't allow to fit{_by_layer(tree, main, topology, error.depth)}"
+    elif error.fits <= 0:
+        found = f"doesn't allow to fit any of {shape.slices} {unit}(s)"
     else:
-        found = f"allows to fit only {most} out of {main.count} pod(s)"
+        found = f"allows to fit only {error.fits} out of {shape.slices} {unit}(s)"
     return f'topology "{topology.name}" {found}{_full_domains(tree, main.single)}'
 
 
-def _full_domains(tree: _Tree, single: quantity.Amounts) -> str:
+def _by_layer(tree: packing.Domain, main: Request, topology: model.Topology, depth: int) -> str:
+    """How many slices of each size the roomiest domain of the level that was tried holds."""
+    domains = sorted(tree.at(depth), key=lambda domain: (-domain.slices, domain.values))
+    parts = []
+    for level, size in main.pod_set.constraints if domains else ():
+        below = domains[0].at(_depth(topology, level) - depth)
+        fits = sum(domain.pods // size for domain in below)
+        parts.append(f"; {fits}/{main.count // size} slice(s) fit on level {level}")
+    return "".join(parts)
+
+
+def _full_domains(tree: packing.Domain, single: quantity.Amounts) -> str:
     """Count the lowest domains without room for a single pod, by the resource that lacks."""
     leaves = list(tree.leaves()) if tree.children else []
     lacking = collections.Counter(
         min(single, key=lambda name: (leaf.free.get(name, 0) / max(single[name], 1), name))
         for leaf in leaves
-        if _fit(leaf.free, single) == 0
+        if packing.fit(leaf.free, single) == 0
     )
     if not lacking:
         return ""

@@ -82,15 +82,12 @@ class Runner:
                 self._stopped.wait(_RECONNECT_SECONDS)
 
     def _watch_once(self, kind: store.Kind) -> None:
-        items, version = self._api.list_page(
-            kind.api_version, kind.kind, field_selector=kind.field_selector
-        )
+        items, version = self._api.list_page(kind.api_version, kind.kind)
         self._store.replace(kind, items, int(version))
         self._listed[kind.kind].set()
         events = self._api.watch(
             kind.api_version,
             kind.kind,
-            field_selector=kind.field_selector,
             resource_version=version,
             timeout=_WATCH_SECONDS,
         )
@@ -146,6 +143,7 @@ class Runner:
             write.ref.name,
             namespace=write.ref.namespace,
             body={**write.body, "metadata": metadata},
+            subresource=write.subresource,
         )
 
     def close(self) -> None:

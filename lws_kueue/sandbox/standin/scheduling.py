@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from lws_kueue.api import names, quantity
-from lws_kueue.sandbox.standin import model, quota, topology
+from lws_kueue.sandbox.standin import model, node_failure, placement, quota, topology
 from lws_kueue.sandbox.standin.draft import Draft
 from lws_kueue.sandbox.standin.quota import Mode
 
@@ -63,7 +63,9 @@ class Cycle:
             used[key] = used.get(key, 0) + amount
 
     def run(self, competing: Sequence[Draft]) -> None:
-        """Consider each Workload once."""
+        """Replace failed nodes, then consider each Workload once."""
+        for draft in sorted(self.drafts.values(), key=order):
+            self._replace_node(draft)
         blocked: set[str] = set()
         for draft in sorted(competing, key=order):
             _, queue = self.observed.queues_of(draft.workload)
@@ -91,6 +93,24 @@ class Cycle:
             return False
         preempts = self._wait(draft, queue, found, context)
         return preempts or queue.strict
+
+    def _replace_node(self, draft: Draft) -> None:
+        """Put another node in the place of a failed one, inside the reservation, or evict."""
+        node = node_failure.unhealthy(draft)
+        if not node:
+            return
+        try:
+            replaced = self.places.replace(draft.workload, node)
+        except placement.UnplacedError:
+            message = (
+                f"Workload was evicted as there was no replacement for unhealthy node(s): {node}"
+            )
+            draft.evict(node_failure.REASON, message)
+            return
+        for assignment in draft.status["admission"]["podSetAssignments"]:
+            if assignment["name"] in replaced:
+                assignment["topologyAssignment"] = replaced[assignment["name"]]
+        draft.status.pop("unhealthyNodes")
 
     def _reserve(
         self,

@@ -19,14 +19,16 @@ Key = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind that is watched; ``field`` is its place in `model.Observed`."""
+    """A kind that is watched; ``field`` is its place in `model.Observed`.
+
+    ``parse`` returns None for an object that no decision depends on.
+    """
 
     api_version: str
     kind: str
     field: str
     parse: Callable[[Object], Any]
     namespaced: bool = False
-    field_selector: str = ""
 
 
 def _labels(namespace: Object) -> Mapping[str, str]:
@@ -45,15 +47,7 @@ KINDS: Final = (
     Kind(_KUEUE, "WorkloadPriorityClass", "priority_classes", model.PriorityClass.of),
     Kind("v1", "Namespace", "namespaces", _labels),
     Kind("v1", "Node", "nodes", machines.Node.of),
-    Kind(
-        "v1",
-        "Pod",
-        "pods",
-        machines.BoundPod.of,
-        namespaced=True,
-        # Only bound pods take room; a gated pod becomes visible when it is bound.
-        field_selector="spec.nodeName!=",
-    ),
+    Kind("v1", "Pod", "pods", machines.Pod.of, namespaced=True),
 )
 
 
@@ -76,7 +70,7 @@ class Store:
             if version <= max(known[0] if known else 0, self._deleted[kind.kind].get(key, 0)):
                 return
             objects[key] = (version, parsed)
-            if known is not None and known[1] == parsed:
+            if (known[1] if known else None) == parsed:
                 return
         self._on_change()
 
@@ -89,6 +83,8 @@ class Store:
                 return
             self._objects[kind.kind].pop(key, None)
             self._deleted[kind.kind][key] = version
+            if known is None or known[1] is None:
+                return
         self._on_change()
 
     def replace(self, kind: Kind, objects: Iterable[Object], version: int) -> None:
@@ -114,6 +110,7 @@ class Store:
                 kind.field: {
                     (key if kind.namespaced else key[1]): parsed
                     for key, (_, parsed) in self._objects[kind.kind].items()
+                    if parsed is not None
                 }
                 for kind in KINDS
             }

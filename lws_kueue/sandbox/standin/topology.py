@@ -7,10 +7,8 @@ A Workload that fits by quota gets its places here, or learns that the topology 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-import pydantic
-
-from lws_kueue.api import kueue, requests
-from lws_kueue.sandbox.standin import model, placement, quota
+from lws_kueue.api import requests
+from lws_kueue.sandbox.standin import model, placement, quota, replacement
 from lws_kueue.sandbox.standin.quota import Mode
 from lws_kueue.tas import assignment as codec
 
@@ -49,29 +47,14 @@ class Finder:
         for plan in found.plans:
             known = self._topology(plan)
             if known is not None and plan.pod_set.name in assignments:
-                _, topology = known
                 placed = assignments[plan.pod_set.name]
-                self._kept += _as_taken(plan.pod_set, topology, placed)
+                self._kept += _as_taken(plan.pod_set, known, placed)
 
     def encode(self, plan: quota.PodSetPlan, assignments: Assignments) -> model.Object | None:
         """The assignment of one pod set in the form of the API, None without one."""
         known = self._topology(plan)
         placed = assignments.get(plan.pod_set.name)
-        if known is None or not placed:
-            return None
-        levels = placement.assigned_levels(known[1])
-        return codec.encode(
-            levels,
-            [
-                codec.Domain(
-                    values=dict(
-                        zip(levels, placement.assigned_values(known[1], domain), strict=True)
-                    ),
-                    count=count,
-                )
-                for domain, count in placed
-            ],
-        )
+        return _encode(known[1], placed) if known and placed else None
 
     # Finding ----------------------------------------------------------------------------------
 
@@ -95,6 +78,42 @@ class Finder:
         except _Failure:
             return False
         return True
+
+    def replace(self, workload: model.Workload, node: str) -> dict[str, model.Object]:
+        """Replace a failed node; returns the new assignments of the pod sets that had it.
+
+        Raises:
+            UnplacedError: nothing can replace it.
+        """
+        pod_sets = {pod_set.name: pod_set for pod_set in workload.pod_sets}
+        encoded: dict[str, model.Object] = {}
+        counted = self._all_taken()
+        for assignment in (workload.admission or {}).get("podSetAssignments") or ():
+            pod_set = pod_sets.get(assignment["name"])
+            domains = model.domains_of(assignment)
+            if pod_set is None or not any(values[-1] == node for values, _ in domains):
+                continue
+            known = self._of_flavors((assignment.get("flavors") or {}).values())
+            if known is None:
+                raise placement.UnplacedError("no TAS flavor assigned")
+            flavor, topology = known
+            leaves = {
+                placement.assigned_values(topology, leaf): leaf
+                for leaf in self._places.leaves(topology, flavor)
+            }
+            lost = replacement.loss(pod_set, domains, node, leaves)
+            domain = replacement.within(lost, topology)
+            fresh = self._places.place(
+                [replacement.request(lost, confined=bool(domain))],
+                topology=topology,
+                flavor=flavor,
+                taken=counted,
+                within=domain,
+            )[pod_set.name]
+            counted += _as_taken(pod_set, known, fresh)
+            self._kept += _as_taken(pod_set, known, fresh)
+            encoded[pod_set.name] = _encode(topology, replacement.merged(lost.kept, fresh))
+        return encoded
 
     def _explain(
         self, context: quota.Context, found: quota.Assignment, failure: _Failure
@@ -123,8 +142,11 @@ class Finder:
     ) -> Assignments:
         assignments: dict[str, placement.Placed] = {}
         counted = list(taken)
-        for unit in _units(context, found):
-            flavor, topology = self._flavor_of(unit)
+        units = _units(context, found)
+        # What can never be placed is told before what does not fit now.
+        known = [self._flavor_of(context, unit) for unit in units]
+        for unit, place in zip(units, known, strict=True):
+            flavor, topology = place
             wanted = [placement.Request(plan.pod_set, plan.pod_set.count) for plan in unit]
             try:
                 placed = self._places.place(wanted, topology=topology, flavor=flavor, taken=counted)
@@ -132,26 +154,39 @@ class Finder:
                 raise _Failure(unit[-1].pod_set.name, str(error)) from error
             assignments |= placed
             for plan in unit:
-                counted += _as_taken(plan.pod_set, topology, placed[plan.pod_set.name])
+                counted += _as_taken(plan.pod_set, place, placed[plan.pod_set.name])
         return assignments
 
-    def _flavor_of(self, unit: Sequence[quota.PodSetPlan]) -> tuple[model.Flavor, model.Topology]:
-        found: list[tuple[model.Flavor, model.Topology]] = []
+    def _flavor_of(
+        self, context: quota.Context, unit: Sequence[quota.PodSetPlan]
+    ) -> tuple[model.Flavor, model.Topology]:
         for plan in unit:
-            known = self._topology(plan)
-            if plan.pod_set.sliced:
-                problem = "the stand-in for Kueue does not place pod sets in slices"
-                raise _Failure(plan.pod_set.name, problem)
-            if known is None:
-                raise _Failure(plan.pod_set.name, "no TAS flavor assigned", error=True)
-            found.append(known)
-        return found[0]
+            problem = self._flavor_problem(context, plan)
+            if problem:
+                raise _Failure(plan.pod_set.name, problem, error=True)
+        found = self._topology(unit[0])
+        assert found is not None, "a pod set without a problem has a flavor with a topology"
+        return found
+
+    def _flavor_problem(self, context: quota.Context, plan: quota.PodSetPlan) -> str:
+        """Say why no flavor of the plan can place its pods, "" if one can."""
+        if not any(self._of_flavors([name]) for name in context.queue.flavors):
+            return "workload requires Topology, but there is no TAS cache information"
+        names = sorted({name for name in plan.flavors.values() if self._of_flavors([name])})
+        if not names:
+            return "no TAS flavor assigned"
+        if len(names) > 1:
+            return f"more than one TAS flavor assigned: {', '.join(names)}"
+        return ""
 
     def _topology(self, plan: quota.PodSetPlan) -> tuple[model.Flavor, model.Topology] | None:
-        for name in plan.flavors.values():
-            flavor = self._observed.flavors[name]
-            topology = self._observed.topologies.get(flavor.topology)
-            if topology is not None:
+        return self._of_flavors(plan.flavors.values())
+
+    def _of_flavors(self, found: Iterable[str]) -> tuple[model.Flavor, model.Topology] | None:
+        for name in found:
+            flavor = self._observed.flavors.get(name)
+            topology = self._observed.topologies.get(flavor.topology) if flavor else None
+            if flavor is not None and topology is not None:
                 return flavor, topology
         return None
 
@@ -165,13 +200,29 @@ def _units(context: quota.Context, found: quota.Assignment) -> list[list[quota.P
     return list(units.values())
 
 
+def _encode(topology: model.Topology, placed: placement.Placed) -> model.Object:
+    levels = placement.assigned_levels(topology)
+    return codec.encode(
+        levels,
+        [
+            codec.Domain(
+                values=dict(zip(levels, placement.assigned_values(topology, domain), strict=True)),
+                count=count,
+            )
+            for domain, count in placed
+        ],
+    )
+
+
 def _as_taken(
-    pod_set: model.PodSet, topology: model.Topology, placed: placement.Placed
+    pod_set: model.PodSet, place: tuple[model.Flavor, model.Topology], placed: placement.Placed
 ) -> list[placement.Taken]:
+    flavor, topology = place
     return [
         placement.Taken(
             label=topology.levels[-1],
             domain=placement.assigned_values(topology, domain),
+            flavors=frozenset({flavor.name}),
             count=count,
             single=pod_set.single | {requests.PODS: 1},
         )
@@ -182,20 +233,14 @@ def _as_taken(
 def _taken_by(workload: model.Workload) -> Iterable[placement.Taken]:
     pod_sets = {pod_set.name: pod_set for pod_set in workload.pod_sets}
     for assignment in (workload.admission or {}).get("podSetAssignments") or ():
-        encoded = assignment.get("topologyAssignment")
         pod_set = pod_sets.get(assignment.get("name", "main"))
-        if not encoded or pod_set is None:
+        if pod_set is None:
             continue
-        levels = encoded["levels"]
-        try:
-            domains = codec.decode(kueue.TopologyAssignment.model_validate(encoded))
-        except (codec.AssignmentError, pydantic.ValidationError):
-            # Written by somebody else; what cannot be read cannot be counted.
-            continue
-        for domain in domains:
+        for values, count in model.domains_of(assignment):
             yield placement.Taken(
-                label=levels[-1],
-                domain=tuple(domain.values[level] for level in levels),
-                count=domain.count,
+                label=assignment["topologyAssignment"]["levels"][-1],
+                domain=values,
+                flavors=frozenset((assignment.get("flavors") or {}).values()),
+                count=count,
                 single=pod_set.single | {requests.PODS: 1},
             )

@@ -11,6 +11,7 @@ from e2e.tas import trees
 from e2e.tas.conftest import Grow
 from e2e.tas.trees import Object
 from lws_kueue.api import names
+from lws_kueue.sandbox import client
 
 IN_BLOCK = {names.PODSET_REQUIRED_TOPOLOGY: trees.BLOCK}
 IN_RACK = {names.PODSET_REQUIRED_TOPOLOGY: trees.RACK}
@@ -203,7 +204,7 @@ def test_nothing_is_stopped_when_the_topology_goes_and_the_set_says_so(grow: Gro
     # In use, it has a finalizer that keeps it; somebody insists.
     kind = (names.KUEUE_API_VERSION, "Topology", tree.namespace)
     tree.cluster.api.delete(*kind)
-    with suppress(LookupError):
+    with suppress(client.ApiError):
         tree.cluster.api.patch(*kind, body={"metadata": {"finalizers": None}})
     lws.wait_warning("ClusterQueueInactive", tree.namespace)
     assert lws.uids_of(0) == uids

@@ -42,6 +42,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/decide.py", "StatusWrite"): (
         rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
     ),
+    ("controller/node_failures.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/replacement.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/restarts.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/revisions.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),

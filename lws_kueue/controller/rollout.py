@@ -79,15 +79,16 @@ def under_quota(
     """
     desired = bounds.replicas
     hopeless = waiting.hopeless(desired=desired, replicas=current.replicas)
-    excused = waiting.excused(desired)
+    kept_to = waiting.effective(bounds, replicas=current.replicas, updated=updated)
+    spent = waiting.spent(kept_to)
+    passed_by = waiting.excused(desired) | spent
     counted = [
-        replace(state, ready=True) if index in excused else state
+        replace(state, ready=True) if index in passed_by else state
         for index, state in enumerate(states)
         if index not in hopeless
     ]
-    kept_to = waiting.effective(bounds, replicas=current.replicas, updated=updated)
     target = plan(
-        kept_to,
+        replace(kept_to, unavailable=kept_to.unavailable - len(spent)),
         current=replace(current, replicas=current.replicas - len(hopeless)),
         states=counted,
         updated=updated,

@@ -10,7 +10,8 @@ it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most
   reasons of its own. The update passes it by, as if it were ready.
 - Where the update does change what has to be admitted, a group that waits may be waiting for the
   new thing, and is down by our doing. It counts as unavailable: no more groups are taken down than
-  the set allows, and the others go on serving.
+  the set allows, and the others go on serving. What the set allows beyond it is used all the same,
+  for groups below it, although a rollout otherwise goes on only below groups that are ready.
   Only if the update asks for less, a group that has waited for very long is passed by as well:
   what comes down then gives back more than it needs, so going on is what helps.
 - Surge groups that hold quota, while a desired group waits for some, give way.
@@ -42,6 +43,12 @@ class Waits:
         """Return the desired groups whose waiting is none of the update's doing."""
         passed_by = self.overdue if self.reshaping else self.groups
         return frozenset(index for index in passed_by if index < desired)
+
+    def spent(self, bounds: scaling.Bounds) -> frozenset[int]:
+        """Return the desired groups that use up a part, not all, of what may be unavailable."""
+        down = frozenset(index for index in self.groups if index < bounds.replicas)
+        down -= self.excused(bounds.replicas)
+        return down if len(down) < bounds.unavailable else frozenset()
 
     def hopeless(self, *, desired: int, replicas: int) -> Sequence[int]:
         """Return the surge groups that nobody counts on any more, of ``replicas`` groups."""

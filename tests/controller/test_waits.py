@@ -78,6 +78,18 @@ def test_a_group_that_waits_for_what_the_update_asks_is_down_by_our_doing() -> N
     assert target(bounds, OLD, OLD, COMING, partition=2, waiting=reshaping) == (2, 3)
 
 
+def test_what_may_be_down_beside_a_group_that_waits_is_used() -> None:
+    bounds = scaling.Bounds(4, unavailable=2)
+    reshaping = waits(3, reshaping=True)
+    # One waits, one starts: that is all the set allows.
+    assert target(bounds, OLD, OLD, COMING, COMING, partition=2, waiting=reshaping) == (2, 4)
+    assert target(bounds, OLD, OLD, NEW, COMING, partition=2, waiting=reshaping) == (1, 4)
+    # Broken by itself, it is one of the two as well.
+    assert target(bounds, DOWN, OLD, NEW, COMING, partition=2, waiting=reshaping) == (2, 4)
+    two = waits(2, 3, reshaping=True)
+    assert target(bounds, OLD, OLD, COMING, COMING, partition=2, waiting=two) == (2, 4)
+
+
 def test_a_group_that_is_overdue_in_an_update_that_asks_for_less_is_passed_by() -> None:
     bounds = scaling.Bounds(3, unavailable=1)
     overdue = Waits(groups=frozenset({2}), reshaping=True, overdue=frozenset({2}))

@@ -11,6 +11,7 @@ from typing import Any
 
 from e2e.controller import harness
 from e2e.lws.sample import LWS, Object
+from e2e.tas import trees
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import client
@@ -204,7 +205,7 @@ def _wait_for_nodes(cluster: sandbox.Sandbox) -> None:
     cluster.api.wait_for_all(
         "v1",
         "Node",
-        lambda seen: all(harness.is_ready(node) for node in seen.values()),
+        lambda seen: all(trees.ready(node) for node in seen.values()),
         label_selector=_SCENARIO,
         what="the scenarios' nodes are ready",
     )

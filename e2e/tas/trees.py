@@ -87,7 +87,7 @@ class Tree:
 
     def wait_node(self, name: str) -> None:
         """Wait until a node is ready for pods."""
-        self.cluster.api.wait_for("v1", "Node", name, _ready, what=f"node {name} is ready")
+        self.cluster.api.wait_for("v1", "Node", name, ready, what=f"node {name} is ready")
 
     def set(
         self,
@@ -163,9 +163,11 @@ def grown(
                     )
 
 
-def _ready(node: Object | None) -> bool:
+def ready(node: Object | None) -> bool:
+    """Whether pods may go to a node; one that is ready has a taint for a moment longer."""
     conditions = ((node or {}).get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    well = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return well and not (node or {}).get("spec", {}).get("taints")
 
 
 def _queues(name: str, *, quota: dict[str, str], levels: Sequence[str]) -> list[Object]:

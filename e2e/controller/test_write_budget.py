@@ -39,7 +39,8 @@ def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     assert len(rest) >= groups * (size + 1), budget.summary(found)
     assert len(rest) <= groups * (size + 3) + budget.ONCE_A_SET, budget.summary(found)
     assert all(w.status < 400 for w in found), budget.summary(found)
-    assert len(status) >= 2, "progressing first, available then"
+    # Progress that is over within half a second is told with the end, in one write.
+    assert status, budget.summary(found)
     # The moments are those of arrival at the API server, hence a little slack.
     gaps = gaps_between(status)
     assert all(gap > 0.95 for gap in gaps), f"status writes {gaps} seconds apart"

@@ -153,8 +153,9 @@ def api_server(layout: Layout, options: cluster.Options) -> Component:
             f"--audit-policy-file={layout.audit_policy}",
             f"--audit-log-path={layout.audit_log}",
             "--audit-log-mode=blocking",
-            # One file: a test that counts requests must not lose any to rotation.
-            "--audit-log-maxsize=0",
+            # One file: a test that counts requests must not lose any to rotation. In megabytes; 0
+            # would mean a hundred.
+            "--audit-log-maxsize=1000000",
         ]
     return Component("kube-apiserver", tuple(arguments))
 

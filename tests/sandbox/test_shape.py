@@ -71,6 +71,12 @@ def test_an_audit_log_is_written_only_if_asked_for(tmp_path: Path) -> None:
         assert any(a.startswith("--audit") for a in arguments) is expected
 
 
+def test_the_audit_log_stays_one_file(tmp_path: Path) -> None:
+    made = components.api_server(layout(tmp_path), sandbox.Options())
+    (most,) = (a.partition("=")[2] for a in made.arguments if a.startswith("--audit-log-maxsize="))
+    assert int(most) > 100_000, "in megabytes; 0 would mean 100"
+
+
 def test_feature_gates_reach_those_who_know_them(tmp_path: Path) -> None:
     given = sandbox.Options(feature_gates={"B": False, "A": True})
     for options, expected in ((sandbox.Options(), False), (given, True)):

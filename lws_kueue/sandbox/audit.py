@@ -41,8 +41,7 @@ class Request:
 
 def position(sandbox: cluster.Sandbox) -> int:
     """A point in the log: `requests` with it gives only what is answered from now on."""
-    _mark(sandbox)
-    return _log_of(sandbox).stat().st_size
+    return _mark(sandbox)
 
 
 def requests(sandbox: cluster.Sandbox, *, since: int = 0) -> list[Request]:
@@ -52,7 +51,7 @@ def requests(sandbox: cluster.Sandbox, *, since: int = 0) -> list[Request]:
     log.
     """
     _mark(sandbox)
-    return _parse(_tail(sandbox, since))
+    return _parse(_whole_lines(sandbox, since)[0])
 
 
 def so_far(sandbox: cluster.Sandbox, *, since: int) -> tuple[list[Request], int]:
@@ -64,13 +63,19 @@ def so_far(sandbox: cluster.Sandbox, *, since: int) -> tuple[list[Request], int]
     return _parse(lines), end
 
 
-def _mark(sandbox: cluster.Sandbox) -> None:
-    """Make a request and wait for it in the log; what was answered before is in there, too."""
+def _mark(sandbox: cluster.Sandbox) -> int:
+    """Make a request and wait for it in the log; what was answered before is in there, too.
+
+    Returns a point after it that is the end of a line: the log may grow by half of one.
+    """
     token = secrets.token_hex(8)
     start = _log_of(sandbox).stat().st_size
     sandbox.api.request("GET", "/version", query={"mark": token})
     deadline = time.monotonic() + _MARK_TIMEOUT_SECONDS
-    while not any(token in line for line in _tail(sandbox, start)):
+    while True:
+        lines, end = _whole_lines(sandbox, start)
+        if any(token in line for line in lines):
+            return end
         if time.monotonic() > deadline:
             raise cluster.SandboxError("the audit log does not grow")
         time.sleep(_POLL_SECONDS)
@@ -82,17 +87,14 @@ def _log_of(sandbox: cluster.Sandbox) -> Path:
     return sandbox.audit_log
 
 
-def _tail(sandbox: cluster.Sandbox, start: int) -> list[str]:
-    return _whole_lines(sandbox, start)[0]
-
-
 def _whole_lines(sandbox: cluster.Sandbox, start: int) -> tuple[list[str], int]:
     with _log_of(sandbox).open("rb") as file:
         file.seek(start)
         content = file.read()
     # The last line may still be in the making.
     length = content.rfind(b"\n") + 1
-    return content[:length].decode().splitlines(), start + length
+    # Where a mark is looked for the first line may be half of one.
+    return content[:length].decode(errors="replace").split("\n")[:-1], start + length
 
 
 def _parse(lines: Iterable[str]) -> list[Request]:

@@ -6,6 +6,7 @@ tests set the status of pods by hand; here the pods are real ones on nodes that 
 can stop at each step of a start or a rollout.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,13 +181,26 @@ class Sample:
 
     def release(self, *groups: int) -> None:
         """Let the leaders of groups become ready, once those that an update takes have gone."""
+        spec = self.leader_set()["spec"]
+        partition = spec["updateStrategy"].get("rollingUpdate", {}).get("partition", 0)
+        key = spec["template"]["metadata"]["labels"][names.REVISION_KEY]
+
+        def stays(pod: Object | None, group: int) -> bool:
+            """Whether the pod is the one that an update leaves; an old one may go later."""
+            if pod is None or "deletionTimestamp" in pod["metadata"]:
+                return False
+            return group < partition or bool(
+                pod["metadata"]["labels"].get(names.REVISION_KEY) == key
+            )
+
         for group in groups:
             self.cluster.api.wait_for(
                 "v1",
                 "Pod",
                 f"{self.name}-{group}",
-                lambda pod: pod is not None and "deletionTimestamp" not in pod["metadata"],
+                functools.partial(stays, group=group),
                 namespace=self.namespace,
+                what=f"leader {group} is the one that stays",
             )
         self._behave(groups, None)
 

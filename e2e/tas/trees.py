@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from e2e.controller import harness
 from e2e.kueue import queued
 from lws_kueue import sandbox
 from lws_kueue.api import names
@@ -165,9 +166,7 @@ def grown(
 
 def ready(node: Object | None) -> bool:
     """Whether pods may go to a node; one that is ready has a taint for a moment longer."""
-    conditions = ((node or {}).get("status") or {}).get("conditions") or ()
-    well = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return well and not (node or {}).get("spec", {}).get("taints")
+    return node is not None and harness.is_ready(node) and not node["spec"].get("taints")
 
 
 def _queues(name: str, *, quota: dict[str, str], levels: Sequence[str]) -> list[Object]:

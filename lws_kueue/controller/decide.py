@@ -213,7 +213,7 @@ def _taken_down(
         key=at.choice.key,
         leave_alone=leave_alone,
     )
-    displaced = node_failures.deletions(at.seen, stand, gone_from=moved, leave_alone=leave_alone)
+    displaced = node_failures.deletions(at.seen, stand, moved=moved, leave_alone=leave_alone)
     return (*recreated, *displaced, *outdated, *given_up)
 
 

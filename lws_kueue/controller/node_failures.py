@@ -9,7 +9,7 @@ after a minute. It is known to be over, so it is deleted without grace. That is 
 asked for, and only then.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from lws_kueue.api import actions, facts, kueue, names
@@ -64,55 +64,48 @@ def deletions(
     seen: observed.Observed,
     stand: standing.Standing,
     *,
-    gone_from: Mapping[int, tuple[facts.Pod, ...]],
+    moved: Mapping[int, tuple[facts.Pod, ...]],
     leave_alone: Collection[int],
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of pods that have to leave, or cannot, because their node failed.
 
-    ``gone_from`` is what ``moved`` returned, ``leave_alone`` are groups that are taken down anyway.
+    ``moved`` is what the function of that name returned, ``leave_alone`` are groups that are taken
+    down anyway.
     """
-    return (
+    ending = (
+        *(pod for pods in moved.values() for pod in pods if pod.meta.deleting),
         *(
-            deletion
-            for index, pods in gone_from.items()
-            for deletion in _moved(seen, stand.workloads[index], pods, index not in leave_alone)
-        ),
-        *(
-            _at_once(pod)
+            pod
             for index, workload in stand.workloads.items()
             for pod in _ending(workload, stand.pods.get(index, ()))
+        ),
+    )
+    return (
+        *(
+            _replaced(seen, stand.workloads[index], pod)
+            for index, pods in moved.items()
+            for pod in pods
+            if index not in leave_alone and not pod.meta.deleting
+        ),
+        *(
+            actions.Delete(group_pods.ref(pod), pod.meta.uid, grace_seconds=0)
+            for pod in ending
             if _is_over(seen, pod) and pod.meta.grace_seconds != 0
         ),
     )
 
 
-def _moved(
-    seen: observed.Observed,
-    workload: kueue.Workload,
-    pods: tuple[facts.Pod, ...],
-    alone: bool,
-) -> Iterator[actions.Delete]:
-    for pod in pods:
-        over = _is_over(seen, pod)
-        if pod.meta.deleting:
-            if over and pod.meta.grace_seconds != 0:
-                yield _at_once(pod)
-        elif alone:
-            text = (
-                f"Kueue has replaced the node of pod {pod.meta.name} in the topology assignment of"
-                f" Workload {workload.meta.name}: the pod is made anew on the new one"
-            )
-            event = actions.Event("Normal", "NodeReplaced", text)
-            yield actions.Delete(
-                group_pods.ref(pod),
-                pod.meta.uid,
-                grace_seconds=0 if over else None,
-                events=(event,),
-            )
-
-
-def _at_once(pod: facts.Pod) -> actions.Delete:
-    return actions.Delete(group_pods.ref(pod), pod.meta.uid, grace_seconds=0)
+def _replaced(seen: observed.Observed, workload: kueue.Workload, pod: facts.Pod) -> actions.Delete:
+    text = (
+        f"Kueue has replaced the node of pod {pod.meta.name} in the topology assignment of"
+        f" Workload {workload.meta.name}: the pod is made anew on the new one"
+    )
+    return actions.Delete(
+        group_pods.ref(pod),
+        pod.meta.uid,
+        grace_seconds=0 if _is_over(seen, pod) else None,
+        events=(actions.Event("Normal", "NodeReplaced", text),),
+    )
 
 
 def _is_over(seen: observed.Observed, pod: facts.Pod) -> bool:

@@ -263,9 +263,9 @@ def _asked_for(request: kueue.TopologyRequest, count: int) -> Iterator[str]:
         by = names.PODSET_PREFERRED_TOPOLOGY
         yield f"prefers {pods} in one {request.preferred} by {by}"
     if request.pod_set_slice_required_topology is not None:
-        slices = (request.pod_set_slice_size, request.pod_set_slice_required_topology)
+        size, level = request.pod_set_slice_size, request.pod_set_slice_required_topology
         by = names.PODSET_SLICE_REQUIRED_TOPOLOGY
-        yield f"needs slices of {slices[0]} pods in one {slices[1]} by {by}"
+        yield f"needs slices of {size} pods in one {level} by {by}"
     for layer in request.podset_slice_required_topology_constraints:
         by = names.PODSET_SLICE_CONSTRAINTS
         yield f"needs slices of {layer.size} pods in one {layer.topology} by {by}"

@@ -128,13 +128,15 @@ Chain = tuple[Action, ...]
 class StatusWrite:
     """The new status of the set; the events are sent only after the write succeeded.
 
-    ``settled`` says that the set is where it shall be, so that no more news is to be expected, and
-    ``urgent`` that somebody waits for it, so that it is not held back to save writes.
+    ``replaces`` is the status that stands there, as far as it is known. ``settled`` says that the
+    set is where it shall be, so that no more news is to be expected, and ``urgent`` that somebody
+    waits for it, so that it is not held back to save writes.
     """
 
     ref: Ref
     status: Mapping[str, Any]
     resource_version: str
+    replaces: Mapping[str, Any] | None = None
     settled: bool = False
     urgent: bool = False
     events: tuple[Event, ...] = ()

@@ -336,6 +336,7 @@ def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusW
     return actions.StatusWrite(
         ref=ref,
         status=outcome.status,
+        replaces=outcome.stored,
         resource_version=owner.meta.resource_version,
         events=outcome.events,
         settled=outcome.settled,

@@ -8,8 +8,9 @@ equal writes grows from none to five minutes, as that of a container that fails 
 so in a condition, and a Warning names the other writer.
 
 New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
-another admission. Neither does a deletion that stops what runs without admission. A status is
-repeated only if the last one is: it may well go back and forth, because it tells what is.
+another admission. Neither does a deletion that stops what runs without admission. A status tells
+what is and may well go back and forth, so it is repeated only if it is the last one again and
+something else stands there by now.
 
 The time is a parameter, and what is remembered is a value of the caller's. A restart forgets it,
 but for one thing: where the condition stands, the first repetition already has the longest pause.
@@ -41,8 +42,11 @@ BACK_OFF: Final = "RepairBackOff"
 _MOST_CONTENTS: Final = 16
 _MOST_NAMED: Final = 5
 
-# What says when, and not what.
-_VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion"})
+# Whoever takes something away owns nothing of the object afterwards.
+_NO_TRACE: Final = "somebody who leaves no trace in managedFields"
+
+# What says when or which, and not what.
+_VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion", "uid"})
 _OURS: Final = frozenset(
     {names.FIELD_MANAGER, names.ADMISSION_FIELD_MANAGER, names.PODS_READY_FIELD_MANAGER}
 )
@@ -54,13 +58,14 @@ Write = actions.Create | actions.Apply | actions.Patch | actions.Delete | action
 class _Record:
     """What was written to one object, and how often again.
 
-    ``before`` are the repetitions that an earlier process has told of. ``writer`` is who undoes it,
-    None while nobody has looked.
+    ``before`` are the repetitions that an earlier process has told of, ``status`` is the last one
+    that was written. ``writer`` is who undoes it, None while nobody has looked.
     """
 
     contents: deque[bytes]
     before: int
     at: datetime
+    status: Mapping[str, Any] | None = None
     repetitions: int = 0
     writer: str | None = None
 
@@ -79,6 +84,12 @@ class _Record:
     def backs_off(self) -> bool:
         """Whether the pause is the longest."""
         return self.repetitions > 0 and self.pause == LONGEST
+
+    def repeats(self, write: Write, digest: bytes) -> bool:
+        """Whether a write has been made before, and is not there any more."""
+        if isinstance(write, actions.StatusWrite) and self.status is not None:
+            return digest in self.contents and write.replaces != self.status
+        return digest in self.contents
 
     def is_old(self, now: datetime) -> bool:
         """Whether the next write counts as the first."""
@@ -114,7 +125,7 @@ class Attempts:
         ``occasion`` is ``occasion_of`` the set.
         """
         record = self._record(actions.key_of(write), now)
-        if record is None or _digest(write, occasion) not in record.contents:
+        if record is None or not record.repeats(write, _digest(write, occasion)):
             return 0.0
         # A clock that was set back must not make a pause longer than it is.
         passed = max(0.0, (now - record.at).total_seconds())
@@ -131,13 +142,13 @@ class Attempts:
             record = _Record(deque(maxlen=1 if key.reports else _MOST_CONTENTS), before, now)
         self._records[key] = record
         record.at = now
-        repeated = digest in record.contents
+        repeated = record.repeats(write, digest)
         if repeated:
             record.repetitions += 1
-        else:
+        elif digest not in record.contents:
             record.contents.append(digest)
-            if key.reports:
-                record.before = record.repetitions = 0
+        if isinstance(write, actions.StatusWrite):
+            record.status = write.status
         return repeated
 
     def unnamed(self, held: Iterable[actions.WriteKey]) -> list[actions.WriteKey]:
@@ -162,6 +173,13 @@ class Attempts:
             named = record.writer is not None or not _has_writer(key)
             if record.told and named and not record.is_old(now):
                 yield record.backs_off, _cause(key, record.writer or "")
+
+    def silenced(self, now: datetime) -> bool:
+        """Whether somebody undoes the set's status, so that nothing can be told in it."""
+        return any(
+            record.backs_off and key.ref.kind == names.LWS_KIND and not record.is_old(now)
+            for key, record in self._records.items()
+        )
 
     def over_in(self, now: datetime) -> float | None:
         """Return in how many seconds the back-off is over at the earliest, None without one."""
@@ -222,7 +240,7 @@ def condition(
 ) -> lws.Condition | None:
     """Return the condition of a set for which writes are repeated with the longest pause."""
     texts = [text for backs_off, text in attempts.causes(now) if backs_off]
-    if not texts and attempts.weary(now):
+    if (attempts.weary(now) and not texts) or attempts.silenced(now):
         return next((c for c in owner.status.conditions if c.type == BACK_OFF), None)
     if not texts:
         return None
@@ -237,7 +255,7 @@ def condition(
 def other_writer(obj: facts.Object, key: actions.WriteKey) -> str:
     """Say who last wrote to an object beside us, as its ``managedFields`` have it; "" for nobody.
 
-    Whoever takes a field away leaves no trace of it, so the newest entry counts, whatever it holds.
+    The newest entry counts, whatever it holds: who takes a field away has none of it afterwards.
     """
     entries = [
         entry
@@ -322,7 +340,7 @@ def _cause(key: actions.WriteKey, writer: str) -> str:
         )
     else:
         said = (
-            f"{what}: {writer or 'somebody'} undoes what this controller writes each time."
+            f"{what}: {writer or _NO_TRACE} undoes what this controller writes each time."
             " Let only one of the two write it"
         )
     return f"{said}; the next attempts are up to {LONGEST / 60:.0f} minutes apart"

@@ -32,13 +32,14 @@ _EXCLUSIVE = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The new status in JSON form; ``events`` belong to it and follow its write.
+    """The new status in JSON form and the stored one; ``events`` follow the write of the new one.
 
     ``settled`` says that the set is available, ``update_done`` that every group is at the current
     revision and ready, so that obsolete revisions may go.
     """
 
     status: dict[str, Any]
+    stored: dict[str, Any]
     events: tuple[actions.Event, ...]
     changed: bool
     settled: bool
@@ -112,6 +113,7 @@ def compute(
     }
     return Outcome(
         status=status,
+        stored=old,
         events=events,
         changed=status != old,
         settled=wanted == (AVAILABLE,),

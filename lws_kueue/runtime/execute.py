@@ -70,6 +70,9 @@ class Executor:
         if plan.status:
             chain = (_status_patch(plan.status),)
             run.outcome.status_written = await self._chain(run, chain)
+            run.outcome.made = [
+                plan.status if write is chain[0] else write for write in run.outcome.made
+            ]
         if not run.outcome.failed and not run.outcome.stale:
             await self._chain(run, plan.finish)
         return run.outcome

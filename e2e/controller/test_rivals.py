@@ -1,0 +1,53 @@
+"""For everything that the controller writes again somebody may undo it: nobody fights a war."""
+
+import pytest
+
+from e2e.controller import harness, rivals
+from lws_kueue import sandbox
+
+# All six have come by then; a seventh may come minutes later only.
+FIGHT_SECONDS = 75.0
+
+ROWS = {rival.what: rival for rival in rivals.RIVALS}
+
+
+@pytest.fixture(scope="module")
+def fights(
+    installed: sandbox.Sandbox, shared_controller: harness.ControllerProcess
+) -> dict[str, rivals.Fight]:
+    """All rows, fought at the same time."""
+    if installed.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    if not shared_controller.running:
+        shared_controller.start()
+    return rivals.fight(installed, rivals.RIVALS, seconds=FIGHT_SECONDS)
+
+
+@pytest.mark.row("WAR-02")
+@pytest.mark.parametrize("what", ROWS)
+def test_what_a_rival_undoes_is_written_six_times_at_most_before_the_longest_pause_and_told(
+    fights: dict[str, rivals.Fight], what: str
+) -> None:
+    one = fights[what]
+    assert one.undone >= 2, "the rival had nothing to undo"
+    contested = one.times(resource=one.rival.counted)
+    assert any(len(times) >= 2 for times in contested.values()), f"not repaired: {contested}"
+    for key, times in contested.items():
+        assert len(times) <= 6, (key, times)
+    assert one.told, "no Warning"
+    assert len(one.told) == len(set(one.told)), one.told
+    if one.rival.named:
+        assert any("field manager lws-kueue-sandbox" in text for text in one.told), one.told
+
+
+@pytest.mark.row("WAR-02")
+@pytest.mark.parametrize("what", ROWS)
+def test_a_rival_for_one_thing_makes_no_war_about_another(
+    fights: dict[str, rivals.Fight], what: str
+) -> None:
+    one = fights[what]
+    # What is told of a set and its Workloads follows what happens to them.
+    desired = {w.resource for w in one.writes if not w.resource.endswith("/status")}
+    for resource in desired:
+        for key, times in one.times(resource=resource).items():
+            assert len(times) <= 6, (resource, key, times)

@@ -297,7 +297,13 @@ class Fight:
         return found
 
 
-def fight(cluster: sandbox.Sandbox, rivals: Iterable[Rival], *, seconds: float) -> dict[str, Fight]:
+def fight(
+    cluster: sandbox.Sandbox,
+    rivals: Iterable[Rival],
+    *,
+    seconds: float,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> dict[str, Fight]:
     """Let every rival undo what it does not want for so long, once all sets are complete."""
     fights = {rival.what: Fight(rival) for rival in rivals}
     with contextlib.ExitStack() as stack:
@@ -313,6 +319,7 @@ def fight(cluster: sandbox.Sandbox, rivals: Iterable[Rival], *, seconds: float) 
         ]
         for thread in threads:
             thread.start()
+        meanwhile()
         for thread in threads:
             thread.join(timeout=seconds + 60)
             assert not thread.is_alive()
@@ -321,6 +328,18 @@ def fight(cluster: sandbox.Sandbox, rivals: Iterable[Rival], *, seconds: float) 
             assert one.fault is None, f"{one.rival.what}: {one.fault}"
             _look(cluster, one, requests)
     return fights
+
+
+def await_back_off(cluster: sandbox.Sandbox, rival: Rival) -> None:
+    """Wait until the set says that the pauses have become the longest."""
+    cluster.api.wait_for(
+        *LWS,
+        SET,
+        lambda seen: harness.condition(seen or {}, "RepairBackOff") is not None,
+        namespace=rival.namespace,
+        timeout=120,
+        what=f"{rival.what}: RepairBackOff",
+    )
 
 
 def _make(cluster: sandbox.Sandbox, rival: Rival) -> None:

@@ -1,5 +1,7 @@
 """For everything that the controller writes again somebody may undo it: nobody fights a war."""
 
+import time
+
 import pytest
 
 from e2e.controller import harness, rivals
@@ -7,6 +9,14 @@ from lws_kueue import sandbox
 
 # All six have come by then; a seventh may come minutes later only.
 FIGHT_SECONDS = 75.0
+
+# For what takes minutes: a field, an object that is made anew, and a Workload.
+FEW = tuple(
+    rival
+    for rival in rivals.RIVALS
+    if rival.what
+    in ("replicas of the StatefulSet", "a Service that is deleted", "queue of the Workload")
+)
 
 ROWS = {rival.what: rival for rival in rivals.RIVALS}
 
@@ -51,3 +61,38 @@ def test_a_rival_for_one_thing_makes_no_war_about_another(
     for resource in desired:
         for key, times in one.times(resource=resource).items():
             assert len(times) <= 6, (resource, key, times)
+
+
+@pytest.mark.long
+@pytest.mark.row("WAR-02")
+def test_after_the_first_minute_there_is_one_write_in_five_minutes(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess
+) -> None:
+    assert controller.running
+    for what, one in rivals.fight(installed, FEW, seconds=380.0).items():
+        ((_, times),) = one.times(resource=one.rival.counted).items()
+        assert len(times) == 7, (what, times)
+        assert 295 < times[6] - times[5] < 330, (what, times)
+
+
+@pytest.mark.long
+@pytest.mark.row("WAR-03")
+def test_a_restart_of_the_controller_costs_one_repair_and_not_another_war(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess
+) -> None:
+    restarted: list[float] = []
+
+    def restart() -> None:
+        for rival in FEW:
+            rivals.await_back_off(installed, rival)
+        controller.kill()
+        restarted.append(time.time())
+        controller.start()
+
+    fought = rivals.fight(installed, FEW, seconds=150.0, meanwhile=restart)
+    for what, one in fought.items():
+        ((_, times),) = one.times(resource=one.rival.counted).items()
+        after = [t for t in times if t + one.began > restarted[0]]
+        assert len(times) - len(after) <= 6, (what, times)
+        assert len(after) <= 1, (what, times, after)
+        assert one.condition is not None, f"{what}: the condition is lost"

@@ -137,6 +137,14 @@ def marks(pods: Pods) -> dict[str, str]:
     }
 
 
+def group_marks(cluster: sandbox.Sandbox, namespace: str) -> set[str | None]:
+    """What the Workloads say about pod groups."""
+    return {
+        w["metadata"]["annotations"].get(names.IS_GROUP_WORKLOAD)
+        for w in workloads(cluster, namespace).values()
+    }
+
+
 def of_group(pods: Pods, index: str) -> Pods:
     return {n: p for n, p in pods.items() if p["metadata"]["labels"][names.GROUP_INDEX] == index}
 
@@ -225,6 +233,7 @@ def test_switched_on_it_takes_over_and_no_pod_restarts(place: Place, room: str) 
         harness.wait_ready(cluster, "set", namespace=room, groups=3)
         assert uids(workloads(cluster, room)) == before
         assert uids(harness.pods(cluster, namespace=room)) == pods
+        assert group_marks(cluster, room) == {"true"}
 
         evict_and_let_back(cluster, room, "0")
         assert uids(workloads(cluster, room)) == before
@@ -252,6 +261,7 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
             namespace=room,
             what="all groups are the bridge's",
         )
+        assert group_marks(cluster, room) == {None}
         assert uids(workloads(cluster, room)) == before
         harness.set_quota(cluster, namespace=room, cpu=f"{3 * GROUP_CPU}m")
         harness.wait_ready(cluster, "set", namespace=room, groups=3)

@@ -4,6 +4,8 @@ Needs a real Kueue, because the stand-in has no such integration.
 """
 
 import contextlib
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,15 @@ LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 
 ON = kueue_settings.KueueSettings(
-    frameworks=("batch/job", names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
+    frameworks=(*kueue_settings.RELEASED_FRAMEWORKS, names.KUEUE_LWS_FRAMEWORK),
+    external_frameworks=(),
 )
-# Nothing of Kueue looks at pods: whatever holds them back then is not Kueue's.
 OFF = kueue_settings.KueueSettings()
+# Nothing of Kueue looks at pods: whatever holds them back then is not Kueue's.
+OFF_WITHOUT_PODS = kueue_settings.KueueSettings(frameworks=("batch/job",))
 
 # All that could take hold of pods and StatefulSets, and nothing that tells it whose they are.
 EAGER = kueue_settings.KueueSettings(
-    frameworks=("batch/job", "pod", "deployment", "statefulset"),
     external_frameworks=(),
     overrides={
         "manageJobsWithoutQueueName": True,
@@ -98,7 +101,8 @@ def place(shared_place: Place) -> Iterator[Place]:
 @pytest.fixture
 def room(place: Place, request: pytest.FixtureRequest) -> str:
     """A namespace in the place's own cluster."""
-    name = str(request.node.name).replace("_", "-")[5:55].strip("-")
+    name = re.sub(r"[^a-z]+", "-", str(request.node.name))[5:].strip("-")
+    name = f"{name[:30].strip('-')}-{secrets.token_hex(3)}"
     place.cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     place.cluster.api.wait_for(
         "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
@@ -275,8 +279,11 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
     cluster.api.wait_for_all(*WORKLOAD, lambda seen: not seen, namespace=room, what="no Workloads")
 
 
-def test_a_group_whose_turn_has_not_come_waits_like_all_others(place: Place, room: str) -> None:
-    """Its template has no gate, and nothing of Kueue gives its pods one any more."""
+@pytest.mark.parametrize("off", [OFF, OFF_WITHOUT_PODS], ids=["released", "jobs-alone"])
+def test_a_group_whose_turn_has_not_come_waits_like_all_others(
+    place: Place, room: str, off: kueue_settings.KueueSettings
+) -> None:
+    """Its template has no gate, and maybe nothing of Kueue gives its pods one any more."""
     cluster = place.cluster
     place.kueue(ON)
     with judged(cluster, room):
@@ -286,7 +293,7 @@ def test_a_group_whose_turn_has_not_come_waits_like_all_others(place: Place, roo
         before = uids(workloads(cluster, room))
         pods = uids(harness.pods(cluster, namespace=room))
 
-        place.kueue(OFF)
+        place.kueue(off)
         harness.set_quota(cluster, namespace=room, cpu=f"{3 * GROUP_CPU}m")
         seen = harness.wait_pods(
             cluster,

@@ -111,7 +111,7 @@ def plan(
 def _stood_down(at: situation.Situation, *, options: build.Options) -> Bridged:
     """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
     stops = stand_down.stops(at, options=options)
-    writes = (
+    writes: actions.Chain = (
         *stand_down.marks(at, options=options),
         *(deletion for stop in stops.values() for deletion in stop),
     )

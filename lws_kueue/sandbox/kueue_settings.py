@@ -87,7 +87,8 @@ class WaitForPodsReady:
 class KueueSettings:
     """What a caller may choose about a Kueue that the sandbox starts.
 
-    The stand-in heeds `wait_for_pods_ready` alone, and of it the timeout and the backoff.
+    The stand-in heeds `wait_for_pods_ready`, of it the timeout and the backoff, and what says
+    which pods are managed: `frameworks`, `external_frameworks`, `manageJobsWithoutQueueName`.
     Unless told otherwise it is Kueue as people install it: the configuration of its release, with
     LeaderWorkerSets left to the bridge.
 

@@ -4,19 +4,17 @@ Needs a real Kueue, because the stand-in has no such integration.
 """
 
 import contextlib
-import re
-import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.controller import harness
-from e2e.kueue import history, watcher
+from e2e.kueue import history, places, watcher
+from e2e.kueue.places import Place
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue, kueue_manager, kueue_settings
+from lws_kueue.sandbox import kueue_manager, kueue_settings
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
@@ -50,46 +48,15 @@ GROUP_CPU = 200
 Pods = dict[str, dict[str, Any]]
 
 
-class Place:
-    """A cluster with a controller, and a Kueue that is set up anew as often as a test likes."""
-
-    def __init__(self, cluster: sandbox.Sandbox, controller: harness.ControllerProcess) -> None:
-        self.cluster = cluster
-        self.controller = controller
-        self._running = contextlib.ExitStack()
-
-    def kueue(self, settings: kueue_settings.KueueSettings) -> None:
-        """Stop Kueue, and start it with other settings; the controller is away meanwhile.
-
-        In a real cluster Kueue's webhooks stay while it restarts, and refuse what they cannot see.
-        Here they go with it, and the controller would take it that they are off.
-        """
-        if self.controller.running:
-            self.controller.stop()
-        self.close()
-        self._running.enter_context(kueue.start(self.cluster, mode="manager", settings=settings))
-        self.controller.start()
-
-    def close(self) -> None:
-        self._running.close()
-
-
 @pytest.fixture(scope="module")
 def shared_place(
     backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     if kueue_manager.from_environment() is None or backend != "process":
         pytest.skip("needs a real Kueue that can be restarted: see lws_kueue.sandbox.kueue_manager")
-    with sandbox.open(backend, options=sandbox.Options(nodes=4, audit_log=False)) as cluster:
-        harness.install(cluster)
-        process = harness.ControllerProcess(
-            kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-            log=Path(tmp_path_factory.mktemp("stand-down")) / "controller.log",
-        )
-        place = Place(cluster, process)
+    folder = tmp_path_factory.mktemp("stand-down")
+    with places.opening(backend, folder=folder, mode="manager") as place:
         yield place
-        process.kill()
-        place.close()
 
 
 @pytest.fixture
@@ -101,13 +68,7 @@ def place(shared_place: Place) -> Iterator[Place]:
 @pytest.fixture
 def room(place: Place, request: pytest.FixtureRequest) -> str:
     """A namespace in the place's own cluster."""
-    name = re.sub(r"[^a-z]+", "-", str(request.node.name))[5:].strip("-")
-    name = f"{name[:30].strip('-')}-{secrets.token_hex(3)}"
-    place.cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    place.cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-    )
-    return name
+    return places.room(place, request)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,10 @@ CONFIGURATIONS = SERVED_BY_THE_STAND_IN | {
             }
         }
     ),
+    # What Kueue's pod integration takes for its own then is not asked for a mark.
+    "owners-of-pod-groups-unchecked": KueueSettings(
+        feature_gates={"PodIntegrationValidateGroupOwner": False}
+    ),
     "gates-of-the-next-version": KueueSettings(feature_gates=dict.fromkeys(NEXT, True)),
 }
 

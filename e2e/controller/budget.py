@@ -1,15 +1,20 @@
-"""The controller's writes into a namespace, as the API server's audit log has them."""
+"""The writes of the controller and of Kueue into a namespace, as the audit log has them."""
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
 from lws_kueue import sandbox
 from lws_kueue.runtime import build_info
 from lws_kueue.sandbox import audit
+from lws_kueue.sandbox.standin import run as standin
 
 USER_AGENT = build_info.user_agent()
+
+# Of a real Kueue's, the version follows.
+_KUEUES_AGENT = "kueue/"
 
 # Leader StatefulSet, shared Service, ControllerRevision: once a set.
 ONCE_A_SET = 3
@@ -17,16 +22,43 @@ ONCE_A_SET = 3
 
 def writes(cluster: sandbox.Sandbox, *, namespace: str) -> list[audit.Request]:
     """The controller's writes, Events excluded, refused ones included."""
-    if cluster.audit_log is None:
-        pytest.skip("this cluster shows no audit log")
     return [
         request
-        for request in audit.requests(cluster)
-        if request.is_write
-        and request.user_agent == USER_AGENT
-        and request.namespace == namespace
-        and request.resource != "events"
+        for request in _writes(cluster, namespace=namespace)
+        if request.user_agent == USER_AGENT and request.resource != "events"
     ]
+
+
+def kueues(cluster: sandbox.Sandbox, *, namespace: str) -> list[audit.Request]:
+    """Kueue's writes, or those of the stand-in, Events excluded, refused ones included."""
+    return [
+        request
+        for request in _writes(cluster, namespace=namespace)
+        if _is_kueues(request) and request.resource != "events"
+    ]
+
+
+def of_both(cluster: sandbox.Sandbox, *, namespace: str, since: int = 0) -> list[audit.Request]:
+    """All writes of the two, Events included, from a point of the audit log on."""
+    return [
+        request
+        for request in _writes(cluster, namespace=namespace, since=since)
+        if request.user_agent == USER_AGENT or _is_kueues(request)
+    ]
+
+
+def _is_kueues(request: audit.Request) -> bool:
+    return request.user_agent == standin.USER_AGENT or request.user_agent.startswith(_KUEUES_AGENT)
+
+
+def _writes(cluster: sandbox.Sandbox, *, namespace: str, since: int = 0) -> Iterable[audit.Request]:
+    if cluster.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    return (
+        request
+        for request in audit.requests(cluster, since=since)
+        if request.is_write and request.namespace == namespace
+    )
 
 
 def summary(found: list[audit.Request]) -> str:

@@ -316,6 +316,11 @@ def gates(pod: dict[str, Any]) -> list[str]:
     return [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]
 
 
+def is_gated(pod: dict[str, Any]) -> bool:
+    """Whether a pod waits for Kueue's admission; Kueue's pod integration adds a gate to it."""
+    return names.ADMISSION_GATE in gates(pod)
+
+
 class Recording:
     """Every version of the objects of one kind that a watch showed."""
 

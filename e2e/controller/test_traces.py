@@ -109,7 +109,7 @@ def test_with_the_controller_stopped_deleted_pods_come_back_with_their_identity(
         assert after is not None
         assert identity(after) == identity(before[pod])
         is_queued = pod.startswith("queued")
-        assert harness.gates(after) == ([names.ADMISSION_GATE] if is_queued else [])
+        assert harness.is_gated(after) == is_queued
         group_key = after["metadata"]["labels"][names.GROUP_KEY]
         assert group_key == before[pod]["metadata"]["labels"][names.GROUP_KEY]
     controller.start()

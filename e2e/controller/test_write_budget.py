@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import time
 
 import pytest
 
@@ -50,6 +51,41 @@ def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     # The moments are those of arrival at the API server, hence a little slack.
     gaps = gaps_between(status)
     assert all(gap > 0.95 for gap in gaps), f"status writes {gaps} seconds apart"
+
+
+@pytest.mark.row("WAR-01")
+@pytest.mark.parametrize(
+    ("groups", "rest"),
+    [(10, 5.0), pytest.param(50, 60.0, marks=pytest.mark.long)],
+)
+def test_kueue_and_the_controller_leave_each_others_writes_alone(
+    installed: sandbox.Sandbox,
+    controller: harness.ControllerProcess,
+    namespace: str,
+    groups: int,
+    rest: float,
+) -> None:
+    """Two that repair what the other one undoes would be seen while groups start, or at rest."""
+    cluster, size = installed, 4
+    queue = harness.queues(cluster, namespace=namespace, cpu="100")
+    body = harness.leader_worker_set(
+        "fleet", namespace=namespace, queue=queue, replicas=groups, size=size, cpu="1m"
+    )
+    cluster.api.create(body)
+    harness.wait_ready(cluster, "fleet", namespace=namespace, groups=groups, timeout=240)
+    ours = budget.settled(cluster, namespace=namespace)
+    theirs = budget.kueues(cluster, namespace=namespace)
+    told = f"ours:\n{budget.summary(ours)}\nKueue's:\n{budget.summary(theirs)}"
+    per_set = [w for w in ours if w.resource == "leaderworkersets/status"]
+    assert groups * (size + 1) <= len(ours) - len(per_set), told
+    assert len(ours) - len(per_set) <= groups * (size + 3) + budget.ONCE_A_SET, told
+    updates = [w for w in theirs if w.resource.partition("/")[0] == "workloads"]
+    assert groups <= len(updates) <= 2 * groups, told
+    # Silence is what is awaited here, and only time shows silence.
+    mark = audit.position(cluster)
+    time.sleep(rest)
+    at_rest = budget.of_both(cluster, namespace=namespace, since=mark)
+    assert not at_rest, budget.summary(at_rest)
 
 
 def test_reconciling_an_unchanged_set_costs_no_write(

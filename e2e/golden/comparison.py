@@ -139,6 +139,16 @@ def _finalizer_removed(obj: Object) -> None:
             obj["metadata"]["finalizers"] = kept
 
 
+def _group_mark_removed(obj: Object) -> None:
+    """ALLOWED: our Workloads lack the mark of pod groups while the bridge looks after them.
+
+    Kueue's pod integration takes the finalizer off Workloads with it whose pods are in no pod
+    group, whenever it sees one (``lws_kueue/workload/group_mark.py``).
+    """
+    if obj["kind"] == "Workload":
+        obj["metadata"]["annotations"].pop(names.IS_GROUP_WORKLOAD, None)
+
+
 def _claim_status_removed(obj: Object) -> None:
     """ALLOWED: upstream's webhook writes an empty status into the claim templates of a set.
 
@@ -156,6 +166,7 @@ ALLOWED_QUEUED: tuple[Callable[[Object], None], ...] = (
     _gates_removed,
     _pod_owners_removed,
     _finalizer_removed,
+    _group_mark_removed,
 )
 
 

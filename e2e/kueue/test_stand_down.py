@@ -5,29 +5,30 @@ Needs a real Kueue, because the stand-in has no such integration.
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.controller import harness
-from e2e.kueue import history, watcher
+from e2e.kueue import history, places, watcher
+from e2e.kueue.places import Place
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue, kueue_manager, kueue_settings
+from lws_kueue.sandbox import kueue_manager, kueue_settings
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 
 ON = kueue_settings.KueueSettings(
-    frameworks=("batch/job", names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
+    frameworks=(*kueue_settings.RELEASED_FRAMEWORKS, names.KUEUE_LWS_FRAMEWORK),
+    external_frameworks=(),
 )
-# Nothing of Kueue looks at pods: whatever holds them back then is not Kueue's.
 OFF = kueue_settings.KueueSettings()
+# Nothing of Kueue looks at pods: whatever holds them back then is not Kueue's.
+OFF_WITHOUT_PODS = kueue_settings.KueueSettings(frameworks=("batch/job",))
 
 # All that could take hold of pods and StatefulSets, and nothing that tells it whose they are.
 EAGER = kueue_settings.KueueSettings(
-    frameworks=("batch/job", "pod", "deployment", "statefulset"),
     external_frameworks=(),
     overrides={
         "manageJobsWithoutQueueName": True,
@@ -47,46 +48,15 @@ GROUP_CPU = 200
 Pods = dict[str, dict[str, Any]]
 
 
-class Place:
-    """A cluster with a controller, and a Kueue that is set up anew as often as a test likes."""
-
-    def __init__(self, cluster: sandbox.Sandbox, controller: harness.ControllerProcess) -> None:
-        self.cluster = cluster
-        self.controller = controller
-        self._running = contextlib.ExitStack()
-
-    def kueue(self, settings: kueue_settings.KueueSettings) -> None:
-        """Stop Kueue, and start it with other settings; the controller is away meanwhile.
-
-        In a real cluster Kueue's webhooks stay while it restarts, and refuse what they cannot see.
-        Here they go with it, and the controller would take it that they are off.
-        """
-        if self.controller.running:
-            self.controller.stop()
-        self.close()
-        self._running.enter_context(kueue.start(self.cluster, mode="manager", settings=settings))
-        self.controller.start()
-
-    def close(self) -> None:
-        self._running.close()
-
-
 @pytest.fixture(scope="module")
 def shared_place(
     backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     if kueue_manager.from_environment() is None or backend != "process":
         pytest.skip("needs a real Kueue that can be restarted: see lws_kueue.sandbox.kueue_manager")
-    with sandbox.open(backend, options=sandbox.Options(nodes=4, audit_log=False)) as cluster:
-        harness.install(cluster)
-        process = harness.ControllerProcess(
-            kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-            log=Path(tmp_path_factory.mktemp("stand-down")) / "controller.log",
-        )
-        place = Place(cluster, process)
+    folder = tmp_path_factory.mktemp("stand-down")
+    with places.opening(backend, folder=folder, mode="manager") as place:
         yield place
-        process.kill()
-        place.close()
 
 
 @pytest.fixture
@@ -98,12 +68,7 @@ def place(shared_place: Place) -> Iterator[Place]:
 @pytest.fixture
 def room(place: Place, request: pytest.FixtureRequest) -> str:
     """A namespace in the place's own cluster."""
-    name = str(request.node.name).replace("_", "-")[5:55].strip("-")
-    place.cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    place.cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-    )
-    return name
+    return places.room(place, request)
 
 
 @contextlib.contextmanager
@@ -134,6 +99,14 @@ def marks(pods: Pods) -> dict[str, str]:
     return {
         name: pod["metadata"]["annotations"].get(names.POD_SUSPENDING_PARENT, "")
         for name, pod in pods.items()
+    }
+
+
+def group_marks(cluster: sandbox.Sandbox, namespace: str) -> set[str | None]:
+    """What the Workloads say about pod groups."""
+    return {
+        w["metadata"]["annotations"].get(names.IS_GROUP_WORKLOAD)
+        for w in workloads(cluster, namespace).values()
     }
 
 
@@ -225,6 +198,7 @@ def test_switched_on_it_takes_over_and_no_pod_restarts(place: Place, room: str) 
         harness.wait_ready(cluster, "set", namespace=room, groups=3)
         assert uids(workloads(cluster, room)) == before
         assert uids(harness.pods(cluster, namespace=room)) == pods
+        assert group_marks(cluster, room) == {"true"}
 
         evict_and_let_back(cluster, room, "0")
         assert uids(workloads(cluster, room)) == before
@@ -252,6 +226,7 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
             namespace=room,
             what="all groups are the bridge's",
         )
+        assert group_marks(cluster, room) == {None}
         assert uids(workloads(cluster, room)) == before
         harness.set_quota(cluster, namespace=room, cpu=f"{3 * GROUP_CPU}m")
         harness.wait_ready(cluster, "set", namespace=room, groups=3)
@@ -265,8 +240,11 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
     cluster.api.wait_for_all(*WORKLOAD, lambda seen: not seen, namespace=room, what="no Workloads")
 
 
-def test_a_group_whose_turn_has_not_come_waits_like_all_others(place: Place, room: str) -> None:
-    """Its template has no gate, and nothing of Kueue gives its pods one any more."""
+@pytest.mark.parametrize("off", [OFF, OFF_WITHOUT_PODS], ids=["released", "jobs-alone"])
+def test_a_group_whose_turn_has_not_come_waits_like_all_others(
+    place: Place, room: str, off: kueue_settings.KueueSettings
+) -> None:
+    """Its template has no gate, and maybe nothing of Kueue gives its pods one any more."""
     cluster = place.cluster
     place.kueue(ON)
     with judged(cluster, room):
@@ -276,7 +254,7 @@ def test_a_group_whose_turn_has_not_come_waits_like_all_others(place: Place, roo
         before = uids(workloads(cluster, room))
         pods = uids(harness.pods(cluster, namespace=room))
 
-        place.kueue(OFF)
+        place.kueue(off)
         harness.set_quota(cluster, namespace=room, cpu=f"{3 * GROUP_CPU}m")
         seen = harness.wait_pods(
             cluster,

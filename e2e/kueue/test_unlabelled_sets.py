@@ -110,8 +110,7 @@ def wait_held(cluster: sandbox.Sandbox, name: str, *, namespace: str, count: int
     def held(seen: dict[str, dict[str, Any]]) -> bool:
         own = [pod for pod in seen.values() if pod["metadata"]["labels"][names.SET_NAME] == name]
         return len(own) == count and all(
-            harness.gates(pod) == [names.ADMISSION_GATE] and pod["status"]["phase"] == "Pending"
-            for pod in own
+            harness.is_gated(pod) and pod["status"]["phase"] == "Pending" for pod in own
         )
 
     harness.wait_pods(cluster, held, namespace=namespace, what=f"{count} gated pods of {name}")

@@ -3,7 +3,6 @@
 from e2e.controller import harness
 from e2e.kueue import history, watcher
 from lws_kueue import sandbox
-from lws_kueue.api import names
 
 
 def test_a_pod_that_somebody_let_go_by_hand_is_found_and_stopped(
@@ -36,7 +35,7 @@ def test_a_pod_that_somebody_let_go_by_hand_is_found_and_stopped(
         controller.start()
         harness.wait_pods(
             cluster,
-            lambda pods: waiting in pods and harness.gates(pods[waiting]) == [names.ADMISSION_GATE],
+            lambda pods: waiting in pods and harness.is_gated(pods[waiting]),
             namespace=namespace,
             what="a pod in its place that waits",
         )

@@ -7,7 +7,9 @@ play no part in it, because a Workload alone is all that admission needs.
 import contextlib
 import datetime
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from e2e.sandbox import pods
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import client, standin
@@ -434,7 +437,59 @@ def test_a_deleted_workload_without_owners_goes_and_one_with_owners_waits(queues
     )
 
 
+@pytest.mark.usefixtures("alone")
+@pytest.mark.row("WAR-01")
+def test_the_finalizer_of_a_pod_group_without_pods_is_taken_off_again_and_again(
+    queues: Queues,
+) -> None:
+    """Whoever puts it back fights Kueue's pod integration for ever."""
+    queues.create({"cpu": "2"})
+    queues.submit("w")
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "no-such-uid"}
+    marks = {names.IS_GROUP_WORKLOAD: "true"}
+    metadata: Object = {"ownerReferences": [owner], "annotations": marks}
+    for _ in range(2):
+        metadata["finalizers"] = [names.WORKLOAD_FINALIZER]
+        queues.api.patch(*WORKLOAD, "w", body={"metadata": metadata}, namespace=queues.namespace)
+        queues.wait("Workload", "w", lambda seen: not seen["metadata"].get("finalizers"))
+
+
+@pytest.mark.usefixtures("alone", "process_only")
+def test_pods_get_the_marks_of_kueues_pod_integration(queues: Queues) -> None:
+    queues.create({"cpu": "2"})
+    both = [names.ADMISSION_GATE, names.TOPOLOGY_GATE]
+    queued = queues.api.create(
+        pods.pod("queued", queues.namespace, labels={names.QUEUE_NAME: queues.name})
+    )
+    assert [gate["name"] for gate in queued["spec"]["schedulingGates"]] == both
+    assert queued["metadata"]["labels"][names.MANAGED] == "true"
+    assert queued["metadata"]["finalizers"] == [names.MANAGED]
+    suspended = pods.pod("suspended", queues.namespace)
+    suspended["metadata"]["annotations"] = {names.POD_SUSPENDING_PARENT: "x"}
+    held = queues.api.create(suspended)
+    assert [gate["name"] for gate in held["spec"]["schedulingGates"]] == both
+    assert "finalizers" not in held["metadata"]
+    plain = queues.api.create(pods.pod("plain", queues.namespace))
+    assert "schedulingGates" not in plain["spec"]
+    # Held by the finalizer, and let go once it is deleted.
+    queues.api.delete("v1", "Pod", "queued", namespace=queues.namespace)
+    queues.api.wait_for("v1", "Pod", "queued", lambda p: p is None, namespace=queues.namespace)
+
+
 ONE_NODE = sandbox.Options(nodes=1, kueue="none")
+
+
+def test_while_the_stand_in_does_not_answer_pods_are_refused_and_after_it_they_are_not(
+    process_only: None, fresh_cluster: OpenCluster
+) -> None:
+    opened = fresh_cluster(ONE_NODE)
+    with standin.start(opened) as handle:
+        opened.api.create(pods.pod("while", "default"))
+        os.kill(handle.pid, signal.SIGKILL)
+        assert os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(client.ApiError, match="failed calling webhook"):
+            opened.api.create(pods.pod("killed", "default"))
+    opened.api.create(pods.pod("after", "default"))
 
 
 def test_the_stand_in_refuses_a_cluster_with_the_api_of_a_kueue(

@@ -111,8 +111,12 @@ def plan(
 def _stood_down(at: situation.Situation, *, options: build.Options) -> Bridged:
     """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
     stops = stand_down.stops(at, options=options)
+    writes: actions.Chain = (
+        *stand_down.marks(at, options=options),
+        *(deletion for stop in stops.values() for deletion in stop),
+    )
     return Bridged(
-        chains=tuple((deletion,) for stop in stops.values() for deletion in stop),
+        chains=tuple((write,) for write in writes),
         warnings=stand_down.warnings(at.owner),
         stopping=frozenset(stops),
     )

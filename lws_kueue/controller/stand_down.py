@@ -3,14 +3,15 @@
 The integration adopts pods that wait, by marking them. It cannot adopt those that the bridge has
 let go before: Kueue's own webhook refuses the marks on a pod that runs, and without them an
 eviction stops nothing and the quota is never given back. So the bridge stops these, and no others;
-what comes in their place waits, and is the integration's, which gives the quota back.
+what comes in their place waits, and is the integration's, which gives the quota back. Workloads
+that the bridge has made lack the annotation without which it adopts none, and get it.
 """
 
 from collections.abc import Mapping
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller import groups, scaling, situation
-from lws_kueue.workload import build, eviction, reconcile
+from lws_kueue.workload import build, eviction, group_mark, reconcile
 
 
 def stops(
@@ -29,6 +30,12 @@ def stops(
         if index in workloads
     }
     return {index: deletions for index, deletions in found.items() if deletions}
+
+
+def marks(at: situation.Situation, *, options: build.Options) -> list[actions.Patch]:
+    """Return the writes after which the built-in integration adopts the groups' Workloads."""
+    serving = reconcile.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    return group_mark.given(at.owner.meta, serving.values())
 
 
 def _not_adopted(pod: facts.Pod) -> bool:

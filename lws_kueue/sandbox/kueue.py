@@ -6,13 +6,14 @@ cluster that has Kueue.
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from lws_kueue.api import names
 from lws_kueue.sandbox import client, cluster, kueue_manager, kueue_settings, standin
-from lws_kueue.sandbox.standin import lifecycle
+from lws_kueue.sandbox.standin import lifecycle, pod_marks
 
 Mode = Literal["auto", "manager", "standin", "none"]
 
@@ -112,14 +113,24 @@ def _validates_workloads(configuration: client.Object) -> bool:
 
 
 def _standin_options(settings: kueue_settings.KueueSettings) -> lifecycle.Options:
+    defaults = lifecycle.Options(pods=_pod_integration(settings))
     wait = settings.wait_for_pods_ready
     if wait is None:
-        return lifecycle.Options()
-    defaults = lifecycle.Options()
+        return defaults
     base, longest = wait.backoff_base_seconds, wait.backoff_max_seconds
-    return lifecycle.Options(
+    return dataclasses.replace(
+        defaults,
         pods_ready_timeout=wait.timeout,
         backoff_base=defaults.backoff_base if base is None else base,
         backoff_max=defaults.backoff_max if longest is None else longest,
         backoff_limit=wait.backoff_limit_count,
+    )
+
+
+def _pod_integration(settings: kueue_settings.KueueSettings) -> pod_marks.Integration | None:
+    if "pod" not in settings.frameworks:
+        return None
+    return pod_marks.Integration(
+        external=kueue_settings.LEADER_WORKER_SET in settings.external_frameworks,
+        everything=bool(settings.overrides.get("manageJobsWithoutQueueName")),
     )

@@ -15,6 +15,22 @@ from lws_kueue.sandbox import manager
 # StatefulSet integrations, where they are on, leave its children alone.
 LEADER_WORKER_SET: Final = f"{names.LWS_KIND}.{names.LWS_VERSION}.{names.LWS_GROUP}"
 
+# The integrations that the configuration of its release switches on, but for the one for
+# LeaderWorkerSets. Kueue waits for those whose kinds are not installed.
+RELEASED_FRAMEWORKS: Final = (
+    "batch/job",
+    "kubeflow.org/mpijob",
+    "ray.io/rayjob",
+    "ray.io/raycluster",
+    "ray.io/rayservice",
+    "jobset.x-k8s.io/jobset",
+    "workload.codeflare.dev/appwrapper",
+    "trainer.kubeflow.org/trainjob",
+    "pod",
+    "deployment",
+    "statefulset",
+)
+
 # Kueue itself runs one worker for a kind unless told otherwise; these are the numbers of its
 # released configuration, so that timing in the sandbox is that of an installation.
 _CONCURRENCY: Final = {
@@ -26,6 +42,9 @@ _CONCURRENCY: Final = {
     "ClusterQueue.kueue.x-k8s.io": 5,
     "ResourceFlavor.kueue.x-k8s.io": 1,
 }
+
+# Of its released configuration as well; Kueue's own limit is a tenth of it.
+_CONNECTION: Final = {"qps": 300, "burst": 500}
 
 # The server offers pending workloads through an APIService, for which the sandbox has none.
 _OFF: Final = {"VisibilityOnDemand": False}
@@ -68,14 +87,16 @@ class WaitForPodsReady:
 class KueueSettings:
     """What a caller may choose about a Kueue that the sandbox starts.
 
-    The stand-in heeds `wait_for_pods_ready` alone, and of it the timeout and the backoff.
-    Without `frameworks` Kueue takes its default, which is "batch/job".
+    The stand-in heeds `wait_for_pods_ready`, of it the timeout and the backoff, and what says
+    which pods are managed: `frameworks`, `external_frameworks`, `manageJobsWithoutQueueName`.
+    Unless told otherwise it is Kueue as people install it: the configuration of its release, with
+    LeaderWorkerSets left to the bridge.
 
     `overrides` are top-level sections of the configuration (such as `fairSharing`); a section
     given there replaces the one that the other fields make.
     """
 
-    frameworks: tuple[str, ...] = ("batch/job",)
+    frameworks: tuple[str, ...] = RELEASED_FRAMEWORKS
     external_frameworks: tuple[str, ...] = (LEADER_WORKER_SET,)
     wait_for_pods_ready: WaitForPodsReady | None = None
     feature_gates: Mapping[str, bool] = dataclasses.field(default_factory=dict)
@@ -97,6 +118,7 @@ def configuration(settings: KueueSettings, endpoints: manager.Endpoints) -> dict
         },
         "leaderElection": {"leaderElect": False},
         "controller": {"groupKindConcurrency": dict(_CONCURRENCY)},
+        "clientConnection": dict(_CONNECTION),
         "internalCertManagement": {
             "enable": True,
             "webhookServiceName": endpoints.webhook_service,

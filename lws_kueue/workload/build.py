@@ -1,7 +1,7 @@
 """The Workload of a group at its creation (kueue-contract 1.8).
 
 It is the one that Kueue's built-in integration would make, so that queues, dashboards, preemption
-and MultiKueue see no difference.
+and MultiKueue see no difference. One annotation is left out, see ``group_mark``.
 """
 
 from collections.abc import Mapping
@@ -118,7 +118,6 @@ def _annotations(owner: lws.LeaderWorkerSet, index: int, options: Options) -> di
     if gated_by := given.get(names.ADMISSION_GATED_BY):
         copied[names.ADMISSION_GATED_BY] = gated_by
     return copied | {
-        names.IS_GROUP_WORKLOAD: "true",
         names.JOB_OWNER_GVK: names.JOB_OWNER_GVK_VALUE,
         names.JOB_OWNER_NAME: owner.meta.name,
         names.COMPONENT_WORKLOAD_INDEX: str(index),

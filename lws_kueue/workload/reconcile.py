@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import build, naming, podsets, renewal, state
+from lws_kueue.workload import build, group_mark, naming, podsets, renewal, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -236,6 +236,11 @@ class _Edit:
     events: list[actions.Event] = field(default_factory=list)
     problem: Problem | None = None
 
+    def annotate(self, annotations: Mapping[str, str | None]) -> None:
+        """Change annotations; None takes one away."""
+        if annotations:
+            self.metadata.setdefault("annotations", {}).update(annotations)
+
 
 def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> _Outcome:
     """Return the write that brings a Workload up to date with its set.
@@ -245,6 +250,7 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     what cannot be resolved does not hold up the rest.
     """
     edit = _Edit(metadata=_restored(workload, scene.owner))
+    edit.annotate(group_mark.removed(scene.owner.meta, workload))
     _edit_queue(edit, scene.owner, index, workload)
     if wanted.outdated is not None and wanted.content is not None:
         edit.spec["podSets"] = podsets.pod_sets(
@@ -275,7 +281,7 @@ def _edit_queue(
             edit.spec["queueName"] = owner.queue_name or None
     gates = owner.meta.annotations.get(names.ADMISSION_GATED_BY, "")
     if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
-        edit.metadata["annotations"] = {names.ADMISSION_GATED_BY: gates or None}
+        edit.annotate({names.ADMISSION_GATED_BY: gates or None})
         edit.events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
 
 

@@ -13,6 +13,8 @@ from tests.controller.test_decide import SET, body, environment, gated, settle
 KUEUES = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
 OURS = {names.POD_SUSPENDING_PARENT: names.OUR_SUSPENDING_PARENT}
 NOBODYS: dict[str, str] = {}
+# By it Kueue's pod integration knows the Workloads of pod groups.
+GROUP_MARK = {names.IS_GROUP_WORKLOAD: "true"}
 # Of the leaders' template; None: there is no StatefulSet yet.
 NEW = None
 
@@ -85,6 +87,7 @@ def managed_by_kueue(*, replicas: int) -> cluster_model.Cluster:
             owner, index, classes=build.PriorityClasses(), options=build.Options()
         )
         assert isinstance(made, dict)
+        made["metadata"]["annotations"] |= GROUP_MARK
         model.store(made)
     return model
 
@@ -189,13 +192,36 @@ def test_switched_off_a_group_that_waited_is_let_go_before_its_turn_comes() -> N
 
 
 @pytest.mark.parametrize("stored", [NOBODYS, KUEUES])
-def test_switched_on_nothing_is_written_any_more(stored: dict[str, str]) -> None:
+def test_switched_on_workloads_can_be_adopted_and_nothing_else_is_written_any_more(
+    stored: dict[str, str],
+) -> None:
     model = switched_on(stored)
     pods = uids(model, "Pod")
+    assert group_marks(model) == {None}
     model.admit(model.pending()[0])
     settle(model, admit=False)
-    assert set(model.writes) <= {"status"}
+    assert set(model.writes) <= {"status", "patch Workload"}
+    assert model.writes.count("patch Workload") == 3, "one for each group"
+    assert group_marks(model) == {"true"}
     assert uids(model, "Pod") == pods
+
+
+@pytest.mark.row("WAR-01")
+def test_switched_off_workloads_lose_the_mark_of_pod_groups_in_one_write_each() -> None:
+    model = managed_by_kueue(replicas=3)
+    model.built_in = False
+    model.writes.clear()
+    settle(model, admit=False)
+    assert group_marks(model) == {None}
+    assert model.writes.count("patch Workload") == 3
+
+
+def group_marks(model: cluster_model.Cluster) -> set[str | None]:
+    """What the Workloads say about pod groups."""
+    return {
+        workload["metadata"]["annotations"].get(names.IS_GROUP_WORKLOAD)
+        for workload in model.of_kind("Workload").values()
+    }
 
 
 def switched_on(stored: dict[str, str]) -> cluster_model.Cluster:
@@ -216,6 +242,8 @@ def test_switched_on_pods_that_kueue_cannot_adopt_are_stopped_when_it_evicts_the
     model = switched_on(KUEUES)
     (name,) = model.admitted()
     before = uids(model, "Workload")
+    settle(model, admit=False)
+    model.writes.clear()
     model.evict(name)
     settle(model, admit=False)
     assert len(gated(model)) == 9, "what comes back waits"
@@ -228,6 +256,8 @@ def test_switched_on_pods_that_kueue_has_adopted_are_kueues_to_stop() -> None:
     for pod in model.of_kind("Pod").values():
         pod["metadata"]["labels"][names.MANAGED] = "true"
         model.touch(pod)
+    settle(model, admit=False)
+    model.writes.clear()
     model.evict(model.admitted()[0])
     settle(model, admit=False)
     assert set(model.writes) <= {"status"}

@@ -86,6 +86,7 @@ def test_kueue_is_configured_as_the_sandbox_configures_it_where_it_matters() -> 
     data = load("kueue-config.yaml")["data"]
     configuration = yaml.safe_load(data["controller_manager_config.yaml"])
     integrations = configuration["integrations"]
+    assert tuple(integrations["frameworks"]) == kueue_settings.RELEASED_FRAMEWORKS
     assert names.KUEUE_LWS_FRAMEWORK not in integrations["frameworks"]
     assert integrations["externalFrameworks"] == [kueue_settings.LEADER_WORKER_SET]
 

@@ -26,10 +26,11 @@ def configuration(**settings: Any) -> Object:
 
 
 def test_the_default_configuration_leaves_leader_worker_sets_to_the_bridge() -> None:
-    assert configuration()["integrations"] == {
-        "frameworks": ["batch/job"],
-        "externalFrameworks": ["LeaderWorkerSet.v1.leaderworkerset.x-k8s.io"],
-    }
+    integrations = configuration()["integrations"]
+    assert integrations["externalFrameworks"] == ["LeaderWorkerSet.v1.leaderworkerset.x-k8s.io"]
+    assert "leaderworkerset.x-k8s.io/leaderworkerset" not in integrations["frameworks"]
+    # What looks at pods and StatefulSets is on where people install Kueue.
+    assert {"batch/job", "pod", "deployment", "statefulset"} < set(integrations["frameworks"])
     assert "waitForPodsReady" not in configuration()
 
 

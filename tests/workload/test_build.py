@@ -54,7 +54,6 @@ def test_a_plain_group_becomes_a_workload_with_all_its_marks() -> None:
             "finalizers": ["kueue.x-k8s.io/resource-in-use"],
             "labels": {"kueue.x-k8s.io/job-uid": "set-uid"},
             "annotations": {
-                "kueue.x-k8s.io/is-group-workload": "true",
                 "kueue.x-k8s.io/job-owner-gvk": "leaderworkerset.x-k8s.io/v1, Kind=LeaderWorkerSet",
                 "kueue.x-k8s.io/job-owner-name": "serve",
                 "kueue.x-k8s.io/component-workload-index": "0",
@@ -222,7 +221,12 @@ def as_created(recorded: Json) -> Json:
             "name": meta["name"],
             "finalizers": ["kueue.x-k8s.io/resource-in-use"],  # The recording leaves it out.
             "labels": meta["labels"],
-            "annotations": meta["annotations"],
+            "annotations": {
+                key: value
+                for key, value in meta["annotations"].items()
+                # With it Kueue's pod integration would take the finalizer off again and again.
+                if key != names.IS_GROUP_WORKLOAD
+            },
             # Kueue's pod integration adds the pods; here the set is the only owner.
             "ownerReferences": [o for o in meta["ownerReferences"] if o["kind"] != "Pod"],
         },

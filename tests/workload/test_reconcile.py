@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import build, naming, reconcile, renewal
+from lws_kueue.workload import build, group_mark, naming, reconcile, renewal
 from lws_kueue.workload.problems import PriorityClassMissing
 from tests.workload import builders
 from tests.workload.builders import RESERVED, condition, pod, running
@@ -308,6 +308,33 @@ def test_a_finalizer_that_somebody_removed_is_put_back_beside_the_others() -> No
         "metadata": {"finalizers": ["example.com/other", names.WORKLOAD_FINALIZER]}
     }
     assert write.resource_version == "7"
+
+
+@pytest.mark.row("WAR-01")
+def test_a_mark_of_pod_groups_goes_in_one_write_with_all_else_that_changes() -> None:
+    """Kueue's pod integration would take the finalizer off as often as it is put back."""
+    marked = {names.COMPONENT_WORKLOAD_INDEX: "0", names.IS_GROUP_WORKLOAD: "true"}
+    workload = stored(0, metadata={"annotations": marked, "finalizers": []})
+    owner = builders.lws_object(annotations={names.ADMISSION_GATED_BY: "example.com/a"})
+    assert patch(changes(workload, owner=owner)).body == {
+        "metadata": {
+            "finalizers": [names.WORKLOAD_FINALIZER],
+            "annotations": {
+                names.IS_GROUP_WORKLOAD: None,
+                names.ADMISSION_GATED_BY: "example.com/a",
+            },
+        }
+    }
+
+
+@pytest.mark.row("WAR-01")
+def test_copies_of_multikueue_keep_the_mark_that_they_have() -> None:
+    owner = builders.lws_object(labels={names.MULTIKUEUE_ORIGIN: "manager"})
+    marked = {names.COMPONENT_WORKLOAD_INDEX: "0", names.IS_GROUP_WORKLOAD: "true"}
+    for annotations in (marked, {names.COMPONENT_WORKLOAD_INDEX: "0"}):
+        workload = stored(0, metadata={"annotations": annotations})
+        assert group_mark.removed(owner.meta, workload) == {}
+        assert group_mark.given(owner.meta, [workload]) == []
 
 
 def test_a_finished_workload_needs_no_finalizer() -> None:

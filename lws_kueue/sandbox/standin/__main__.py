@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lws_kueue.sandbox import client
-from lws_kueue.sandbox.standin import installation, lifecycle, process, run
+from lws_kueue.sandbox.standin import installation, lifecycle, pod_marks, process, run
 
 _NOTICE = "This is a small stand-in for Kueue, for sandboxes and tests. It is not Kueue."
 
@@ -33,6 +33,9 @@ _NOTICE = "This is a small stand-in for Kueue, for sandboxes and tests. It is no
 @click.option("--backoff-base", type=float, default=60.0, show_default=True)
 @click.option("--backoff-max", type=float, default=3600.0, show_default=True)
 @click.option("--backoff-limit", type=int, default=None, help="Evictions until deactivation.")
+@click.option("--pods", is_flag=True, help="Mark pods as the pod integration does, by a webhook.")
+@click.option("--external-sets", is_flag=True, help="LeaderWorkerSets are an external framework.")
+@click.option("--everything", is_flag=True, help="Jobs without a queue are managed as well.")
 @click.option("--until-stdin-closes", is_flag=True, help="End when whoever started this ends.")
 def main(
     kubeconfig: Path,
@@ -41,6 +44,9 @@ def main(
     backoff_base: float,
     backoff_max: float,
     backoff_limit: int | None,
+    pods: bool,
+    external_sets: bool,
+    everything: bool,
     until_stdin_closes: bool,
 ) -> None:
     """Admit Workloads like a very small Kueue; prints "ready" once it does."""
@@ -53,6 +59,7 @@ def main(
         backoff_base=backoff_base,
         backoff_max=backoff_max,
         backoff_limit=backoff_limit,
+        pods=pod_marks.Integration(external=external_sets, everything=everything) if pods else None,
     )
     try:
         if install:

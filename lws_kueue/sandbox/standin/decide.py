@@ -9,12 +9,19 @@ succeed.
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.sandbox.standin import draft as drafts
-from lws_kueue.sandbox.standin import lifecycle, model, node_failure, queues, scheduling
+from lws_kueue.sandbox.standin import (
+    lifecycle,
+    model,
+    node_failure,
+    pod_groups,
+    queues,
+    scheduling,
+)
 
 Write = actions.Apply | actions.Patch
 
@@ -34,6 +41,7 @@ def decide(
     options: lifecycle.Options | None = None,
 ) -> Decision:
     """Decide what to write now."""
+    options = options or lifecycle.Options()
     problems = {
         name: queues.inactive(queue, observed) for name, queue in observed.cluster_queues.items()
     }
@@ -51,9 +59,7 @@ def decide(
             continue
         _, queue = observed.queues_of(workload)
         problem = queues.explain(problems[queue.meta.name]) if queue else None
-        outcome = lifecycle.advance(
-            state, observed=observed, inactive=problem, options=options or lifecycle.Options()
-        )
+        outcome = lifecycle.advance(state, observed=observed, inactive=problem, options=options)
         changes = _spec_changes(workload, outcome, observed)
         if changes:
             # The rest is for the next pass, which sees the spec as it then is.
@@ -67,8 +73,24 @@ def decide(
             rechecks.append(outcome.recheck_after)
     scheduling.Cycle(observed, states).run(competing)
     statuses = [_status_of(state) for state in states.values() if state.changed]
-    writes = (*specs, *statuses, *_queue_statuses(observed, states, problems, now))
+    writes: tuple[Write, ...] = (*specs, *statuses)
+    if options.pods is not None:
+        writes += _once(pod_groups.abandoned(observed), writes)
+    writes += tuple(_queue_statuses(observed, states, problems, now))
     return Decision(writes=writes, recheck_after=min(rechecks, default=None))
+
+
+def _once(more: Iterable[actions.Patch], writes: Iterable[Write]) -> tuple[Write, ...]:
+    """Leave out what this pass writes already: the next one sees what became of it."""
+    taken = {_target(write) for write in writes}
+    return tuple(write for write in more if _target(write) not in taken)
+
+
+def _target(write: Write) -> tuple[str, str, str]:
+    if isinstance(write, actions.Patch):
+        return write.ref.kind, write.ref.namespace, write.ref.name
+    meta = write.body["metadata"]
+    return write.body["kind"], meta.get("namespace", ""), meta["name"]
 
 
 def _let_go(state: drafts.Draft) -> list[Write]:

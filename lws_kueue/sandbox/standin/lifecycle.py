@@ -10,7 +10,7 @@ import datetime
 from typing import Final
 
 from lws_kueue.api import names
-from lws_kueue.sandbox.standin import matching, model
+from lws_kueue.sandbox.standin import matching, model, pod_marks
 from lws_kueue.sandbox.standin.draft import Draft
 
 # Kueue 0.19 uses finer reasons than these two only when asked to by a feature gate that is off
@@ -30,12 +30,14 @@ class Options:
       ever. Kueue's own default is 30 minutes.
     - `backoff_base`, `backoff_max`: the wait after such an eviction, doubling each time.
     - `backoff_limit`: after so many evictions the Workload is deactivated; None: never.
+    - `pods`: what the pod integration does, None if it is off.
     """
 
     pods_ready_timeout: float | None = 1800.0
     backoff_base: float = 60.0
     backoff_max: float = 3600.0
     backoff_limit: int | None = None
+    pods: pod_marks.Integration | None = dataclasses.field(default_factory=pod_marks.Integration)
 
 
 @dataclasses.dataclass(slots=True)

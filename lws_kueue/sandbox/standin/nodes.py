@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lws_kueue.api import facts, names, quantity, requests
+from lws_kueue.sandbox.standin import pod_marks
 
 Object = Mapping[str, Any]
 
@@ -64,7 +65,8 @@ class Pod:
     """A pod on its node, or one that waits for the host that it aims at.
 
     It takes nothing from its node if its Workload's assignment counts instead. ``workload`` is
-    the name of that Workload, ``staying`` whether the pod is not on its way out.
+    the name of that Workload, ``staying`` whether the pod is not on its way out, ``group`` the pod
+    group that it names, ``held`` what it is known by if it is over and Kueue's finalizer keeps it.
     """
 
     node: str
@@ -72,6 +74,8 @@ class Pod:
     workload: str
     staying: bool
     aim: Aim | None = None
+    group: str = ""
+    held: facts.Meta | None = None
 
     @classmethod
     def of(cls, obj: Object) -> "Pod | None":
@@ -80,11 +84,15 @@ class Pod:
         annotations = meta.get("annotations") or {}
         phase = (obj.get("status") or {}).get("phase")
         counted = any(key in annotations for key in _TOPOLOGY_ANNOTATIONS)
-        if phase in ("Succeeded", "Failed"):
-            return None
+        over = phase in ("Succeeded", "Failed")
+        kept = pod_marks.FINALIZER in (meta.get("finalizers") or ())
+        held = facts.Meta.of(obj) if kept and (over or "deletionTimestamp" in meta) else None
+        group = pod_marks.group_of(meta)
+        if over:
+            return cls("", {}, "", False, group=group, held=held) if held or group else None
         aim = _aim(obj) if counted else None
         node = spec.get("nodeName") or ""
-        if not node and aim is None:
+        if not node and aim is None and not group and held is None:
             return None
         return cls(
             node=node,
@@ -92,6 +100,8 @@ class Pod:
             workload=annotations.get(names.WORKLOAD, ""),
             staying="deletionTimestamp" not in meta,
             aim=aim,
+            group=group,
+            held=held,
         )
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import urllib3.exceptions
+
 import lws_kueue
-from lws_kueue.sandbox import cluster
-from lws_kueue.sandbox.standin import installation, lifecycle
+from lws_kueue.sandbox import client, cluster
+from lws_kueue.sandbox.standin import installation, lifecycle, webhook
 
 READY: Final = "ready"
 _START_SECONDS: Final = 60.0
@@ -42,11 +44,15 @@ def start(
         ComponentDiedError: the stand-in did not become ready.
     """
     installation.install(sandbox.api)
+    options = options or lifecycle.Options()
+    if sandbox.backend != "process":
+        # Only an API server of this machine reaches a webhook on loopback.
+        options = dataclasses.replace(options, pods=None)
     log = sandbox.directory / "kueue-stand-in.log"
     command = [
         *(sys.executable, "-m", "lws_kueue.sandbox.standin"),
         *("--kubeconfig", str(sandbox.kubeconfig), "--until-stdin-closes"),
-        *_arguments(options or lifecycle.Options()),
+        *_arguments(options),
     ]
     # The child imports this very package, wherever it was imported from here.
     path = str(Path(lws_kueue.__file__).parent.parent)
@@ -65,6 +71,9 @@ def start(
         yield Handle(pid=child.pid, log=log)
     finally:
         _end(child)
+        # The sandbox may be gone already, and with it what was to be removed.
+        with contextlib.suppress(client.ApiError, urllib3.exceptions.HTTPError, OSError):
+            webhook.remove(sandbox.api)
 
 
 def _arguments(options: lifecycle.Options) -> list[str]:
@@ -75,6 +84,10 @@ def _arguments(options: lifecycle.Options) -> list[str]:
     ]
     if options.backoff_limit is not None:
         arguments.append(f"--backoff-limit={options.backoff_limit}")
+    if options.pods is not None:
+        arguments.append("--pods")
+        arguments += ["--external-sets"] if options.pods.external else []
+        arguments += ["--everything"] if options.pods.everything else []
     return arguments
 
 

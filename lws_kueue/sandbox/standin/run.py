@@ -6,6 +6,7 @@ but the objects themselves, so losing a request, the API server or this process 
 
 import contextlib
 import datetime
+import functools
 import logging
 import threading
 import time
@@ -17,7 +18,7 @@ import urllib3.exceptions
 import lws_kueue
 from lws_kueue.api import actions
 from lws_kueue.sandbox import client
-from lws_kueue.sandbox.standin import decide, installation, lifecycle, store
+from lws_kueue.sandbox.standin import decide, installation, lifecycle, pod_marks, store, webhook
 
 USER_AGENT: Final = f"lws-kueue-standin/{lws_kueue.__version__}"
 
@@ -63,6 +64,8 @@ class Runner:
             while not listed.wait(0.1):
                 if self._stopped.is_set():
                     return
+        if self._options.pods is not None:
+            webhook.serve(self._api, functools.partial(self._marked, self._options.pods))
         if on_ready is not None:
             on_ready.set()
         while not self._stopped.is_set():
@@ -101,6 +104,23 @@ class Runner:
                 return
             if self._stopped.is_set():
                 return
+
+    # Answering ----------------------------------------------------------------------------------
+
+    def _marked(
+        self, integration: pod_marks.Integration, pod: client.Object, namespace: str
+    ) -> client.Object:
+        around = pod_marks.Surroundings(find=self._find, has_default_queue=self._has_default_queue)
+        return pod_marks.marked(pod, namespace=namespace, integration=integration, around=around)
+
+    def _find(self, api_version: str, kind: str, namespace: str, name: str) -> client.Object | None:
+        try:
+            return self._api.find(api_version, kind, name, namespace=namespace)
+        except LookupError:
+            return None
+
+    def _has_default_queue(self, namespace: str) -> bool:
+        return self._store.has("LocalQueue", namespace=namespace, name=pod_marks.DEFAULT_QUEUE)
 
     # Deciding and writing -----------------------------------------------------------------------
 

@@ -103,6 +103,11 @@ class Store:
             }
         self._on_change()
 
+    def has(self, kind: str, *, namespace: str, name: str) -> bool:
+        """Whether an object is known."""
+        with self._lock:
+            return (namespace, name) in self._objects[kind]
+
     def observed(self) -> model.Observed:
         """Everything as of now."""
         with self._lock:

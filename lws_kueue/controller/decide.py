@@ -32,6 +32,7 @@ from lws_kueue.controller import (
     statefulsets,
     status,
     surge,
+    tool_marks,
     waits,
 )
 from lws_kueue.workload import build
@@ -98,6 +99,7 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         _shared_service(at),
         *(each.chain for each in made),
         *((deletion,) for deletion in taken_down),
+        *(tool_marks.removal(group.worker_set) for group in found.groups if group.worker_set),
         *bridged.chains,
         *leaving.former(at.seen),
     )

@@ -39,7 +39,7 @@ def uids(cluster: sandbox.Sandbox, namespace: str) -> dict[str, str]:
 
 
 def marks_of(obj: dict[str, Any]) -> set[str]:
-    return MARKS & set(obj["metadata"].get("annotations") or {})
+    return set(obj["metadata"].get("annotations") or {}) & MARKS
 
 
 def test_pruning_by_label_with_an_unchanged_set_deletes_nothing(

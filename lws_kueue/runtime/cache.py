@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pydantic
 
-from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.controller import normalise, ordinals, restarts
 from lws_kueue.runtime import resources
 
@@ -65,6 +65,8 @@ _PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
     resources.POD_GROUPS: facts.PodGroup.of,
     resources.NAMESPACES: facts.Namespace.of,
     resources.PRIORITY_CLASSES: kueue.PriorityClass.of,
+    resources.LIMIT_RANGES: completion.LimitRange.of,
+    resources.RUNTIME_CLASSES: completion.RuntimeClass.of,
     resources.WORKLOADS: kueue.Workload.of,
     resources.LOCAL_QUEUES: kueue.LocalQueue.of,
     resources.CLUSTER_QUEUES: kueue.ClusterQueue.of,

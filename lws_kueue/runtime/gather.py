@@ -42,6 +42,12 @@ def gather(
         services=dict(store.of_set(key, resources.SERVICES)),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
+        limit_ranges={
+            one.meta.name: one
+            for one in store.all(resources.LIMIT_RANGES)
+            if one.meta.namespace == key.namespace
+        },
+        runtime_classes={one.meta.name: one for one in store.all(resources.RUNTIME_CLASSES)},
         pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
         remembered=remembered,
         unwritten=unwritten,

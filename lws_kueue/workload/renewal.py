@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.workload import build, conditions, podsets, shape, state
 from lws_kueue.workload import pods as group
 
@@ -39,13 +39,20 @@ class Content:
     shape: shape.Shape | None
 
 
-def content(owner: lws.LeaderWorkerSet, key: str, *, options: build.Options) -> Content:
+def content(
+    owner: lws.LeaderWorkerSet,
+    key: str,
+    *,
+    options: build.Options,
+    completions: shape.Completions = completion.AS_WRITTEN,
+) -> Content:
     """Return the content of a group at revision ``key``; ``owner`` has that revision's spec."""
     try:
         pod_sets = podsets.pod_sets(owner.spec.leader_worker_template, topology=options.topology)
     except ValueError:
         return Content(owner, key, None)
-    asked = shape.of(kueue.PodSet.model_validate(one) for one in pod_sets)
+    models = (kueue.PodSet.model_validate(one) for one in pod_sets)
+    asked = shape.of(models, completions=completions)
     return Content(owner, key, asked)
 
 
@@ -55,6 +62,7 @@ def outdated(
     pods: Sequence[facts.Pod],
     *,
     flavors: shape.Flavors,
+    completions: shape.Completions = completion.AS_WRITTEN,
 ) -> str | None:
     """Return in words what of the group the Workload was not made for, None if it fits.
 
@@ -63,7 +71,7 @@ def outdated(
     """
     if made_from.shape is None:
         return None
-    what = shape.difference(workload, made_from.shape, flavors=flavors)
+    what = shape.difference(workload, made_from.shape, flavors=flavors, completions=completions)
     if what is not None and any(_runs_under(workload, pod, made_from.key) for pod in pods):
         return None
     return what

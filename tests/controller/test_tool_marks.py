@@ -83,7 +83,7 @@ def test_what_marks_nothing_of_a_tool_is_inherited_as_by_lws(key: str) -> None:
 
 
 def written(keys: Mapping[str, str], *, by: str, operation: str = "Update") -> dict[str, Any]:
-    fields = {f"f:{key}": {} for key in keys}
+    fields: dict[str, Any] = {f"f:{key}": {} for key in keys}
     return {
         "manager": by,
         "operation": operation,

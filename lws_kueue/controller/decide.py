@@ -17,6 +17,7 @@ from lws_kueue.controller import (
     groups,
     leaving,
     management,
+    name_claims,
     node_failures,
     observed,
     ownership,
@@ -274,8 +275,8 @@ def _blocked(seen: observed.Observed, foreign: facts.StatefulSet, *, now: dateti
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
         return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     message = (
-        f"StatefulSet {foreign.meta.name} exists and belongs to something else; it has the name "
-        "that the leader StatefulSet needs. Delete or rename it, or give the set another name"
+        f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
+        f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
     )
     warning = actions.Event("Warning", "FailedCreate", message)
     return leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)

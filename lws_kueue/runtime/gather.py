@@ -37,9 +37,9 @@ def gather(
             _kueue(store, key.namespace, support=support, detail=detail, built_in=built_in),
             takes_unlabelled=takes_unlabelled,
         ),
-        stateful_sets=dict(store.of_set(key, resources.STATEFUL_SETS)),
+        stateful_sets=store.by_name(key, resources.STATEFUL_SETS),
         pods=dict(store.of_set(key, resources.PODS)),
-        services=dict(store.of_set(key, resources.SERVICES)),
+        services=store.by_name(key, resources.SERVICES),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
         limit_ranges={

@@ -57,7 +57,7 @@ def runtime_class(name: str, **overhead: str) -> completion.RuntimeClass:
 LIGHT = runtime_class(edits.LIGHT_CLASS)
 # What the clusters have in which the edits are made, and one that has nothing of it.
 CLUSTER = completion.completions(
-    [limit_range(**edits.CONTAINER_DEFAULTS)],
+    [limit_range(defaultRequest=edits.DEFAULT_REQUESTS)],
     [LIGHT, runtime_class(edits.RUNTIME_CLASS, **edits.OVERHEAD)],
 )
 BARE = completion.completions([], [LIGHT, runtime_class(edits.RUNTIME_CLASS)])

@@ -110,6 +110,43 @@ def difference(
     return None
 
 
+def written(pod_sets: Iterable[kueue.PodSet]) -> str:
+    """Return how pods come by their requests, in one spelling.
+
+    It makes no difference to an admission, but to whether there may be one: each container has to
+    keep to the bounds of LimitRanges, and no request may exceed its limit.
+    """
+    return _text([[one.name, _written(_spec(one.template))] for one in pod_sets])
+
+
+def _written(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "containers": sorted(_text(_resources(one)) for one in spec.get("containers") or ()),
+        "initContainers": [
+            [one.get("restartPolicy"), _resources(one)] for one in spec.get("initContainers") or ()
+        ],
+        "pod": _resources(spec),
+        "overhead": _amounts(spec.get("overhead")),
+        "runtimeClassName": spec.get("runtimeClassName"),
+    }
+
+
+def _resources(container: Mapping[str, Any]) -> dict[str, Any]:
+    resources = container.get("resources") or {}
+    return {part: _amounts(resources.get(part)) for part in ("limits", "requests")}
+
+
+def _amounts(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: _amount(value) for name, value in (values or {}).items()}
+
+
+def _amount(value: Any) -> int | str:
+    try:
+        return quantity.exact(value)
+    except ValueError:
+        return str(value)
+
+
 def shrinks(old: Shape, new: Shape) -> bool:
     """Whether ``new`` asks for no more than ``old``, and in the same places.
 

@@ -243,6 +243,10 @@ def rolling(**fields: Any) -> Change:
 WITH_LEADER = of_group(leaderTemplate=template())
 SMALL: Final = {"requests": {"cpu": "50m", "memory": "8Mi"}}
 INIT: Final = {"name": "first", "resources": {"requests": {"cpu": "300m", "memory": "16Mi"}}}
+DEVICE: Final = {
+    "requests": {"cpu": "50m", "memory": "8Mi", GPU: "1"},
+    "limits": {GPU: "1"},
+}
 SIDECAR: Final = {"name": "sidecar", "resources": SMALL, "restartPolicy": "Always"}
 HARMLESS: Final = {"key": "example.com/harmless", "operator": "Exists", "effect": "NoSchedule"}
 SPOT: Final = {"key": SPOT_TAINT["key"], "operator": "Exists"}
@@ -618,13 +622,13 @@ RENEWED: Final = (
         "device-moved-to-a-sidecar",
         all_of(
             only_one,
-            inits({**SIDECAR, "resources": {"requests": {GPU: "1"}, "limits": {GPU: "1"}}}),
+            inits({**SIDECAR, "resources": DEVICE}),
         ),
         "where a DeviceClass stands for it, Kueue counts it otherwise",
         REQUESTS,
         before=all_of(
             gpus("1"),
-            another("sidecar", resources={"requests": {GPU: "1"}, "limits": {GPU: "1"}}),
+            another("sidecar", resources=DEVICE),
         ),
     ),
     Edit(

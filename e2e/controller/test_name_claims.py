@@ -50,6 +50,7 @@ def test_leaders_that_need_the_name_of_another_sets_workers_wait_for_it(
         " name that the leader StatefulSet needs. Give this set another name",
     )
     if is_queued:
+        second.wait_told("groups 0-1:", "StatefulSet model-1", "group 1 of LeaderWorkerSet model")
         assert second.workloads() == {}, "no quota for pods that cannot be made"
     assert children(first) == before
     harness.scale(installed, "model", namespace=namespace, replicas=1)

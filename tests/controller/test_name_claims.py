@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.controller import decide, name_claims, observed
+from lws_kueue.controller import bridge, decide, name_claims, observed
 from lws_kueue.workload import build
 from tests.controller import given, test_group_objects
 
@@ -72,6 +72,24 @@ def test_leaders_whose_stateful_set_is_that_of_another_sets_workers_wait_and_say
     assert text.startswith(
         f"StatefulSet {given.NAME} exists and belongs to group 0 of LeaderWorkerSet test;"
     )
+
+
+def test_groups_in_a_queue_whose_leaders_have_no_name_say_what_they_wait_for() -> None:
+    leader = given.reference("Pod", "test-0", "uid-of-a-leader")
+    taken = given.a_stateful_set(given.NAME, owner=leader, labels={names.SET_NAME: "test"})
+    seen = observed.Observed(
+        namespace=given.NAMESPACE,
+        name=given.NAME,
+        lws=given.an_lws(labels={names.QUEUE_NAME: "queue"}),
+        kueue=observed.Kueue("served"),
+        stateful_sets={given.NAME: taken},
+    )
+    plan = plan_of(seen)
+    assert not any(plan.chains), "no quota for pods that cannot be made"
+    assert plan.status is not None
+    (waiting,) = [c for c in plan.status.status["conditions"] if c["type"] == bridge.WAITING]
+    assert waiting["reason"] == "StatefulSetNameTaken"
+    assert waiting["message"] == f"groups 0-1: {told(plan)[0]}"
 
 
 @pytest.mark.parametrize(

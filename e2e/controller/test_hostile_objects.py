@@ -324,7 +324,7 @@ CASES = {
     ),
     "foreign-workers": Case(
         foreign_stateful_set("-0"),
-        ".*StatefulSet NAME-0 exists and does not belong to the set",
+        ".*StatefulSet NAME-0 exists and belongs to something else",
         first=True,
         repair=delete(STATEFUL_SET, "-0"),
     ),

@@ -144,6 +144,7 @@ def test_a_check_that_contradicts_the_flavor_is_named_and_holds_only_its_group(
     assert one.uids_of(1) == before
 
 
+@pytest.mark.row("P7")
 def test_two_checks_that_contradict_each_other_hold_only_the_group_and_are_named(
     installed: sandbox.Sandbox, namespace: str, queue: str, keep: Keep
 ) -> None:
@@ -155,8 +156,12 @@ def test_two_checks_that_contradict_each_other_hold_only_the_group_and_are_named
         answer(one, 0, name, "Ready", podSetUpdates=updates)
         answer(one, 1, name, "Ready")
     one.wait_running(1, pods=SIZE)
-    one.wait_told("group 0:", f"AdmissionCheck {second}", "already one")
-    one.wait_warning("PodSetUpdateConflict", f"AdmissionCheck {second}")
+    conflict = (
+        f"AdmissionCheck {second} wants label e2e.lws-kueue.dev/label=two, but AdmissionCheck"
+        f" {first} wants one"
+    )
+    one.wait_told("group 0:", conflict)
+    one.wait_warning("PodSetUpdateConflict", conflict)
     one.wait_gated(0, pods=SIZE)
 
 

@@ -25,8 +25,6 @@ SELECTOR = {"type": "kwok"}
 def objects(namespace: str) -> list[Object]:
     """What the edits name: classes, an account, defaults, flavors and a topology."""
     scheduling, kueue = "scheduling.k8s.io/v1", names.KUEUE_API_VERSION
-    # Of memory alone: where a limit stands for a request, Kueue takes the LimitRange's instead.
-    defaults = {"type": "Container", "defaultRequest": {"memory": "4Mi"}}
     of_flavors: list[tuple[str, Object]] = [
         (f"{namespace}-spot", {"nodeTaints": [dict(edits.SPOT_TAINT)]}),
         (f"{namespace}-placed", {"nodeLabels": SELECTOR, "topologyName": namespace}),
@@ -41,7 +39,9 @@ def objects(namespace: str) -> list[Object]:
         {"apiVersion": kueue, "kind": "WorkloadPriorityClass", "value": 5}
         | {"metadata": {"name": edits.WORKLOAD_CLASS}},
         {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "heavy"}
-        | {"metadata": {"name": edits.RUNTIME_CLASS}, "overhead": {"podFixed": {"cpu": "20m"}}},
+        | {"metadata": {"name": edits.RUNTIME_CLASS}, "overhead": {"podFixed": edits.OVERHEAD}},
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "light"}
+        | {"metadata": {"name": edits.LIGHT_CLASS}},
         {"apiVersion": kueue, "kind": "Topology", "spec": {"levels": levels}}
         | {"metadata": {"name": namespace}},
         *(
@@ -51,7 +51,7 @@ def objects(namespace: str) -> list[Object]:
         ),
         {"apiVersion": "v1", "kind": "ServiceAccount"}
         | {"metadata": {"name": edits.SERVICE_ACCOUNT, "namespace": namespace}},
-        {"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": [defaults]}}
+        {"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": [edits.CONTAINER_DEFAULTS]}}
         | {"metadata": {"name": "defaults", "namespace": namespace}},
     ]
 
@@ -172,7 +172,7 @@ def contents(spec: Object) -> list[tuple[str, str, Mapping[str, int]]]:
 
 
 # What the LimitRange puts in the place of requests that are missing.
-DEFAULTED = quantity.parse_all({"memory": "4Mi"})
+DEFAULTED = quantity.parse_all(edits.DEFAULT_REQUESTS)
 
 
 def _asked(container: Object) -> Mapping[str, int]:

@@ -99,6 +99,25 @@ def test_with_no_policy_only_the_worker_is_replaced(
     assert _recreations(one) == []
 
 
+@pytest.mark.row("P10")
+def test_with_no_policy_a_lost_leader_takes_its_workers_with_it_and_nobody_else(
+    installed: sandbox.Sandbox, namespace: str
+) -> None:
+    one = sample.create(
+        installed, namespace, replicas=2, size=3, template={"restartPolicy": "None"}
+    )
+    checks.eventually(checks.condition, one, "Available")
+    before = checks.eventually(_phases, one, *["Running"] * 6)
+    one.delete_pod(LEADER)
+    for pod in (LEADER, f"{LEADER}-1", f"{LEADER}-2"):
+        checks.eventually(_replaced, one, pod, before)
+    after = checks.eventually(_phases, one, *["Running"] * 6)
+    checks.eventually(checks.condition, one, "Available")
+    kept = {name for name in before if before[name] == after[name]}
+    assert kept == {name for name in before if name.startswith("test-sample-1")}
+    assert _recreations(one) == [], "its owner is gone: nobody had to recreate the group"
+
+
 @pytest.mark.row("CTL-19")
 def test_a_deleted_worker_recreates_its_group_even_while_that_is_pending(
     installed: sandbox.Sandbox, namespace: str

@@ -5,6 +5,7 @@ that sums are exact and a total is always a multiple of the count (kueue-contrac
 """
 
 import decimal
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -26,17 +27,25 @@ _SUFFIXES: Final[Mapping[str, decimal.Decimal]] = {
     },
 }  # fmt: skip
 
+_LONGEST_FIRST: Final = sorted(_SUFFIXES, key=len, reverse=True)
+_SMALLEST_DIGITS: Final = 9
+
 _BINARY: Final = (("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10))
 _DECIMAL: Final = (("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3))
 
 
-def parse(resource: str, quantity: Any) -> int:
-    """Parse a quantity of ``resource``; ValueError if it is none."""
-    text = str(quantity).strip()
-    suffix = next(
-        (s for s in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(s)),
-        "",
-    )
+def exact(quantity: Any) -> int:
+    """Parse a quantity as thousand millionths, the smallest part that Kubernetes knows.
+
+    Like the API server's, what is smaller is rounded up. ValueError if it is no quantity.
+    """
+    return _exact(str(quantity).strip())
+
+
+# Every pass reads the same few texts, for every group.
+@functools.lru_cache(maxsize=4096)
+def _exact(text: str) -> int:
+    suffix = next((s for s in _LONGEST_FIRST if text.endswith(s)), "")
     number = text[: len(text) - len(suffix)]
     try:
         value = decimal.Decimal(number) * _SUFFIXES.get(suffix, decimal.Decimal(1))
@@ -45,12 +54,28 @@ def parse(resource: str, quantity: Any) -> int:
     # A quantity has at most 63 bits; writing out a larger exponent could take for ever.
     if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
         raise ValueError(f"{text!r} is not a quantity")
-    return math.ceil(value * 1000 if resource == "cpu" else value)
+    return math.ceil(value.scaleb(_SMALLEST_DIGITS))
+
+
+def rounded(resource: str, parts: int) -> int:
+    """Return an amount of ``exact`` in the unit in which quota is counted, rounded up."""
+    per_unit: int = 10**_SMALLEST_DIGITS
+    return -(-parts * 1000 // per_unit) if resource == "cpu" else -(-parts // per_unit)
+
+
+def parse(resource: str, quantity: Any) -> int:
+    """Parse a quantity of ``resource``; ValueError if it is none."""
+    return rounded(resource, exact(quantity))
 
 
 def parse_all(quantities: Mapping[str, Any] | None) -> Amounts:
     """Parse a resource list."""
     return {name: parse(name, quantity) for name, quantity in (quantities or {}).items()}
+
+
+def exact_all(quantities: Mapping[str, Any] | None) -> Amounts:
+    """Parse a resource list as ``exact`` does, so that sums are rounded once."""
+    return {name: exact(quantity) for name, quantity in (quantities or {}).items()}
 
 
 def render(resource: str, amount: int) -> str:

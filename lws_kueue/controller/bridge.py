@@ -401,6 +401,14 @@ def _explained(whys: Mapping[int, state.Waiting | None]) -> Bridged:
     return Bridged(warnings=warnings, waiting=condition)
 
 
+def name_taken(owner: lws.LeaderWorkerSet, message: str) -> lws.Condition:
+    """Return the condition of a set whose leader StatefulSet cannot be made, so that all wait."""
+    waiting = f"{_numbered(list(range(owner.spec.replicas)))}: {message}"
+    return lws.Condition(
+        type=WAITING, status="True", reason="StatefulSetNameTaken", message=waiting
+    )
+
+
 def _numbered(indices: list[int]) -> str:
     """Return "group 3" or "groups 0, 2-4"."""
     runs: list[list[int]] = []

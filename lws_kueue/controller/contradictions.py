@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups, numbers, ordinals, revisions, situation
+from lws_kueue.controller import groups, name_claims, numbers, ordinals, revisions, situation
 from lws_kueue.tas import exclusivity, subgroups
 
 # So many at most at a time; the rest show when these have been dealt with.
@@ -250,7 +250,15 @@ def _services(at: situation.Situation) -> Iterator[actions.Event]:
             why = _useless(service, pod, labels={**pod.meta.labels, **place})
             if why is not None:
                 told.add(service.meta.name)
-                yield _warning("Service", service.meta.name, f"{why}. Correct it, or delete it")
+                yield _warning("Service", service.meta.name, _mended(at.owner, service, why))
+
+
+def _mended(owner: lws.LeaderWorkerSet, service: facts.Service, why: str) -> str:
+    """Say what to do about a Service that does not find the pods: another set's serves that."""
+    other = name_claims.rival(service.meta)
+    if other is None or other == owner.meta.name:
+        return f"{why}. Correct it, or delete it"
+    return f"{name_claims.holder(service.meta)} and {why}. {name_claims.remedy(service.meta)}"
 
 
 def _labels_of_services(at: situation.Situation) -> Iterator[actions.Event]:

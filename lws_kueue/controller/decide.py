@@ -5,6 +5,7 @@ after any write; the next one starts from what is there. The order of a plan mat
 only: a revision exists before anything carries its key, and obsolete revisions go last.
 """
 
+import dataclasses
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
@@ -17,6 +18,7 @@ from lws_kueue.controller import (
     groups,
     leaving,
     management,
+    name_claims,
     node_failures,
     observed,
     ownership,
@@ -33,6 +35,7 @@ from lws_kueue.controller import (
     statefulsets,
     status,
     surge,
+    tool_marks,
     waits,
 )
 from lws_kueue.workload import build
@@ -65,7 +68,7 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
         queue_gated=own_stance.gated,
     )
     if found.foreign is not None:
-        return _blocked(seen, found.foreign, now=now)
+        return _blocked(seen, owner, found.foreign, own_stance, now=now)
     leader_set = found.leader_set
     if leader_set is not None and leader_set.meta.deleting:
         return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
@@ -104,13 +107,14 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         _shared_service(at),
         *(each.chain for each in made),
         *((deletion,) for deletion in taken_down),
+        *(tool_marks.removal(group.worker_set) for group in found.groups if group.worker_set),
         *bridged.chains,
         *leaving.former(at.seen),
     )
     return actions.Plan(
         prepare=(at.choice.create,) if at.choice.create else (),
         chains=tuple(chain for chain in chains if chain),
-        status=_status(at, outcome) if outcome.changed else None,
+        status=_status(owner, outcome, awaited=at.stands_down) if outcome.changed else None,
         finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
             *contradictions.of(at),
@@ -274,17 +278,37 @@ def _lost(at: situation.Situation) -> dict[int, str]:
     return {index: name for index, name in lost.items() if name is not None}
 
 
-def _blocked(seen: observed.Observed, foreign: facts.StatefulSet, *, now: datetime) -> actions.Plan:
+def _blocked(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    foreign: facts.StatefulSet,
+    own_stance: stance.Stance,
+    *,
+    now: datetime,
+) -> actions.Plan:
     """Wait for the name: garbage collection frees that of a former set, a stranger's a person."""
     holder = foreign.meta.controller
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
         return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     message = (
-        f"StatefulSet {foreign.meta.name} exists and belongs to something else; it has the name "
-        "that the leader StatefulSet needs. Delete or rename it, or give the set another name"
+        f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
+        f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
     )
     warning = actions.Event("Warning", "FailedCreate", message)
-    return leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
+    plan = leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
+    if not own_stance.gated or own_stance.stands_down or owner.spec.replicas == 0:
+        return plan
+    outcome = status.compute(
+        owner,
+        found=(),
+        key="",
+        leader_set=None,
+        unwritten=seen.unwritten,
+        now=now,
+        waiting_type=bridge.WAITING,
+        waiting=bridge.name_taken(owner, message),
+    )
+    return dataclasses.replace(plan, status=_status(owner, outcome) if outcome.changed else None)
 
 
 def _leader_set(at: situation.Situation, target: rollout.Target) -> actions.Chain:
@@ -323,13 +347,14 @@ def _shared_service(at: situation.Situation) -> actions.Chain:
     return (actions.Create(services.shared(owner), on_failure="FailedCreate"),)
 
 
-def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusWrite:
-    """Return the write of a status.
+def _status(
+    owner: lws.LeaderWorkerSet, outcome: status.Outcome, *, awaited: bool = False
+) -> actions.StatusWrite:
+    """Return the write of a status; ``awaited`` says that Kueue's built-in integration reads it.
 
-    Kueue's built-in integration makes Workloads for surge groups when the status tells of them, and
-    only while not as many groups as desired are updated (kueue-contract 1.6).
+    That makes Workloads for surge groups when the status tells of them, and only while not as many
+    groups as desired are updated (kueue-contract 1.6).
     """
-    owner = at.owner
     told = outcome.status["replicas"]
     surging = told > owner.spec.replicas and told > owner.status.replicas
     ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
@@ -340,7 +365,7 @@ def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusW
         resource_version=owner.meta.resource_version,
         events=outcome.events,
         settled=outcome.settled,
-        urgent=at.stands_down and surging,
+        urgent=awaited and surging,
     )
 
 

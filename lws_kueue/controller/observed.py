@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lws_kueue.api import facts, lws
+from lws_kueue.api import completion, facts, lws
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs, restarts
 
@@ -46,6 +46,7 @@ class Observed:
     asked for (``decide.nodes_asked``); None is a node that is not there. ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
     ``attempts`` are the writes that were made for the set in the last minutes.
+    ``limit_ranges`` are those of the namespace.
     """
 
     namespace: str
@@ -59,6 +60,8 @@ class Observed:
     workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
     pod_groups: Mapping[str, facts.PodGroup] | None = None
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
+    limit_ranges: Mapping[str, completion.LimitRange] = field(default_factory=dict)
+    runtime_classes: Mapping[str, completion.RuntimeClass] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
     attempts: repairs.Attempts = field(default_factory=repairs.Attempts)

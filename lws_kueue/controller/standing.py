@@ -4,14 +4,16 @@ Each group is looked at by itself. What its pods are made from is the revision o
 the set as it is now: during an update groups differ, and each has the admission that fits it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from lws_kueue.api import facts, kueue, names
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.controller import groups, revisions, situation, waits
 from lws_kueue.workload import build, conditions, reconcile, renewal, shape, state
+
+Pods = Sequence[facts.Pod]
 
 # For so long a group that waits may be admitted as a matter of course.
 PATIENCE = timedelta(seconds=5)
@@ -64,7 +66,10 @@ class Contents:
         self._options = options
         self._groups = {group.index: group for group in at.found.groups}
         self._by_key: dict[str, renewal.Content | None] = {}
-        self.current = renewal.content(at.owner, at.choice.key, options=options)
+        self.completions = completion.completions(
+            at.seen.limit_ranges.values(), at.seen.runtime_classes.values()
+        )
+        self.current = self._content(at.owner, at.choice.key)
 
     def of(self, index: int) -> renewal.Content | None:
         """Return what a group is made from; None if nobody can tell."""
@@ -101,7 +106,39 @@ class Contents:
             restored = revisions.restore(self._at.owner, revision)
         except revisions.BrokenRevision:
             return None
-        return renewal.content(restored, key, options=self._options)
+        return self._content(restored, key)
+
+    def _content(self, owner: lws.LeaderWorkerSet, key: str) -> renewal.Content:
+        return renewal.content(owner, key, options=self._options, completions=self.completions)
+
+    def outdated(self, index: int, workload: kueue.Workload, pods: Pods) -> str | None:
+        """Return in words what of a group its Workload was not made for, None if it fits."""
+        content = self.of(index)
+        if content is None:
+            return None
+        return renewal.outdated(
+            workload,
+            content,
+            pods,
+            flavors=self._at.seen.kueue.flavors,
+            completions=self.completions,
+        )
+
+    def becomes(self, workload: kueue.Workload, *, outdated: bool) -> Change:
+        """Return what the current revision makes of an admission.
+
+        ``outdated`` says that a group of that revision has found it to be for something else.
+        """
+        wanted, flavors = self.current.shape, self._at.seen.kueue.flavors
+        if wanted is None:
+            return Change.ANOTHER
+        completions = self.completions
+        if not outdated and not shape.difference(
+            workload, wanted, flavors=flavors, completions=completions
+        ):
+            return Change.NONE
+        stored = shape.of(workload.spec.pod_sets, completions=completions)
+        return Change.SMALLER if shape.shrinks(stored, wanted) else Change.ANOTHER
 
 
 def observe(at: situation.Situation, *, options: build.Options, now: datetime) -> Standing:
@@ -113,12 +150,10 @@ def observe(at: situation.Situation, *, options: build.Options, now: datetime) -
         if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
             pods[place] = (*pods.get(place, ()), pod)
     workloads = reconcile.serving(at.owner.meta, at.seen.workloads.values(), options=options)
-    flavors = at.seen.kueue.flavors
     outdated = {
         index: what
         for index, workload in workloads.items()
-        if (content := contents.of(index)) is not None
-        and (what := renewal.outdated(workload, content, pods.get(index, ()), flavors=flavors))
+        if (what := contents.outdated(index, workload, pods.get(index, ())))
     }
     ages = {
         index: _age(own.get(index), workloads.get(index), now=now)
@@ -210,7 +245,7 @@ def _change(
     outdated: Mapping[int, str],
 ) -> Change:
     """Return whether, and how, the set's update changes what its groups have to be admitted for."""
-    current, flavors = contents.current, at.seen.kueue.flavors
+    current = contents.current
     if current.shape is None:
         return Change.ANOTHER
     found = Change.NONE
@@ -221,11 +256,11 @@ def _change(
         same = content is not None and content.key == current.key
         if same and index not in outdated:
             continue
-        if not same and shape.difference(workload, current.shape, flavors=flavors) is None:
-            continue
-        if not shape.shrinks(shape.of(workload.spec.pod_sets), current.shape):
-            return Change.ANOTHER
-        found = Change.SMALLER
+        change = contents.becomes(workload, outdated=same)
+        if change is Change.ANOTHER:
+            return change
+        if change is Change.SMALLER:
+            found = change
     return found
 
 

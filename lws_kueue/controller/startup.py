@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lws_kueue.api import actions, lws, names
-from lws_kueue.controller import groups
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller import groups, name_claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
             "so its workers could not be told from those of other groups"
         )
     if group.leftover is not None:
-        return _blocked(group)
+        return _blocked(group, group.leftover.meta)
     return Startup(create=True)
 
 
@@ -58,10 +58,9 @@ def _started(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
     return not owner.meta.annotations.get(names.EXCLUSIVE_TOPOLOGY) or bool(group.leader.node)
 
 
-def _blocked(group: groups.Group) -> Startup:
+def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
     """Decide about a name that is taken: garbage collection frees it, a stranger does not."""
-    left = group.leftover
-    controller = left.meta.controller if left is not None else None
+    controller = left.controller
     if controller is not None and (controller.kind, controller.name) == (
         "Pod",
         group.leader.meta.name,
@@ -69,8 +68,7 @@ def _blocked(group: groups.Group) -> Startup:
         return _LATER
     return _refused(
         f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
-        f"StatefulSet {left.meta.name if left else ''} exists and does not belong to the set. "
-        "Delete or rename it"
+        f"StatefulSet {left.name} exists and {name_claims.holder(left)}. {name_claims.remedy(left)}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import facts, lws, names
-from lws_kueue.controller import normalise, ordinals, owners, quantity, scaling
+from lws_kueue.controller import normalise, ordinals, owners, quantity, scaling, tool_marks
 
 _TPU = "google.com/tpu"
 _ADMISSION_GATE = {"name": names.ADMISSION_GATE}
@@ -142,15 +142,18 @@ def _stateful_set(
     queue_gated: bool,
     spec: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what both kinds of StatefulSet share: the set's metadata, and pods all at once."""
+    """Return what both kinds of StatefulSet share: the set's metadata, and pods all at once.
+
+    Marks by which a tool knows the set for its own are left out.
+    """
     inherited = _without(owner.meta.labels, _BUILT_IN_LABELS if queue_gated else ())
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": owner.meta.namespace,
-        "labels": {**inherited, **labels},
+        "labels": {**tool_marks.without(inherited), **labels},
         "ownerReferences": [reference],
     }
-    if every := {**owner.meta.annotations, **annotations}:
+    if every := {**tool_marks.without(owner.meta.annotations), **annotations}:
         metadata["annotations"] = every
     return {
         "apiVersion": "apps/v1",

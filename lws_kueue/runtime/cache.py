@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pydantic
 
-from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.controller import normalise, ordinals, restarts
 from lws_kueue.runtime import resources
 
@@ -65,6 +65,8 @@ _PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
     resources.POD_GROUPS: facts.PodGroup.of,
     resources.NAMESPACES: facts.Namespace.of,
     resources.PRIORITY_CLASSES: kueue.PriorityClass.of,
+    resources.LIMIT_RANGES: completion.LimitRange.of,
+    resources.RUNTIME_CLASSES: completion.RuntimeClass.of,
     resources.WORKLOADS: kueue.Workload.of,
     resources.LOCAL_QUEUES: kueue.LocalQueue.of,
     resources.CLUSTER_QUEUES: kueue.ClusterQueue.of,
@@ -170,6 +172,22 @@ class Cache:
         """Return the facts of one kind that belong to a set, by object name."""
         return self._sets.get(key, {}).get(resource, {})
 
+    def by_name(self, key: SetKey, resource: resources.Resource) -> dict[str, Any]:
+        """Return the facts of one kind that belong to a set, or have a name that it needs.
+
+        Those are the set's own name, for its leaders, and those of its leader pods, for their
+        groups; the objects may be another set's.
+        """
+        leaders = (
+            name
+            for name in self.of_set(key, resources.PODS)
+            if ordinals.parent_and_ordinal(name)[0] == key.name
+        )
+        entries = self._entries[resource]
+        needed = {name: entries.get((key.namespace, name)) for name in (key.name, *leaders)}
+        found = {name: entry.fact for name, entry in needed.items() if entry is not None}
+        return {**found, **self.of_set(key, resource)}
+
     def get(self, resource: resources.Resource, *, namespace: str = "", name: str) -> Any | None:
         """Return one fact, or None."""
         entry = self._entries[resource].get((namespace, name))
@@ -260,7 +278,16 @@ class Cache:
             self._depart(old)
         self._unfile(resource, at, old)
         del self._entries[resource][at]
-        return set(old.belongs_to)
+        return set(old.belongs_to) | self._waiting_for(resource, at)
+
+    def _waiting_for(self, resource: resources.Resource, at: tuple[str, str]) -> set[SetKey]:
+        """Return the sets that need a name which has become free, whosever it was."""
+        if resource not in (resources.STATEFUL_SETS, resources.SERVICES):
+            return set()
+        namespace, name = at
+        needing = {name, ordinals.parent_and_ordinal(name)[0]}
+        sets = self._entries[resources.SETS]
+        return {SetKey(namespace, one) for one in needing if (namespace, one) in sets}
 
     def take_down(self, uid: str) -> None:
         """Take that we ourselves have asked for the deletion of an object."""

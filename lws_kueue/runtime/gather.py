@@ -39,11 +39,17 @@ def gather(
             _kueue(store, key.namespace, support=support, detail=detail, built_in=built_in),
             takes_unlabelled=takes_unlabelled,
         ),
-        stateful_sets=dict(store.of_set(key, resources.STATEFUL_SETS)),
+        stateful_sets=store.by_name(key, resources.STATEFUL_SETS),
         pods=dict(store.of_set(key, resources.PODS)),
-        services=dict(store.of_set(key, resources.SERVICES)),
+        services=store.by_name(key, resources.SERVICES),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
+        limit_ranges={
+            one.meta.name: one
+            for one in store.all(resources.LIMIT_RANGES)
+            if one.meta.namespace == key.namespace
+        },
+        runtime_classes={one.meta.name: one for one in store.all(resources.RUNTIME_CLASSES)},
         pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
         remembered=remembered,
         unwritten=unwritten,

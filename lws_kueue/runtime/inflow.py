@@ -15,7 +15,14 @@ from lws_kueue.controller import observed, stance
 from lws_kueue.runtime import built_in, cache, client, kueue_support, resources, work_queue
 
 SHARED: Final = frozenset(
-    {*resources.KUEUE, resources.PRIORITY_CLASSES, resources.NAMESPACES} - {resources.WORKLOADS}
+    {
+        *resources.KUEUE,
+        resources.PRIORITY_CLASSES,
+        resources.NAMESPACES,
+        resources.LIMIT_RANGES,
+        resources.RUNTIME_CLASSES,
+    }
+    - {resources.WORKLOADS}
 )
 
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
@@ -34,6 +41,7 @@ def _essence(resource: resources.Resource, obj: facts.Object) -> tuple[Any, ...]
         obj.get("spec"),
         obj.get("value"),
         obj.get("globalDefault"),
+        obj.get("overhead"),
         [(c.get("type"), c.get("status"), c.get("message")) for c in conditions],
     )
 

@@ -44,6 +44,11 @@ NAMESPACES: Final = Resource("v1", "Namespace", "namespaces", namespaced=False)
 PRIORITY_CLASSES: Final = Resource(
     "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False
 )
+# What a cluster adds to the requests of pods.
+LIMIT_RANGES: Final = Resource("v1", "LimitRange", "limitranges")
+RUNTIME_CLASSES: Final = Resource(
+    "node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False
+)
 CRDS: Final = Resource(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",
@@ -85,7 +90,16 @@ INSTALLED: Final = (
 )
 
 # What is watched always, and what is watched where Kueue serves it.
-PLAIN: Final = (SETS, STATEFUL_SETS, REVISIONS, PODS, SERVICES, PRIORITY_CLASSES)
+PLAIN: Final = (
+    SETS,
+    STATEFUL_SETS,
+    REVISIONS,
+    PODS,
+    SERVICES,
+    PRIORITY_CLASSES,
+    LIMIT_RANGES,
+    RUNTIME_CLASSES,
+)
 KUEUE: Final = (
     WORKLOADS,
     LOCAL_QUEUES,

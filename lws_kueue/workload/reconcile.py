@@ -252,11 +252,7 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     edit = _Edit(metadata=_restored(workload, scene.owner))
     edit.annotate(group_mark.removed(scene.owner.meta, workload))
     _edit_queue(edit, scene.owner, index, workload)
-    if wanted.outdated is not None and wanted.content is not None:
-        edit.spec["podSets"] = podsets.pod_sets(
-            wanted.content.owner.spec.leader_worker_template, topology=scene.options.topology
-        )
-        edit.events.append(_updated(f"Updated workload: {wanted.outdated} changed"))
+    _edit_pod_sets(edit, scene, workload, wanted)
     _edit_priority(edit, scene, index, workload)
     limit = build.max_execution_seconds(scene.owner.meta.labels)
     if limit != workload.spec.maximum_execution_time_seconds and not state.is_admitted(workload):
@@ -268,6 +264,20 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
     version = workload.meta.resource_version
     patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(edit.events))
     return _Outcome((patch,), edit.problem)
+
+
+def _edit_pod_sets(edit: _Edit, scene: _Scene, workload: kueue.Workload, wanted: Wanted) -> None:
+    content = wanted.content
+    if content is None:
+        return
+    what = wanted.outdated
+    if what is None and names.MULTIKUEUE_ORIGIN not in scene.owner.meta.labels:
+        what = renewal.restated(workload, content)
+    if what is not None:
+        edit.spec["podSets"] = podsets.pod_sets(
+            content.owner.spec.leader_worker_template, topology=scene.options.topology
+        )
+        edit.events.append(_updated(f"Updated workload: {what} changed"))
 
 
 def _edit_queue(

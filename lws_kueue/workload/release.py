@@ -22,18 +22,37 @@ from lws_kueue.workload.problems import Problem
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+# Kueue keeps what it has chosen for as long as the Workload is admitted.
+_REMEDY: Final = (
+    "correct one of the two; a Workload that is deactivated and activated is admitted anew"
+)
+
 Toleration = Mapping[str, Any]
 Flavors = Mapping[str, kueue.ResourceFlavor]
 
 
 @dataclass(frozen=True, slots=True)
 class PodChange:
-    """What a pod gets when its gates fall."""
+    """What a pod gets when its gates fall; ``origins`` says in words where each value is from.
+
+    Its keys are what the value is (``label``, ``annotation``, ``node selector``) and its name.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
+    origins: Mapping[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+
+    def values(self) -> Iterator[tuple[str, str, str]]:
+        """Return what each value is, its name, and the value, in a fixed order."""
+        for what, values in (
+            ("label", self.labels),
+            ("annotation", self.annotations),
+            ("node selector", self.node_selector),
+        ):
+            for key in sorted(values):
+                yield what, key, values[key]
 
 
 class _ConflictError(Exception):
@@ -49,36 +68,44 @@ def injection(
 ) -> PodChange | Problem:
     """Return what every pod of the podset gets; ``domain`` adds what one pod gets.
 
-    A missing flavor, and admission checks that contradict each other or a flavor, are problems.
+    A missing flavor is a problem, and so are flavors, admission checks and a topology assignment
+    that contradict each other: no node is both, so no pod could run.
     """
     admission = workload.status.admission
     assigned = _assignments(workload).get(podset)
     if admission is None or assigned is None:
         message = f"Workload {workload.meta.name} was not admitted for a podset {podset}"
         return Problem("PodSetMissing", message)
-    selector: dict[str, str] = {}
-    tolerations: list[Toleration] = []
-    for name in dict.fromkeys(assigned.flavors[key] for key in sorted(assigned.flavors)):
-        flavor = flavors.get(name)
-        if flavor is None:
-            message = f"ResourceFlavor {name} does not exist: Workload {workload.meta.name} uses it"
-            return Problem("ResourceFlavorNotFound", message)
-        selector |= flavor.node_labels
-        tolerations += _missing(flavor.tolerations, tolerations)
     change = PodChange(
         labels=_labels(workload, podset, cluster_queue=admission.cluster_queue),
         annotations=_annotations(workload, assigned),
-        node_selector=selector,
-        tolerations=tuple(tolerations),
     )
     try:
+        for name in dict.fromkeys(assigned.flavors[key] for key in sorted(assigned.flavors)):
+            flavor = flavors.get(name)
+            if flavor is None:
+                message = (
+                    f"ResourceFlavor {name} does not exist: Workload {workload.meta.name} uses it"
+                )
+                return Problem("ResourceFlavorNotFound", message)
+            change = _merged(
+                change,
+                PodChange(node_selector=flavor.node_labels, tolerations=flavor.tolerations),
+                source=_flavor_in_words(name, assigned),
+            )
         change = _with_checks(change, workload, podset)
-        if domain is None:
-            return change
-        source = f"the topology assignment of Workload {workload.meta.name}"
-        return _merged(change, PodChange(node_selector=domain.values), source=source)
+        if domain is not None:
+            source = f"the topology assignment of Workload {workload.meta.name}"
+            change = _merged(change, PodChange(node_selector=domain.values), source=source)
     except _ConflictError as conflict:
-        return Problem("PodSetUpdateConflict", str(conflict))
+        message = f"podset {podset} of Workload {workload.meta.name}: {conflict}; {_REMEDY}"
+        return Problem("PodSetUpdateConflict", message)
+    return change
+
+
+def _flavor_in_words(name: str, assigned: kueue.PodSetAssignment) -> str:
+    used_for = sorted(key for key, flavor in assigned.flavors.items() if flavor == name)
+    return f"ResourceFlavor {name} (of {', '.join(used_for)})"
 
 
 def _assignments(workload: kueue.Workload) -> dict[str, kueue.PodSetAssignment]:
@@ -125,19 +152,29 @@ def _with_checks(change: PodChange, workload: kueue.Workload, podset: str) -> Po
 
 
 def _merged(base: PodChange, more: PodChange, *, source: str) -> PodChange:
-    for what, old, new in (
-        ("label", base.labels, more.labels),
-        ("annotation", base.annotations, more.annotations),
-        ("node selector", base.node_selector, more.node_selector),
-    ):
-        _refuse_conflict(what, old, new, source=source)
+    """Return both together, ``source`` being in words where ``more`` is from."""
+    known = {(what, key): value for what, key, value in base.values()}
+    origins = dict(base.origins)
+    for what, key, value in more.values():
+        if known.get((what, key), value) != value:
+            raise _ConflictError(
+                f"{more.origins.get((what, key), source)} wants {what} {key}={value}, but "
+                f"{_has(base, what, key)} {known[what, key]}"
+            )
+        origins.setdefault((what, key), source)
     fresh = _missing(more.tolerations, base.tolerations)
     return PodChange(
         labels={**base.labels, **more.labels},
         annotations={**base.annotations, **more.annotations},
         node_selector={**base.node_selector, **more.node_selector},
         tolerations=(*base.tolerations, *fresh),
+        origins=origins,
     )
+
+
+def _has(base: PodChange, what: str, key: str) -> str:
+    origin = base.origins.get((what, key))
+    return f"{origin} wants" if origin else "it is already"
 
 
 def _missing(wanted: Sequence[Toleration], present: Sequence[Toleration]) -> list[Toleration]:
@@ -154,16 +191,6 @@ def _missing(wanted: Sequence[Toleration], present: Sequence[Toleration]) -> lis
 def _normal(toleration: Toleration) -> dict[str, Any]:
     # A toleration without an operator means equality.
     return {**toleration, "operator": toleration.get("operator") or "Equal"}
-
-
-def _refuse_conflict(
-    what: str, old: Mapping[str, str], new: Mapping[str, str], *, source: str
-) -> None:
-    for key, value in new.items():
-        if key in old and old[key] != value:
-            raise _ConflictError(
-                f"{source} wants {what} {key}={value}, but it is already {old[key]}"
-            )
 
 
 def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Problem:

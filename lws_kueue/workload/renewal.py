@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lws_kueue.api import facts, kueue, lws, names
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.workload import build, conditions, podsets, shape, state
 from lws_kueue.workload import pods as group
 
@@ -31,22 +31,31 @@ _MOST_WAIT: Final = timedelta(minutes=5)
 class Content:
     """What a group's pods are made from: the set with the content of a revision, and its key.
 
-    ``shape`` is what Kueue would be asked for it, None where its topology annotations are invalid.
+    ``shape`` is what Kueue would be asked for it, None where its topology annotations are invalid;
+    ``written`` how its pods come by their requests.
     """
 
     owner: lws.LeaderWorkerSet
     key: str
     shape: shape.Shape | None
+    written: str = ""
 
 
-def content(owner: lws.LeaderWorkerSet, key: str, *, options: build.Options) -> Content:
+def content(
+    owner: lws.LeaderWorkerSet,
+    key: str,
+    *,
+    options: build.Options,
+    completions: shape.Completions = completion.AS_WRITTEN,
+) -> Content:
     """Return the content of a group at revision ``key``; ``owner`` has that revision's spec."""
     try:
         pod_sets = podsets.pod_sets(owner.spec.leader_worker_template, topology=options.topology)
     except ValueError:
         return Content(owner, key, None)
-    asked = shape.of(kueue.PodSet.model_validate(one) for one in pod_sets)
-    return Content(owner, key, asked)
+    models = [kueue.PodSet.model_validate(one) for one in pod_sets]
+    asked = shape.of(models, completions=completions)
+    return Content(owner, key, asked, shape.written(models))
 
 
 def outdated(
@@ -55,6 +64,7 @@ def outdated(
     pods: Sequence[facts.Pod],
     *,
     flavors: shape.Flavors,
+    completions: shape.Completions = completion.AS_WRITTEN,
 ) -> str | None:
     """Return in words what of the group the Workload was not made for, None if it fits.
 
@@ -63,10 +73,22 @@ def outdated(
     """
     if made_from.shape is None:
         return None
-    what = shape.difference(workload, made_from.shape, flavors=flavors)
+    what = shape.difference(workload, made_from.shape, flavors=flavors, completions=completions)
     if what is not None and any(_runs_under(workload, pod, made_from.key) for pod in pods):
         return None
     return what
+
+
+def restated(workload: kueue.Workload, made_from: Content) -> str | None:
+    """Return in words what a Workload that waits says in another way than the group's pods do.
+
+    It needs no other admission, but the one that it waits for may depend on it.
+    """
+    settled = state.has_quota(workload) or workload.is_true(state.FINISHED)
+    if settled or made_from.shape is None:
+        return None
+    same = shape.written(workload.spec.pod_sets) == made_from.written
+    return None if same else "the way in which pods request the same"
 
 
 def _runs_under(workload: kueue.Workload, pod: facts.Pod, key: str) -> bool:

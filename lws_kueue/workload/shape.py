@@ -7,20 +7,36 @@ needs another admission, and until it has it none of its new pods may run.
 
 Only what Kueue's core looks at is compared. It chooses flavors by node selectors, by required node
 affinity and by tolerations of the flavors' taints; spreading, pod affinity and preferences are for
-the scheduler alone. What cannot be told from here counts as a difference: a container without
-requests may get some from a LimitRange, so one more of them is more.
+the scheduler alone. Of requests the sum counts, and not how a pod comes by it: as the cluster
+completes both pods now, which is what Kueue would do. What cannot be told from here counts as a
+difference: a RuntimeClass that nobody knows, another ResourceClaimTemplate.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from lws_kueue.api import kueue, names, quantity, requests, taints
+from lws_kueue.api import completion, kueue, names, quantity, requests, taints
 
 Template = Mapping[str, Any]
 Tolerations = tuple[Mapping[str, Any], ...]
 Flavors = Mapping[str, kueue.ResourceFlavor]
+Completions = tuple[completion.Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What one pod requests, for each way in which the cluster may complete it.
+
+    ``unreadable`` is the text of what holds an amount that is no quantity.
+    """
+
+    amounts: tuple[quantity.Amounts, ...] = ()
+    devices: tuple[quantity.Amounts, ...] = ()
+    claims: tuple[tuple[str, str], ...] = ()
+    unknown_class: str = ""
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +45,52 @@ class PodSetShape:
 
     name: str
     count: int
-    requests: str
+    requests: Requests
     placement: str
     topology: Mapping[str, Any]
     pod_priority_class: str
     tolerations: Tolerations
-    pod: Mapping[str, Any] = field(compare=False, repr=False)
 
     @property
-    def total(self) -> quantity.Amounts:
-        """What all its pods request; what cannot be read counts as nothing.
-
-        Worked out only where it is asked for, because every pass compares every group.
-        """
-        try:
-            return quantity.times(requests.of_pod(self.pod), self.count)
-        except ValueError:
-            return {}
+    def totals(self) -> tuple[quantity.Amounts, ...]:
+        """What all its pods request, for each completion; what cannot be read is nothing."""
+        return tuple(quantity.times(one, self.count) for one in self.requests.amounts)
 
 
 Shape = tuple[PodSetShape, ...]
 
 
-def of(pod_sets: Iterable[kueue.PodSet]) -> Shape:
-    """Return the shape of a Workload's pod sets."""
+def of(
+    pod_sets: Iterable[kueue.PodSet], *, completions: Completions = completion.AS_WRITTEN
+) -> Shape:
+    """Return the shape of a Workload's pod sets, in a cluster that completes pods like this."""
     return tuple(
         PodSetShape(
             name=one.name,
             count=one.count,
-            requests=_requests(one.template),
+            requests=_requests(one.template, completions),
             placement=_placement(one.template),
             topology=_topology(one),
             pod_priority_class=str(_spec(one.template).get("priorityClassName") or ""),
             tolerations=tuple(_spec(one.template).get("tolerations") or ()),
-            pod=_spec(one.template),
         )
         for one in pod_sets
     )
 
 
-def difference(workload: kueue.Workload, wanted: Shape, *, flavors: Flavors) -> str | None:
+def difference(
+    workload: kueue.Workload,
+    wanted: Shape,
+    *,
+    flavors: Flavors,
+    completions: Completions = completion.AS_WRITTEN,
+) -> str | None:
     """Return in words what ``wanted`` is that the Workload was not made for, None for nothing.
 
-    ``flavors`` are all that there are, because an edit of tolerations may open or close any.
+    ``flavors`` are all that there are, because an edit of tolerations may open or close any;
+    ``completions`` those that ``wanted`` was made with.
     """
-    stored = of(workload.spec.pod_sets)
+    stored = of(workload.spec.pod_sets, completions=completions)
     if [one.name for one in stored] != [one.name for one in wanted]:
         return "pod sets"
     placed = _is_placed(workload)
@@ -93,6 +110,43 @@ def difference(workload: kueue.Workload, wanted: Shape, *, flavors: Flavors) -> 
     return None
 
 
+def written(pod_sets: Iterable[kueue.PodSet]) -> str:
+    """Return how pods come by their requests, in one spelling.
+
+    It makes no difference to an admission, but to whether there may be one: each container has to
+    keep to the bounds of LimitRanges, and no request may exceed its limit.
+    """
+    return _text([[one.name, _written(_spec(one.template))] for one in pod_sets])
+
+
+def _written(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "containers": sorted(_text(_resources(one)) for one in spec.get("containers") or ()),
+        "initContainers": [
+            [one.get("restartPolicy"), _resources(one)] for one in spec.get("initContainers") or ()
+        ],
+        "pod": _resources(spec),
+        "overhead": _amounts(spec.get("overhead")),
+        "runtimeClassName": spec.get("runtimeClassName"),
+    }
+
+
+def _resources(container: Mapping[str, Any]) -> dict[str, Any]:
+    resources = container.get("resources") or {}
+    return {part: _amounts(resources.get(part)) for part in ("limits", "requests")}
+
+
+def _amounts(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: _amount(value) for name, value in (values or {}).items()}
+
+
+def _amount(value: Any) -> int | str:
+    try:
+        return quantity.exact(value)
+    except ValueError:
+        return str(value)
+
+
 def shrinks(old: Shape, new: Shape) -> bool:
     """Whether ``new`` asks for no more than ``old``, and in the same places.
 
@@ -100,9 +154,16 @@ def shrinks(old: Shape, new: Shape) -> bool:
     """
     if [_where(one) for one in old] != [_where(one) for one in new]:
         return False
-    before = quantity.add(*(one.total for one in old))
-    after = quantity.add(*(one.total for one in new))
-    return all(amount <= before.get(resource, 0) for resource, amount in after.items())
+    return all(
+        amount <= before.get(resource, 0)
+        for before, after in zip(_totals(old), _totals(new), strict=False)
+        for resource, amount in after.items()
+    )
+
+
+def _totals(shape: Shape) -> list[quantity.Amounts]:
+    """Return what all pods request, for each completion."""
+    return [quantity.add(*parts) for parts in zip(*(one.totals for one in shape), strict=False)]
 
 
 def _where(pod_set: PodSetShape) -> tuple[object, ...]:
@@ -127,42 +188,20 @@ def _reduced(value: Any) -> Any:
     return [_reduced(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _requests(template: Template) -> str:
-    """Return what the pods of a template ask for, in one spelling."""
+def _requests(template: Template, completions: Completions) -> Requests:
     spec = _spec(template)
-    inits = [
-        [_container(one), one.get("restartPolicy") or ""]
-        for one in spec.get("initContainers") or ()
-    ]
-    return _text(
-        {
-            # Their order means nothing to a sum; that of init containers does.
-            "containers": sorted(map(_container, spec.get("containers") or ())),
-            "initContainers": [["container", *one] for one in inits],
-            "pod": _container(spec),
-            "overhead": _amounts(spec.get("overhead")),
-            "runtimeClassName": spec.get("runtimeClassName"),
-            "resourceClaims": spec.get("resourceClaims"),
-        }
-    )
-
-
-def _container(container: Mapping[str, Any]) -> str:
-    """Return the requests of a container, where a limit stands for a request that is missing."""
-    resources = container.get("resources") or {}
-    amounts = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return _text({"amounts": _amounts(amounts), "claims": resources.get("claims")})
-
-
-def _amounts(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: _amount(name, value) for name, value in (values or {}).items()}
-
-
-def _amount(name: str, value: Any) -> int | str:
     try:
-        return quantity.parse(name, value)
+        return Requests(
+            amounts=tuple(requests.of_pod(spec, completed=one) for one in completions),
+            devices=tuple(requests.of_devices(spec, completed=one) for one in completions),
+            claims=requests.of_claims(spec),
+            unknown_class=requests.unknown_class(spec, completions[0]),
+        )
     except ValueError:
-        return str(value)
+        parts = ("containers", "initContainers", "resources", "overhead", "runtimeClassName")
+        return Requests(
+            claims=requests.of_claims(spec), unreadable=_text({key: spec.get(key) for key in parts})
+        )
 
 
 def _placement(template: Template) -> str:

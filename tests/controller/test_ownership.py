@@ -98,6 +98,15 @@ def test_what_was_applied_is_covered_in_spite_of_defaults_and_dropped_fields() -
     assert covers(stored(desired()), desired())
 
 
+@pytest.mark.row("P1")
+def test_a_mark_of_a_tool_that_was_copied_once_is_applied_away_and_no_pod_changes() -> None:
+    before, now = desired(), desired()
+    before["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "{}"
+    assert not covers(stored(before), now)
+    assert covers(stored(now), now)
+    assert before["spec"] == now["spec"]
+
+
 def _pod(obj: Mapping[str, Any]) -> dict[str, Any]:
     pod: dict[str, Any] = obj["spec"]["template"]["spec"]
     return pod

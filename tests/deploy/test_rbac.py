@@ -46,6 +46,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/replacement.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/restarts.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/revisions.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),
+    ("controller/tool_marks.py", "Patch"): rights_of(resources.STATEFUL_SETS, "patch", *REREAD),
     ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("workload/ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),

@@ -320,3 +320,45 @@ def test_what_lost_its_label_while_nobody_watched_is_filed_when_it_is_read() -> 
     assert KEY in (store.upsert(resources.PODS, stray, belongs_to=KEY) or ())
     store.remove(resources.PODS, namespace="ns", name="set-0", uid="u1")
     assert store.upsert(resources.PODS, stray, belongs_to=KEY) is None, "it is gone for good"
+
+
+# Names that two sets need ---------------------------------------------------------------------
+
+
+def a_set(name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": name, "uid": f"u-{name}", "resourceVersion": "1"},
+        "spec": {"leaderWorkerTemplate": {"workerTemplate": {"spec": {"containers": []}}}},
+    }
+
+
+def of_set(name: str, label: str) -> dict[str, Any]:
+    meta = {"namespace": "ns", "name": name, "uid": f"u-{name}-{label}", "resourceVersion": "1"}
+    return {"metadata": {**meta, "labels": {names.SET_NAME: label}}, "spec": {}}
+
+
+@pytest.mark.row("P9")
+@pytest.mark.parametrize("resource", [resources.STATEFUL_SETS, resources.SERVICES])
+def test_a_set_sees_whoever_has_a_name_that_it_needs_and_is_woken_when_that_goes(
+    resource: resources.Resource,
+) -> None:
+    store = cache.Cache()
+    first, second = cache.SetKey("ns", "model"), cache.SetKey("ns", "model-1")
+    for key in (first, second):
+        store.upsert(resources.SETS, a_set(key.name))
+    store.upsert(resource, of_set("model-1", "model"))
+    assert list(store.of_set(second, resource)) == []
+    assert list(store.by_name(second, resource)) == ["model-1"]
+    gone = store.remove(resource, namespace="ns", name="model-1", uid="u-model-1-model")
+    assert gone == {first, second}
+
+
+@pytest.mark.row("P9")
+def test_a_group_sees_whoever_has_the_name_of_its_leader() -> None:
+    store = cache.Cache()
+    first = cache.SetKey("ns", "model")
+    leader = of_set("model-1", "model")
+    store.upsert(resources.PODS, leader)
+    store.upsert(resources.STATEFUL_SETS, of_set("model-1", "model-1"))
+    store.upsert(resources.STATEFUL_SETS, of_set("model-2", "model-2"))
+    assert list(store.by_name(first, resources.STATEFUL_SETS)) == ["model-1"]

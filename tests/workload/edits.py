@@ -24,6 +24,11 @@ POD_CLASSES: Final = {"edits-low": 10, "edits-high": 20}
 WORKLOAD_CLASS: Final = "edits-queue"
 SERVICE_ACCOUNT: Final = "edits"
 RUNTIME_CLASS: Final = "edits-heavy"
+LIGHT_CLASS: Final = "edits-light"
+OVERHEAD: Final = {"cpu": "20m"}
+# Of memory alone: where a limit stands for a request, Kueue takes the LimitRange's instead.
+DEFAULT_REQUESTS: Final = {"memory": "4Mi"}
+CONTAINER_DEFAULTS: Final = {"type": "Container", "defaultRequest": DEFAULT_REQUESTS}
 # Labels of nodes: the first has the empty value, the others are levels of a topology.
 EMPTY_LABEL: Final = "example.com/edits"
 BLOCK: Final = "sandbox.lws-kueue.dev/block"
@@ -190,6 +195,11 @@ def first(**fields: Any) -> Change:
     return pod(initContainers=[{"name": "first", "image": IMAGE, **fields}])
 
 
+def inits(*containers: Json) -> Change:
+    """Give the pods these init containers."""
+    return pod(initContainers=[{"image": IMAGE, **one} for one in containers])
+
+
 def metadata(field: str, **values: str) -> Change:
     """Set labels or annotations of the pod template; two underscores stand for a slash."""
 
@@ -232,6 +242,12 @@ def rolling(**fields: Any) -> Change:
 
 WITH_LEADER = of_group(leaderTemplate=template())
 SMALL: Final = {"requests": {"cpu": "50m", "memory": "8Mi"}}
+INIT: Final = {"name": "first", "resources": {"requests": {"cpu": "300m", "memory": "16Mi"}}}
+DEVICE: Final = {
+    "requests": {"cpu": "50m", "memory": "8Mi", GPU: "1"},
+    "limits": {GPU: "1"},
+}
+SIDECAR: Final = {"name": "sidecar", "resources": SMALL, "restartPolicy": "Always"}
 HARMLESS: Final = {"key": "example.com/harmless", "operator": "Exists", "effect": "NoSchedule"}
 SPOT: Final = {"key": SPOT_TAINT["key"], "operator": "Exists"}
 LINUX: Final = {"kubernetes.io/os": "linux"}
@@ -343,6 +359,116 @@ KEPT: Final = (
         requests(cpu=None),
         "the limit stands for it",
         before=limits(cpu="100m"),
+    ),
+    Edit("init-container-without-requests", first(), "it is never more than the containers"),
+    Edit(
+        "init-container-that-asks-for-less",
+        first(resources=SMALL),
+        "the larger of the two phases counts",
+    ),
+    Edit(
+        "init-container-that-asks-for-zero",
+        first(resources={"requests": {"cpu": "0", "memory": "0"}}),
+        "the larger of the two phases counts",
+    ),
+    Edit(
+        "second-init-container-that-asks-for-less",
+        inits(INIT, {"name": "second", "resources": SMALL}),
+        "init containers run one after another",
+        before=inits(INIT),
+    ),
+    Edit(
+        "init-containers-in-another-order",
+        inits({"name": "second", "resources": SMALL}, INIT),
+        "init containers run one after another",
+        before=inits(INIT, {"name": "second", "resources": SMALL}),
+    ),
+    Edit(
+        "sidecar-before-a-small-init-container",
+        inits(SIDECAR, {"name": "second", "resources": SMALL}),
+        "both together are still less than the containers and the sidecar",
+        before=inits({"name": "second", "resources": SMALL}, SIDECAR),
+    ),
+    Edit(
+        "container-becomes-a-sidecar",
+        all_of(only_one, inits(SIDECAR)),
+        "it runs beside the others as before",
+        before=another("sidecar", resources=SMALL),
+    ),
+    Edit(
+        "container-split-in-two",
+        all_of(
+            requests(cpu="60m", memory="10Mi"),
+            another(resources={"requests": {"cpu": "0.04", "memory": "6Mi"}}),
+        ),
+        "a sum has no parts",
+    ),
+    Edit(
+        "limits-of-an-init-container-that-asks-for-less",
+        first(resources={"limits": {"cpu": "50m", "memory": "8Mi"}}),
+        "the limit stands for the request, and is less",
+    ),
+    Edit(
+        "pod-level-requests-that-equal-the-sum",
+        pod(resources={"requests": {"cpu": "100m", "memory": "16Mi"}}),
+        "they replace the sum by the same",
+    ),
+    Edit(
+        "requests-moved-to-the-pod",
+        all_of(
+            pod(resources={"requests": {"cpu": "100m", "memory": "16Mi"}}),
+            requests(cpu=None, memory=None),
+        ),
+        "they replace the sum by the same",
+    ),
+    Edit(
+        "requests-below-those-of-the-pod",
+        requests(cpu="50m"),
+        "those of the pod are admitted",
+        before=pod(resources={"requests": {"cpu": "300m", "memory": "64Mi"}}),
+    ),
+    Edit(
+        "container-below-requests-of-the-pod",
+        another(resources=SMALL),
+        "those of the pod are admitted",
+        before=pod(resources={"requests": {"cpu": "300m", "memory": "64Mi"}}),
+    ),
+    Edit(
+        "runtime-class-without-overhead",
+        pod(runtimeClassName=LIGHT_CLASS),
+        "how containers run, at no cost",
+    ),
+    Edit(
+        "init-container-with-fewer-devices",
+        first(resources={"requests": {GPU: "1"}, "limits": {GPU: "1"}}),
+        "it gets those that the containers get later",
+        before=gpus("2"),
+    ),
+    Edit(
+        "huge-pages-respelled",
+        limits(**{"hugepages-2Mi": "4096Ki"}),
+        "the same amount",
+        before=limits(**{"hugepages-2Mi": "4Mi"}),
+        played=False,
+    ),
+    Edit(
+        "resource-claim-renamed",
+        pod(resourceClaims=[{"name": "e", "resourceClaimTemplateName": "d"}]),
+        "its template says what it asks for",
+        before=pod(resourceClaims=[{"name": "d", "resourceClaimTemplateName": "d"}]),
+        played=False,
+    ),
+    Edit(
+        "resource-claim-used-by-a-container",
+        container(
+            resources={
+                "requests": {"cpu": "100m", "memory": "16Mi"},
+                "claims": [{"name": "d"}],
+            }
+        ),
+        "it is allocated for the pod whoever uses it",
+        before=pod(resourceClaims=[{"name": "d", "resourceClaimTemplateName": "d"}]),
+        played=False,
     ),
     Edit(
         "pod-anti-affinity",
@@ -464,6 +590,62 @@ RENEWED: Final = (
         "it runs beside the others",
         REQUESTS,
         before=first(resources=SMALL),
+    ),
+    Edit(
+        "sidecar-without-requests-added",
+        first(restartPolicy="Always"),
+        "a LimitRange may give it some",
+        REQUESTS,
+        completed=True,
+    ),
+    Edit(
+        "limit-of-an-init-container",
+        first(resources={"limits": {"cpu": "300m", "memory": "16Mi"}}),
+        "the limit stands for the request, and is more",
+        REQUESTS,
+    ),
+    Edit(
+        "sidecar-before-an-init-container",
+        inits(SIDECAR, INIT),
+        "the init container runs beside it",
+        REQUESTS,
+        before=inits(INIT, SIDECAR),
+    ),
+    Edit(
+        "zero-of-another-resource",
+        gpus("0"),
+        "Kueue chooses a flavor for it, if it has one",
+        REQUESTS,
+        played=False,
+    ),
+    Edit(
+        "device-moved-to-a-sidecar",
+        all_of(
+            only_one,
+            inits({**SIDECAR, "resources": DEVICE}),
+        ),
+        "where a DeviceClass stands for it, Kueue counts it otherwise",
+        REQUESTS,
+        before=all_of(
+            gpus("1"),
+            another("sidecar", resources=DEVICE),
+        ),
+    ),
+    Edit(
+        "second-resource-claim",
+        pod(resourceClaims=[{"name": n, "resourceClaimTemplateName": "d"} for n in "de"]),
+        "it is counted once more",
+        REQUESTS,
+        before=pod(resourceClaims=[{"name": "d", "resourceClaimTemplateName": "d"}]),
+        played=False,
+    ),
+    Edit(
+        "another-resource-claim-template",
+        pod(resourceClaims=[{"name": "d", "resourceClaimTemplateName": "e"}]),
+        "it may ask for something else",
+        REQUESTS,
+        before=pod(resourceClaims=[{"name": "d", "resourceClaimTemplateName": "d"}]),
+        played=False,
     ),
     Edit(
         "runtime-class",

@@ -17,11 +17,15 @@ from tests.workload.builders import RESERVED, condition, pod, running
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
+POD_SET = {"name": "main", "count": 3, "template": builders.template()}
+
+
 def name(index: int) -> str:
     return naming.workload_name("serve", index, "set-uid")
 
 
 def stored(index: int, **given: Any) -> kueue.Workload:
+    given.setdefault("pod_sets", [POD_SET])
     return builders.workload(name=name(index), index=index, uid=f"wl-{index}", **given)
 
 
@@ -178,9 +182,10 @@ def test_only_another_name_of_a_class_changes_the_priority(
 
 
 def test_a_workload_is_found_by_its_index_whatever_its_name() -> None:
-    renamed = builders.workload(name="leaderworkerset-serve-0-short", index=0)
+    short = "leaderworkerset-serve-0-short"
+    renamed = builders.workload(name=short, index=0, pod_sets=[POD_SET])
     assert changes(renamed).chains == ()
-    assert serving(renamed)[0].meta.name == "leaderworkerset-serve-0-short"
+    assert serving(renamed)[0].meta.name == short
 
 
 def test_a_workload_without_an_index_is_found_by_its_name() -> None:
@@ -368,3 +373,56 @@ def test_one_pass_ends_with_the_wanted_workloads_and_those_that_pods_still_use(
     assert after == desired | (existing & used)
     settled = [stored(index) for index in sorted(after)]
     assert changes(*settled, desired=sorted(desired), pods=pods).chains == ()
+
+
+# How pods come by the same requests ------------------------------------------------------------
+
+
+def asking(**resources: dict[str, str]) -> dict[str, Any]:
+    return {"name": "c", "image": "app:1", "resources": resources}
+
+
+def made_of(*containers: dict[str, Any], **given: Any) -> kueue.Workload:
+    template = {"spec": {"containers": list(containers)}}
+    return stored(0, pod_sets=[{"name": "main", "count": 3, "template": template}], **given)
+
+
+HALVES = [asking(requests={"cpu": "500m"})] * 2
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    "before",
+    [
+        made_of(asking(requests={"cpu": "1"})),
+        made_of(*[asking(requests={"cpu": "500m"}, limits={"cpu": "100m"})] * 2),
+    ],
+    ids=["undivided", "limits"],
+)
+def test_a_workload_that_waits_follows_how_pods_come_by_the_same_requests(
+    before: kueue.Workload,
+) -> None:
+    """A LimitRange or a limit may forbid the one and not the other."""
+    owner = builders.lws_object(worker={"spec": {"containers": HALVES}})
+    found = patch(changes(before, owner=owner))
+    (pod_set,) = found.body["spec"]["podSets"]
+    assert pod_set["template"]["spec"]["containers"] == HALVES
+    assert [event.reason for event in found.events] == ["UpdatedWorkload"]
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    "there",
+    [
+        made_of(asking(requests={"cpu": "1"}), conditions=[RESERVED]),
+        made_of(
+            asking(requests={"cpu": "1"}),
+            conditions=[condition("Finished", True, "Succeeded")],
+        ),
+        made_of(*[asking(requests={"cpu": "0.5"}, limits={})] * 2),
+    ],
+    ids=["has-quota", "finished", "respelled"],
+)
+def test_no_other_workload_is_written_for_it(there: kueue.Workload) -> None:
+    owner = builders.lws_object(worker={"spec": {"containers": HALVES}})
+    assert changes(there, owner=owner).chains == ()

@@ -121,6 +121,72 @@ def test_a_check_that_contradicts_a_flavor_is_a_problem_that_names_it() -> None:
     assert "AdmissionCheck prov wants node selector pool=cpu" in change.message
 
 
+ON = {"cpu": "a", "example.com/gpu": "b", "memory": "a"}
+
+
+def updates(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "state": "Ready", "podSetUpdates": [{"name": "main", **fields}]}
+
+
+@pytest.mark.row("P7")
+@pytest.mark.parametrize(
+    ("labels", "checks", "conflict"),
+    [
+        (
+            ({"zone": "1", "x": "y"}, {"zone": "2"}),
+            [],
+            "ResourceFlavor b (of example.com/gpu) wants node selector zone=2, but"
+            " ResourceFlavor a (of cpu, memory) wants 1",
+        ),
+        (
+            ({}, {"zone": "2"}),
+            [updates("c", nodeSelector={"zone": "1"})],
+            "AdmissionCheck c wants node selector zone=1, but"
+            " ResourceFlavor b (of example.com/gpu) wants 2",
+        ),
+        (
+            ({}, {}),
+            [updates("c", labels={"l": "1"}), updates("d", labels={"l": "2"})],
+            "AdmissionCheck d wants label l=2, but AdmissionCheck c wants 1",
+        ),
+        (
+            ({}, {}),
+            [updates("c", annotations={"l": "1"}), updates("d", annotations={"l": "2"})],
+            "AdmissionCheck d wants annotation l=2, but AdmissionCheck c wants 1",
+        ),
+    ],
+    ids=["two-flavors", "flavor-and-check", "labels-of-checks", "annotations-of-checks"],
+)
+def test_what_no_node_or_pod_can_be_holds_the_group_and_names_both(
+    labels: tuple[dict[str, str], dict[str, str]], checks: list[dict[str, Any]], conflict: str
+) -> None:
+    workload = admitted([assigned("main", 3, flavors=ON)], status={"admissionChecks": checks})
+    flavors = {name: flavor(name, labels=of) for name, of in zip("ab", labels, strict=True)}
+    planned, problems = release.plan_release(workload, [pod(0), pod(1)], flavors=flavors)
+    assert planned is None
+    (problem,) = problems
+    assert problem.reason == "PodSetUpdateConflict"
+    assert problem.message.startswith(f"podset main of Workload wl-0: {conflict}; correct one")
+
+
+@pytest.mark.row("P7")
+def test_flavors_that_agree_about_a_label_contradict_nothing() -> None:
+    flavors = {name: flavor(name, labels={"zone": "1", name: name}) for name in "ab"}
+    workload = admitted([assigned("main", 3, flavors=ON)])
+    assert inject(workload, flavors=flavors).node_selector == {"zone": "1", "a": "a", "b": "b"}
+
+
+@pytest.mark.row("P7")
+def test_a_domain_outside_of_the_flavor_holds_the_group_and_names_both() -> None:
+    compressed = assignment.encode(["zone"], [assignment.Domain({"zone": "1"}, 3)])
+    workload = admitted([assigned("main", 3, topology=compressed)])
+    flavors = {"default": flavor(labels={"zone": "2"})}
+    planned, problems = release.plan_release(workload, [pod(0)], flavors=flavors)
+    assert planned is None
+    assert "the topology assignment of Workload wl-0 wants node selector zone=1" in str(problems)
+    assert "ResourceFlavor default (of cpu) wants 2" in str(problems)
+
+
 def test_pods_of_a_multikueue_copy_are_marked() -> None:
     workload = admitted(metadata={"labels": {names.MULTIKUEUE_ORIGIN: "manager"}})
     assert inject(workload).labels["kueue.x-k8s.io/multikueue-worker-workload-pod"] == "true"
@@ -201,13 +267,17 @@ def test_the_name_of_a_former_workload_is_overwritten() -> None:
     assert patch.body["metadata"]["annotations"] == {names.WORKLOAD: "wl-0"}
 
 
+@pytest.mark.row("P7")
 def test_a_pod_that_contradicts_the_admission_holds_the_whole_group() -> None:
     contrary = pod(1, nodeSelector={"pool": "cpu"})
     planned, problems = release.plan_release(admitted(), [pod(0), contrary], flavors=DEFAULT)
     assert planned is None
     assert [problem.reason for problem in problems] == ["PodConflict"]
     assert "pod serve-0-1" in problems[0].message
-    assert "pool=gpu, but it is already cpu" in problems[0].message
+    contradiction = (
+        "ResourceFlavor default (of cpu) wants node selector pool=gpu, but it is already cpu"
+    )
+    assert contradiction in problems[0].message
 
 
 # The group ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lws_kueue.api import kueue, lws, names
+from lws_kueue.api import completion, kueue, lws, names
 from lws_kueue.workload import build, renewal, shape
 from tests.workload import builders, edits
 from tests.workload.edits import Edit, Json
@@ -44,10 +44,29 @@ def admitted(obj: Json) -> kueue.Workload:
     return kueue.Workload.of(body | {"status": {"conditions": conditions}})
 
 
-def difference(old: Json, new: Json) -> str | None:
-    wanted = renewal.content(stored(new), "key", options=builders.OPTIONS).shape
-    assert wanted is not None
-    return shape.difference(admitted(old), wanted, flavors=FLAVORS)
+def limit_range(name: str = "defaults", **entry: Any) -> completion.LimitRange:
+    spec = {"limits": [{"type": "Container", **entry}]}
+    return completion.LimitRange.of({"metadata": {"name": name}, "spec": spec})
+
+
+def runtime_class(name: str, **overhead: str) -> completion.RuntimeClass:
+    given = {"podFixed": overhead} if overhead else None
+    return completion.RuntimeClass.of({"metadata": {"name": name}, "overhead": given})
+
+
+LIGHT = runtime_class(edits.LIGHT_CLASS)
+# What the clusters have in which the edits are made, and one that has nothing of it.
+CLUSTER = completion.completions(
+    [limit_range(defaultRequest=edits.DEFAULT_REQUESTS)],
+    [LIGHT, runtime_class(edits.RUNTIME_CLASS, **edits.OVERHEAD)],
+)
+BARE = completion.completions([], [LIGHT, runtime_class(edits.RUNTIME_CLASS)])
+
+
+def difference(old: Json, new: Json, completions: shape.Completions = CLUSTER) -> str | None:
+    content = renewal.content(stored(new), "key", options=builders.OPTIONS, completions=completions)
+    assert content.shape is not None
+    return shape.difference(admitted(old), content.shape, flavors=FLAVORS, completions=completions)
 
 
 def named(some: Sequence[Edit]) -> pytest.MarkDecorator:
@@ -65,12 +84,23 @@ def test_an_edit_changes_the_set_and_says_why(edit: Edit) -> None:
     assert edit.why
 
 
+@pytest.mark.row("P4")
+@pytest.mark.parametrize("cluster", [CLUSTER, BARE], ids=["completed", "as-written"])
 @named(edits.KEPT)
-def test_an_edit_that_kueue_never_sees_keeps_the_workload(edit: Edit) -> None:
-    assert difference(edit.old, edit.new) is None
-    assert difference(edit.new, edit.old) is None, "taken back"
+def test_an_edit_that_kueue_never_sees_keeps_the_workload(
+    edit: Edit, cluster: shape.Completions
+) -> None:
+    assert difference(edit.old, edit.new, cluster) is None
+    assert difference(edit.new, edit.old, cluster) is None, "taken back"
 
 
+@pytest.mark.row("P4")
+@named([edit for edit in edits.RENEWED if edit.completed and edit.name != "request-removed"])
+def test_an_edit_that_the_cluster_gives_no_requests_keeps_the_workload(edit: Edit) -> None:
+    assert difference(edit.old, edit.new, BARE) is None
+
+
+@pytest.mark.row("P4")
 @named(edits.RENEWED)
 def test_an_edit_of_what_was_admitted_renews_the_workload(edit: Edit) -> None:
     assert difference(edit.old, edit.new) == edit.renewed
@@ -83,10 +113,93 @@ def test_what_nobody_edits_needs_no_other_admission(edit: Edit) -> None:
         assert difference(obj, copy.deepcopy(obj)) is None
 
 
+# What the cluster adds -----------------------------------------------------------------------
+
+
+def with_init(obj: Json) -> Json:
+    edits.first()(obj)
+    return obj
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("ranges", "renewed"),
+    [
+        ([], None),
+        ([limit_range(defaultRequest={"cpu": "100m", "memory": "16Mi"})], None),
+        ([limit_range(default={"cpu": "100m"})], None),
+        ([limit_range(defaultRequest={"cpu": "101m"})], edits.REQUESTS),
+        ([limit_range(default={"cpu": "1"})], edits.REQUESTS),
+        ([limit_range(default={"cpu": "1"}, defaultRequest={"cpu": "50m"})], None),
+        ([limit_range(defaultRequest={"example.com/gpu": "1"})], None),
+        ([limit_range("a", defaultRequest={"cpu": "1m"})] * 2, None),
+        (
+            # Nobody can tell which of the two Kueue takes.
+            [limit_range(n, defaultRequest={"cpu": c}) for n, c in (("a", "1m"), ("b", "1"))],
+            edits.REQUESTS,
+        ),
+        ([limit_range(type="Pod", max={"cpu": "1"})], None),
+    ],
+)
+def test_an_init_container_without_requests_counts_if_a_limit_range_gives_it_more(
+    ranges: list[completion.LimitRange], renewed: str | None
+) -> None:
+    cluster = completion.completions(ranges, [])
+    assert difference(edits.base(), with_init(edits.base()), cluster) == renewed
+
+
+@pytest.mark.row("P4")
+def test_an_init_container_is_never_more_than_a_container_that_gets_the_same() -> None:
+    old, new = edits.base(), edits.base()
+    for obj in (old, new):
+        edits.container(resources={})(obj)
+    cluster = completion.completions([limit_range(defaultRequest={"cpu": "7"})], [])
+    assert difference(old, with_init(new), cluster) is None
+
+
+@pytest.mark.row("P4")
+def test_a_runtime_class_that_nobody_knows_may_cost_anything() -> None:
+    old, new = edits.base(), edits.base()
+    edits.pod(runtimeClassName="unheard-of")(new)
+    assert difference(old, new, BARE) == edits.REQUESTS
+    assert difference(new, copy.deepcopy(new), BARE) is None
+
+
+@pytest.mark.row("P4")
+def test_what_is_no_quantity_is_compared_as_it_is_written() -> None:
+    old, new = edits.base(), edits.base()
+    edits.requests(cpu="9e999")(old)
+    edits.requests(cpu="9e998")(new)
+    assert difference(old, copy.deepcopy(old)) is None
+    assert difference(old, new) == edits.REQUESTS
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("old", "new", "shrinks"),
+    [("100m", "90m", True), ("100m", "0.1", True), ("100m", "110m", False)],
+)
+def test_what_asks_for_less_is_told_by_the_same_sums(old: str, new: str, shrinks: bool) -> None:
+    shapes = []
+    for cpu, change in ((old, edits.nothing), (new, edits.first())):
+        obj = edits.base()
+        edits.all_of(edits.requests(cpu=cpu), change)(obj)
+        content = renewal.content(stored(obj), "k", options=builders.OPTIONS, completions=BARE)
+        assert content.shape is not None
+        shapes.append(content.shape)
+    assert shape.shrinks(*shapes) is shrinks
+
+
 # Combinations -------------------------------------------------------------------------------
 
 # Harmless edits that do not build on each other: any number of them can be made at once.
-FREE = [e for e in edits.KEPT if e.before is edits.nothing]
+# Those that divide the requests of the base set anew are made for these requests.
+DIVIDING = {
+    "container-split-in-two",
+    "pod-level-requests-that-equal-the-sum",
+    "requests-moved-to-the-pod",
+}
+FREE = [e for e in edits.KEPT if e.before is edits.nothing and e.name not in DIVIDING]
 
 
 @given(st.lists(st.sampled_from(FREE), min_size=2, max_size=6))

@@ -100,8 +100,9 @@ def _leader_worker_template(document: openapi.OpenAPI) -> Schema:
             "restartPolicy": {
                 "description": "What a restarted or deleted pod means for its group: everything "
                 "is made anew (RecreateGroupOnPodRestart), the same but only after all pods of the "
-                "group have started once (RecreateGroupAfterStart), or nothing (None). Default is "
-                "an old name of None and is stored as None.",
+                "group have started once (RecreateGroupAfterStart), or only that a lost worker "
+                "comes back alone, while a lost leader takes its workers with it (None). Default "
+                "is an old name of None and is stored as None.",
                 "type": "string",
                 "enum": [
                     "Default",

@@ -12,7 +12,7 @@ from typing import Final
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import groups, observed, situation, stand_down, standing
-from lws_kueue.workload import build, eviction, pods, ready, reconcile, release, state
+from lws_kueue.workload import build, eviction, fitness, pods, ready, reconcile, release, state
 from lws_kueue.workload.problems import Problem
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
@@ -77,7 +77,7 @@ def plan(
         options=options,
         now=now,
     )
-    scene = _Scene(seen.kueue, owner, stand, now=now)
+    scene = _Scene(seen, owner, stand, now=now)
     steps = _steps(scene, changes, wanted=wanted)
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems
@@ -169,14 +169,15 @@ class _Scene:
 
     def __init__(
         self,
-        kueue_facts: observed.Kueue,
+        seen: observed.Observed,
         owner: lws.LeaderWorkerSet,
         stand: standing.Standing,
         *,
         now: datetime,
     ) -> None:
-        self.checks = kueue_facts.admission_checks
-        self.flavors = kueue_facts.flavors
+        self.checks = seen.kueue.admission_checks
+        self.flavors = seen.kueue.flavors
+        self.nodes = seen.nodes
         self.now = now
         self.stand = stand
         self.groups = stand.own
@@ -254,9 +255,26 @@ def _group(scene: _Scene, index: int, workload: kueue.Workload) -> _Step:
         return _Step(chains=reported)
     if (problem := _unfit(scene, index, workload)) is not None:
         return _Step(chains=reported, problem=problem)
-    released, problems = release.plan_release(workload, own, flavors=scene.flavors)
+    return _let_go(scene, workload, own, reported=reported)
+
+
+def _let_go(
+    scene: _Scene,
+    workload: kueue.Workload,
+    own: tuple[facts.Pod, ...],
+    *,
+    reported: tuple[actions.Chain, ...],
+) -> _Step:
+    """Release the gated pods of an admitted group, but for those that no node takes now."""
+    planned, problems = release.plan_release(workload, own, flavors=scene.flavors)
+    released, unfit = fitness.keep_off(planned, own, nodes=scene.nodes, now=scene.now)
+    waiting, again = fitness.told_waiting(own, workload, now=scene.now)
     chains: tuple[actions.Chain, ...] = ((released,),) if released else ()
-    return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
+    return _Step(
+        chains=(*chains, *reported),
+        problem=next(iter((*problems, *((unfit,) if unfit else ()), *waiting)), None),
+        recheck_after=fitness.LOOK_AGAIN if unfit else again,
+    )
 
 
 def _unfit(scene: _Scene, index: int, workload: kueue.Workload) -> Problem | None:

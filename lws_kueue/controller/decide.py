@@ -18,6 +18,7 @@ from lws_kueue.controller import (
     leaving,
     management,
     node_failures,
+    node_fitness,
     observed,
     ownership,
     replacement,
@@ -169,7 +170,11 @@ def _surge_in_vain(
 
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     """Return the names of the nodes that the next decision has to know about."""
-    return exclusive.nodes_asked(seen) | node_failures.nodes_asked(seen)
+    return (
+        exclusive.nodes_asked(seen)
+        | node_failures.nodes_asked(seen)
+        | node_fitness.nodes_asked(seen)
+    )
 
 
 def _taken_down(

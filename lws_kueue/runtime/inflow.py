@@ -21,6 +21,9 @@ SHARED: Final = frozenset(
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
 
+# So many nodes are read beside each other.
+MOST_READ: Final = 8
+
 logger = logging.getLogger(__name__)
 
 
@@ -264,13 +267,18 @@ class Inflow:
         that cannot be read is left out, and holds up nothing else of its set.
         """
         found: dict[str, facts.Node | None] = {}
-        for name in sorted(wanted):
+        slots = asyncio.Semaphore(MOST_READ)
+
+        async def read(name: str) -> None:
             try:
-                node = await self._api.get(resources.NODES, name=name)
+                async with slots:
+                    node = await self._api.get(resources.NODES, name=name)
             except client.ApiError as error:
                 logger.warning("Reading node %s failed: %s", name, error)
-                continue
+                return
             found[name] = facts.Node.of(node) if node else None
+
+        await asyncio.gather(*(read(name) for name in sorted(wanted)))
         return found
 
     async def close(self) -> None:

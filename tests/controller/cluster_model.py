@@ -23,6 +23,7 @@ _QUEUES = {
     for name in ("queue", "other")
 }
 _FLAVOR = kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})
+_NODE = facts.Node(facts.Meta.of({}))
 
 
 class Violation(AssertionError):
@@ -50,6 +51,7 @@ class Cluster(kubernetes_model.Kubernetes):
         self.now = NOW
         self.takes_unlabelled = False
         self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
+        self.nodes: dict[str, facts.Node] = {}
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -79,7 +81,7 @@ class Cluster(kubernetes_model.Kubernetes):
             remembered=self.memory,
         )
         nodes = {
-            node: None if node in self.lost_nodes else facts.Node(facts.Meta.of({}))
+            node: None if node in self.lost_nodes else self.nodes.get(node, _NODE)
             for node in decide.nodes_asked(found)
         }
         return dataclasses.replace(found, nodes=nodes)

@@ -27,6 +27,7 @@ from lws_kueue.controller import (
     rollout,
     scaling,
     services,
+    shortages,
     situation,
     stance,
     standing,
@@ -81,7 +82,8 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
     manages = at.queue_gated and not at.stands_down
-    stand = standing.observe(at, options=options, now=now) if manages else UNMANAGED
+    short = shortages.Shortages(at)
+    stand = standing.observe(at, short, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(
         at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
@@ -111,10 +113,12 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
             *contradictions.of(at),
             *(warning for each in made for warning in each.warnings),
             *bridged.warnings,
+            *short.warnings(now=now),
             *_surge_in_vain(owner, stand.waiting, target),
         ),
         recheck_after=_soonest(
             bridged.recheck_after,
+            short.look_again(now=now),
             surge_until,
             stand.look_again if _updating(owner, target) else None,
             *(each.recheck_after for each in made),

@@ -43,7 +43,8 @@ class Observed:
 
     ``remembered`` are the members of each group by index, from when it was last complete.
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
-    asked for (``decide.nodes_asked``); None is a node that is not there. ``unwritten`` are the
+    asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
+    of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
     """
 
@@ -58,5 +59,6 @@ class Observed:
     workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
     pod_groups: Mapping[str, facts.PodGroup] | None = None
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None

@@ -6,13 +6,22 @@ only when it is a change that a decision can see: the counters in a queue's stat
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller import observed, stance
-from lws_kueue.runtime import built_in, cache, client, kueue_support, resources, work_queue
+from lws_kueue.controller import decide, observed, shortages, stance
+from lws_kueue.runtime import (
+    built_in,
+    cache,
+    client,
+    kueue_support,
+    refusals,
+    resources,
+    work_queue,
+)
 
 SHARED: Final = frozenset(
     {*resources.KUEUE, resources.PRIORITY_CLASSES, resources.NAMESPACES} - {resources.WORKLOADS}
@@ -59,6 +68,7 @@ class Inflow:
         nowhere; with it, namespaces have to be among ``also``.
         """
         self._api = api
+        self._refusals = refusals.Refusals(api)
         self._cache = store
         self._queue = queue
         self._also = tuple(also)
@@ -259,6 +269,14 @@ class Inflow:
                 await self.on_event(resources.NAMESPACES, "MODIFIED", live)
         known = self._cache.get(resources.NAMESPACES, name=key.namespace)
         return known is not None and self._unlabelled.matches(known.meta.labels)
+
+    async def looked_up(self, seen: observed.Observed) -> observed.Observed:
+        """Return the situation with what a decision has to know of it and no watch tells."""
+        if asked := decide.nodes_asked(seen):
+            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
+        if short := shortages.asked(seen):
+            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
+        return seen
 
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
         """Read nodes by name, None for one that is not there.

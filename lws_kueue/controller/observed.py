@@ -6,7 +6,7 @@ from typing import Literal
 
 from lws_kueue.api import facts, lws
 from lws_kueue.api import kueue as kueue_api
-from lws_kueue.controller import restarts
+from lws_kueue.controller import repairs, restarts
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -46,6 +46,7 @@ class Observed:
     asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
     of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
+    ``attempts`` are the writes that were made for the set in the last minutes.
     """
 
     namespace: str
@@ -62,3 +63,4 @@ class Observed:
     refusals: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
+    attempts: repairs.Attempts = field(default_factory=repairs.Attempts)

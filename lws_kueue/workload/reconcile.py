@@ -196,14 +196,17 @@ def _given_back(index: int, workload: kueue.Workload, why: str) -> actions.Chain
     """Return the deletion of a Workload whose group cannot use it.
 
     It comes before its pods are stopped, unlike others: that it is being deleted is what the next
-    passes go by, and its finalizer keeps the quota until then.
+    passes go by, and its finalizer keeps the quota until then. It is never put off: what pauses is
+    that it is made anew.
     """
     told = _normal(
         "QuotaGivenBack",
         f"Workload {workload.meta.name} of group {index} is deleted until the group's pods can be"
         f" made: {why}",
     )
-    return (actions.Delete(group.workload_ref(workload), workload.meta.uid, events=(told,)),)
+    return (
+        actions.Delete(group.workload_ref(workload), workload.meta.uid, events=(told,), stops=True),
+    )
 
 
 def _ranked_by_pods(workload: kueue.Workload) -> bool:

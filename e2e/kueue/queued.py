@@ -114,23 +114,29 @@ class Queued(Sample):
         return self.wait_workload(group, given_back, what=what, timeout=timeout)
 
     def wait_pods(
-        self, group: int, holds: Callable[[dict[str, Object]], Any], *, what: str
+        self,
+        group: int,
+        holds: Callable[[dict[str, Object]], Any],
+        *,
+        what: str,
+        timeout: float = TIMEOUT,
     ) -> None:
         """Wait until something holds for the pods of a group."""
         harness.wait_pods(
             self.cluster,
             lambda seen: holds(self._members(seen, group)),
             namespace=self.namespace,
+            timeout=timeout,
             what=f"{self.name}, group {group}: {what}",
         )
 
-    def wait_gated(self, group: int, *, pods: int) -> None:
+    def wait_gated(self, group: int, *, pods: int, timeout: float = TIMEOUT) -> None:
         """Wait until a group is so many pods, every one of them held by the admission gate."""
 
         def held(found: dict[str, Object]) -> bool:
             return len(found) == pods and all(is_held(pod) for pod in found.values())
 
-        self.wait_pods(group, held, what=f"{pods} gated pods")
+        self.wait_pods(group, held, what=f"{pods} gated pods", timeout=timeout)
 
     def wait_running(self, group: int, *, pods: int) -> None:
         """Wait until a group is so many pods that run and are ready, none on its way out."""

@@ -161,3 +161,106 @@ def test_a_node_that_drives_its_pods_out_is_replaced_as_well(grow: Grow) -> None
     kept = {name for name, uid in lws.uids_of(0).items() if uids[name] == uid}
     assert kept == {"lws-0", "lws-0-1"}
     assert admission(lws.workload(0)) == reserved
+
+
+# Nodes that take no pods, but keep those that they have (P5) --------------------------------------
+
+SHARED_NODE = {trees.GPU: "2", "cpu": "4"}
+
+# What a pod may be made anew in vain before it waits: Kueue may end what was on its way.
+MOST_ATTEMPTS = 4
+
+
+def spoil(tree: trees.Tree, node: str, how: str) -> None:
+    """Make a node take no more pods."""
+    taint = {"key": "example.com/broken", "effect": "NoSchedule"}
+    spec: Object = {"unschedulable": True} if how == "cordoned" else {"taints": [taint]}
+    tree.cluster.api.patch("v1", "Node", node, body={"spec": spec})
+
+
+def mend(tree: trees.Tree, node: str) -> None:
+    """Make a node take pods again."""
+    body = {"spec": {"unschedulable": None, "taints": None}}
+    tree.cluster.api.patch("v1", "Node", node, body=body)
+
+
+@pytest.mark.row("P5")
+@pytest.mark.parametrize("how", ["tainted", "cordoned"])
+@pytest.mark.parametrize("end", ["deleted", "failed"])
+def test_a_pod_whose_node_takes_none_waits_gated_and_its_neighbour_there_stays(
+    grow: Grow, how: str, end: str
+) -> None:
+    tree = grow(shape=(1, 1, 2), capacity=SHARED_NODE)
+    lws = tree.set(replicas=1, size=2, pod_annotations=IN_RACK, restart="None")
+    lws.wait_ready(1)
+    where = trees.place(lws.pods_of(0))
+    assert where[0] == where[1], "both on one node, which Kueue fills first"
+    reserved, uids = admission(lws.workload(0)), lws.uids_of(0)
+    spoil(tree, where[1], how)
+    with lws.recording("v1", "Pod") as record:
+        if end == "deleted":
+            tree.cluster.api.delete("v1", "Pod", "lws-0-1", namespace=tree.namespace)
+        else:
+            fail(tree, "lws-0-1")
+        lws.wait_told("pod lws-0-1", f"node {where[1]}")
+        lws.wait_warning("NodeUnfit", f"node {where[1]}")
+        budget.settled(tree.cluster, namespace=tree.namespace)
+    made = incarnations(record)
+    assert made.get("lws-0-1", 0) <= 1 + MOST_ATTEMPTS
+    assert queued.is_held(lws.pods_of(0)["lws-0-1"])
+    assert lws.uids_of(0)["lws-0"] == uids["lws-0"]
+    mend(tree, where[1])
+    wait_complete(lws, 2, but=[])
+    assert admission(lws.workload(0)) == reserved
+    lws.wait_ready(1)
+
+
+def fail(tree: trees.Tree, pod: str) -> None:
+    """Let a pod fail, as a kubelet does that has to evict it."""
+    body = {"status": {"phase": "Failed", "reason": "Evicted"}}
+    tree.cluster.api.patch(
+        "v1", "Pod", pod, namespace=tree.namespace, body=body, subresource="status"
+    )
+
+
+@pytest.mark.row("P5")
+def test_the_last_pod_of_a_group_on_a_cordoned_node_comes_back_on_another(grow: Grow) -> None:
+    tree = grow(shape=(1, 1, 3))
+    lws = tree.set(replicas=1, size=2, pod_annotations=IN_RACK, restart="None")
+    lws.wait_ready(1)
+    where, uids = trees.place(lws.pods_of(0)), lws.uids_of(0)
+    spoil(tree, where[1], "cordoned")
+    tree.cluster.api.delete("v1", "Pod", "lws-0-1", namespace=tree.namespace)
+    wait_complete(lws, 2, but=[where[1]])
+    assert lws.uids_of(0)["lws-0"] == uids["lws-0"]
+
+
+@pytest.mark.row("P5")
+def test_a_pod_whose_node_others_have_filled_waits_there_and_the_set_says_so(grow: Grow) -> None:
+    tree = grow(shape=(1, 1, 1), capacity={trees.GPU: "2", "cpu": "4"})
+    lws = tree.set(replicas=1, size=2, pod_annotations=IN_RACK, restart="None")
+    lws.wait_ready(1)
+    (node,) = tree.hosts
+    with lws.recording("v1", "Pod") as record:
+        tree.cluster.api.create(filler(tree, node))
+        tree.cluster.api.delete("v1", "Pod", "lws-0-1", namespace=tree.namespace)
+        lws.wait_warning("PodUnschedulable", f"node {node}")
+        budget.settled(tree.cluster, namespace=tree.namespace)
+    assert incarnations(record)["lws-0-1"] <= 2
+    tree.cluster.api.delete("v1", "Pod", "filler", namespace=tree.namespace)
+    wait_complete(lws, 2, but=[])
+
+
+def filler(tree: trees.Tree, node: str) -> Object:
+    """A pod that takes a GPU of a node, whether one is left or not."""
+    container = {"name": "c", "image": harness.IMAGE}
+    template: Object = {"spec": {"containers": [container]}}
+    trees.take(template, {trees.GPU: "1"})
+    spec = {
+        **template["spec"],
+        "nodeName": node,
+        "terminationGracePeriodSeconds": 0,
+        "tolerations": [{"operator": "Exists"}],
+    }
+    meta = {"name": "filler", "namespace": tree.namespace}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

@@ -92,7 +92,8 @@ class Delete:
     """Delete exactly the object with ``uid``.
 
     ``grace_seconds`` is None for the object's own; 0 removes a pod that nobody ends any more.
-    ``stops`` says that it ends a pod which runs without admission: that is never put off.
+    ``stops`` says that it ends a pod which runs without admission, or takes quota from a group that
+    cannot use it: that is never put off.
     """
 
     ref: Ref

@@ -85,8 +85,19 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscheduled:
+    """That the scheduler has found no node for a pod: since when, and what it says."""
+
+    since: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a group, leader or worker."""
+    """A pod of a group, leader or worker.
+
+    ``ready_since`` is the time at which it became ready or stopped being so, "" for never.
+    """
 
     meta: Meta
     phase: str
@@ -95,6 +106,8 @@ class Pod:
     node: str
     gates: tuple[str, ...]
     spec: Object
+    ready_since: str = ""
+    unscheduled: Unscheduled | None = None
 
     @property
     def finished(self) -> bool:
@@ -107,16 +120,26 @@ class Pod:
         spec = obj.get("spec") or {}
         status = obj.get("status") or {}
         phase = status.get("phase", "Pending")
-        conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
+        conditions = {c.get("type"): c for c in status.get("conditions") or ()}
+        ready = conditions.get("Ready") or {}
         return cls(
             meta=Meta.of(obj),
             phase=phase,
-            ready=conditions.get("Ready") == "True",
+            ready=ready.get("status") == "True",
             restarted=_restarted(phase=phase, status=status),
             node=spec.get("nodeName") or "",
             gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
             spec=spec,
+            ready_since=ready.get("lastTransitionTime") or "",
+            unscheduled=_unscheduled(conditions.get("PodScheduled") or {}),
         )
+
+
+def _unscheduled(condition: Object) -> Unscheduled | None:
+    """Return what the scheduler says about a pod that has no node; a gated one is none of its."""
+    if condition.get("status") != "False" or condition.get("reason") != "Unschedulable":
+        return None
+    return Unscheduled(condition.get("lastTransitionTime") or "", condition.get("message") or "")
 
 
 def _restarted(*, phase: str, status: Object) -> bool:
@@ -144,8 +167,26 @@ class StatefulSet:
     @property
     def settled(self) -> bool:
         """Whether its controller makes pods of its newest template only."""
-        seen = self.status.get("observedGeneration", 0) == self.meta.generation
-        return seen and self._on_one_revision
+        return self._seen and self._on_one_revision
+
+    @property
+    def short(self) -> bool:
+        """Whether its controller says that it has fewer pods than it wants.
+
+        It makes all that are missing before it says anything: so some cannot be made.
+        """
+        return self._seen and self.status.get("replicas", 0) < self.replicas
+
+    @property
+    def status_since(self) -> str:
+        """The time of the last change of its status, which the API server keeps; "" for none."""
+        times = (e.get("time") for e in self.managed_fields if e.get("subresource") == "status")
+        return max((time for time in times if time), default="")
+
+    @property
+    def _seen(self) -> bool:
+        """Whether its status is about the StatefulSet as it is now."""
+        return bool(self.status.get("observedGeneration", 0) == self.meta.generation)
 
     @property
     def ready(self) -> bool:
@@ -231,14 +272,27 @@ class PodGroup:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node, by the labels that place it in topology domains."""
+    """A node: the labels that place it in topology domains, and whether it takes pods.
+
+    ``unschedulable`` says that it is cordoned, ``ready`` that its kubelet answers.
+    """
 
     meta: Meta
+    unschedulable: bool = False
+    ready: bool = True
+    taints: tuple[Object, ...] = ()
 
     @classmethod
     def of(cls, obj: Object) -> "Node":
         """Parse a node."""
-        return cls(meta=Meta.of(obj))
+        spec = obj.get("spec") or {}
+        told = (obj.get("status") or {}).get("conditions") or ()
+        return cls(
+            meta=Meta.of(obj),
+            unschedulable=bool(spec.get("unschedulable")),
+            ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in told),
+            taints=tuple(spec.get("taints") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Each group stands for itself (kueue-contract 8.2): what one Workload does or lac
 the pods of another. Nothing here decides about quota; Kueue's conditions are read and followed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Final
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import groups, observed, situation, stand_down, standing
-from lws_kueue.workload import build, eviction, pods, ready, reconcile, release, state
+from lws_kueue.workload import build, eviction, fitness, pods, ready, reconcile, release, state
 from lws_kueue.workload.problems import Problem
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
@@ -23,6 +23,10 @@ MOST_EXPLAINED: Final = 5
 
 # How many Workloads one pass makes for a set at most.
 MOST_NEW: Final = 500
+
+_BEING_MADE: Final = state.Waiting(
+    "PodsMissing", "its pods are being made; it asks for quota when they are there"
+)
 
 # Waiting for quota is Kueue's daily business; these are for somebody to repair.
 _FOR_PEOPLE: Final = frozenset(
@@ -77,7 +81,7 @@ def plan(
         options=options,
         now=now,
     )
-    scene = _Scene(seen.kueue, owner, stand, now=now)
+    scene = _Scene(seen, owner, stand, now=now)
     steps = _steps(scene, changes, wanted=wanted)
     problems = {index: step.problem for index, step in steps.items() if step.problem}
     problems |= changes.problems
@@ -89,6 +93,7 @@ def plan(
             if stand.taken_in(index)
             and not (index in changes.problems and scene.may_run(stand.workloads.get(index)))
         }
+        | _waits_for_pods(seen, owner, stand, wanted=wanted, desired=desired)
     )
     rechecks = (changes.recheck_after, *(step.recheck_after for step in steps.values()))
     return Bridged(
@@ -164,8 +169,33 @@ def _desired(stand: standing.Standing, *, wanted: int) -> tuple[int, ...]:
     pass decides. Each pass that writes is followed by the next one.
     """
     existing = {index for index in stand.workloads if index < wanted}
-    missing = (index for index in range(wanted) if index not in existing)
+    missing = (
+        index
+        for index in sorted(stand.own)
+        if index < wanted and index not in existing and stand.may_ask(index)
+    )
     return tuple(sorted({*existing, *islice(missing, MOST_NEW)}))
+
+
+def _waits_for_pods(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    stand: standing.Standing,
+    *,
+    wanted: int,
+    desired: Collection[int],
+) -> dict[int, state.Waiting | None]:
+    """Return why groups without a Workload, that get none in this pass, do not ask for quota."""
+    known = frozenset(desired)
+    waiting = islice((index for index in range(wanted) if index not in known), MOST_NEW)
+    trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
+    found: dict[int, state.Waiting | None] = {}
+    for index in waiting:
+        if not stand.taken_in(index):
+            continue
+        lack = stand.short.of(index) if stand.short else None
+        found[index] = state.Waiting("FailedCreate", lack.message) if lack else trouble
+    return found
 
 
 class _Scene:
@@ -173,14 +203,15 @@ class _Scene:
 
     def __init__(
         self,
-        kueue_facts: observed.Kueue,
+        seen: observed.Observed,
         owner: lws.LeaderWorkerSet,
         stand: standing.Standing,
         *,
         now: datetime,
     ) -> None:
-        self.checks = kueue_facts.admission_checks
-        self.flavors = kueue_facts.flavors
+        self.checks = seen.kueue.admission_checks
+        self.flavors = seen.kueue.flavors
+        self.nodes = seen.nodes
         self.now = now
         self.stand = stand
         self.groups = stand.own
@@ -214,7 +245,11 @@ def _steps(scene: _Scene, changes: reconcile.Changes, *, wanted: int) -> dict[in
         for index in scene.pods
         if index < wanted
         and index not in workloads
-        and (index in changes.problems or scene.stand.wanted(index).content is None)
+        and (
+            index in changes.problems
+            or scene.stand.wanted(index).content is None
+            or not scene.stand.may_ask(index)
+        )
         and scene.stand.taken_in(index)
     }
     leaving = {index: w for index, w in workloads.items() if index >= wanted}
@@ -258,9 +293,26 @@ def _group(scene: _Scene, index: int, workload: kueue.Workload) -> _Step:
         return _Step(chains=reported)
     if (problem := _unfit(scene, index, workload)) is not None:
         return _Step(chains=reported, problem=problem)
-    released, problems = release.plan_release(workload, own, flavors=scene.flavors)
+    return _let_go(scene, workload, own, reported=reported)
+
+
+def _let_go(
+    scene: _Scene,
+    workload: kueue.Workload,
+    own: tuple[facts.Pod, ...],
+    *,
+    reported: tuple[actions.Chain, ...],
+) -> _Step:
+    """Release the gated pods of an admitted group, but for those that no node takes now."""
+    planned, problems = release.plan_release(workload, own, flavors=scene.flavors)
+    released, unfit = fitness.keep_off(planned, own, nodes=scene.nodes, now=scene.now)
+    waiting, again = fitness.told_waiting(own, workload, now=scene.now)
     chains: tuple[actions.Chain, ...] = ((released,),) if released else ()
-    return _Step(chains=(*chains, *reported), problem=problems[0] if problems else None)
+    return _Step(
+        chains=(*chains, *reported),
+        problem=next(iter((*problems, *((unfit,) if unfit else ()), *waiting)), None),
+        recheck_after=fitness.LOOK_AGAIN if unfit else again,
+    )
 
 
 def _unfit(scene: _Scene, index: int, workload: kueue.Workload) -> Problem | None:
@@ -271,6 +323,8 @@ def _unfit(scene: _Scene, index: int, workload: kueue.Workload) -> Problem | Non
             " the group waits for another admission"
         )
         return Problem("WorkloadOutdated", message)
+    if (why := scene.stand.in_vain.get(index)) is not None:
+        return Problem("FailedCreate", why)
     content = scene.stand.wanted(index).content
     if content is not None and content.shape is not None:
         return None

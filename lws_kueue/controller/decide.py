@@ -20,6 +20,7 @@ from lws_kueue.controller import (
     management,
     name_claims,
     node_failures,
+    node_fitness,
     observed,
     ownership,
     repairs,
@@ -29,6 +30,7 @@ from lws_kueue.controller import (
     rollout,
     scaling,
     services,
+    shortages,
     situation,
     stance,
     standing,
@@ -89,7 +91,8 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
     manages = at.queue_gated and not at.stands_down
-    stand = standing.observe(at, options=options, now=now) if manages else UNMANAGED
+    short = shortages.Shortages(at)
+    stand = standing.observe(at, short, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(
         at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
@@ -120,10 +123,12 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
             *contradictions.of(at),
             *(warning for each in made for warning in each.warnings),
             *bridged.warnings,
+            *short.warnings(now=now),
             *_surge_in_vain(owner, stand.waiting, target),
         ),
         recheck_after=_soonest(
             bridged.recheck_after,
+            short.look_again(now=now),
             surge_until,
             stand.look_again if _updating(owner, target) else None,
             *(each.recheck_after for each in made),
@@ -179,7 +184,11 @@ def _surge_in_vain(
 
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     """Return the names of the nodes that the next decision has to know about."""
-    return exclusive.nodes_asked(seen) | node_failures.nodes_asked(seen)
+    return (
+        exclusive.nodes_asked(seen)
+        | node_failures.nodes_asked(seen)
+        | node_fitness.nodes_asked(seen)
+    )
 
 
 def _taken_down(

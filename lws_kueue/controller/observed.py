@@ -43,7 +43,8 @@ class Observed:
 
     ``remembered`` are the members of each group by index, from when it was last complete.
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
-    asked for (``decide.nodes_asked``); None is a node that is not there. ``unwritten`` are the
+    asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
+    of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
     ``attempts`` are the writes that were made for the set in the last minutes.
     ``limit_ranges`` are those of the namespace.
@@ -62,6 +63,7 @@ class Observed:
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
     limit_ranges: Mapping[str, completion.LimitRange] = field(default_factory=dict)
     runtime_classes: Mapping[str, completion.RuntimeClass] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
     attempts: repairs.Attempts = field(default_factory=repairs.Attempts)

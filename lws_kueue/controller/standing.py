@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from lws_kueue.api import completion, facts, kueue, lws, names
-from lws_kueue.controller import groups, revisions, situation, waits
+from lws_kueue.controller import groups, revisions, shortages, situation, waits
 from lws_kueue.workload import build, conditions, reconcile, renewal, shape, state
 
 Pods = Sequence[facts.Pod]
@@ -35,8 +35,9 @@ class Standing:
     """What is known of a set's groups and their Workloads, by the index of the group.
 
     ``pods`` are all that have their place in a group, also what a former group has left.
-    ``outdated`` says in words what of a group its Workload was not made for. ``look_again`` is in
-    how many seconds a group will have waited for a while.
+    ``outdated`` says in words what of a group its Workload was not made for, ``in_vain`` why it
+    asks for quota that it cannot use; ``short`` is what pods are missing. ``look_again`` is in how
+    many seconds a group will have waited for a while.
     """
 
     own: Mapping[int, groups.Group] = field(default_factory=dict)
@@ -46,11 +47,17 @@ class Standing:
     outdated: Mapping[int, str] = field(default_factory=dict)
     waiting: waits.Waits = waits.NOBODY
     look_again: float | None = None
+    short: shortages.Shortages | None = None
+    in_vain: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, index: int) -> reconcile.Wanted:
         """Return what the Workload of a group has to be for."""
         content = self.contents.of(index) if self.contents else None
-        return reconcile.Wanted(content, self.outdated.get(index))
+        return reconcile.Wanted(content, self.outdated.get(index), self.in_vain.get(index))
+
+    def may_ask(self, index: int) -> bool:
+        """Whether a group has the pods for which it would get quota."""
+        return self.short is not None and self.short.complete(index)
 
     def taken_in(self, index: int) -> bool:
         """Whether the group is one that waits for Kueue, and not one from before the set did."""
@@ -141,8 +148,14 @@ class Contents:
         return Change.SMALLER if shape.shrinks(stored, wanted) else Change.ANOTHER
 
 
-def observe(at: situation.Situation, *, options: build.Options, now: datetime) -> Standing:
-    """Return how the groups of a queue-managed set stand."""
+def observe(
+    at: situation.Situation,
+    short: shortages.Shortages,
+    *,
+    options: build.Options,
+    now: datetime,
+) -> Standing:
+    """Return how the groups of a queue-managed set stand; ``short`` is what they lack."""
     contents = Contents(at, options=options)
     own = {group.index: group for group in at.found.groups}
     pods = {index: group.pods for index, group in own.items()}
@@ -178,7 +191,30 @@ def observe(at: situation.Situation, *, options: build.Options, now: datetime) -
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
         ),
         look_again=_patience_ends(ages.values()),
+        short=short,
+        in_vain=_in_vain(at, short, own, workloads, now=now),
     )
+
+
+def _in_vain(
+    at: situation.Situation,
+    short: shortages.Shortages,
+    own: Mapping[int, groups.Group],
+    workloads: Mapping[int, kueue.Workload],
+    *,
+    now: datetime,
+) -> dict[int, str]:
+    """Return the groups that ask for quota in vain; MultiKueue's Workloads are not ours to end."""
+    checks = at.seen.kueue.admission_checks
+    if names.MULTIKUEUE_ORIGIN in at.owner.meta.labels:
+        return {}
+    return {
+        index: why
+        for index, workload in workloads.items()
+        if (index not in own or own[index].in_queue)
+        and not state.runs_elsewhere(workload, checks)
+        and (why := short.in_vain(index, workload, now=now)) is not None
+    }
 
 
 def _waiting(

@@ -49,6 +49,15 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
     return Startup(create=True)
 
 
+def follows(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether workers are made only after their leader runs, and so after their group is admitted.
+
+    An empty annotation asks for no topology.
+    """
+    exclusive = bool(owner.meta.annotations.get(names.EXCLUSIVE_TOPOLOGY))
+    return owner.spec.startup_policy == "LeaderReady" or exclusive
+
+
 def _started(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
     """Whether the startup policy and exclusive placement let the workers follow."""
     if owner.spec.startup_policy == "LeaderReady" and not group.leader.ready:

@@ -6,13 +6,22 @@ only when it is a change that a decision can see: the counters in a queue's stat
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller import observed, stance
-from lws_kueue.runtime import built_in, cache, client, kueue_support, resources, work_queue
+from lws_kueue.controller import decide, observed, shortages, stance
+from lws_kueue.runtime import (
+    built_in,
+    cache,
+    client,
+    kueue_support,
+    refusals,
+    resources,
+    work_queue,
+)
 
 SHARED: Final = frozenset(
     {
@@ -27,6 +36,9 @@ SHARED: Final = frozenset(
 
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
+
+# So many nodes are read beside each other.
+MOST_READ: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +76,7 @@ class Inflow:
         nowhere; with it, namespaces have to be among ``also``.
         """
         self._api = api
+        self._refusals = refusals.Refusals(api)
         self._cache = store
         self._queue = queue
         self._also = tuple(also)
@@ -265,6 +278,14 @@ class Inflow:
         known = self._cache.get(resources.NAMESPACES, name=key.namespace)
         return known is not None and self._unlabelled.matches(known.meta.labels)
 
+    async def looked_up(self, seen: observed.Observed) -> observed.Observed:
+        """Return the situation with what a decision has to know of it and no watch tells."""
+        if asked := decide.nodes_asked(seen):
+            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
+        if short := shortages.asked(seen):
+            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
+        return seen
+
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
         """Read nodes by name, None for one that is not there.
 
@@ -272,13 +293,18 @@ class Inflow:
         that cannot be read is left out, and holds up nothing else of its set.
         """
         found: dict[str, facts.Node | None] = {}
-        for name in sorted(wanted):
+        slots = asyncio.Semaphore(MOST_READ)
+
+        async def read(name: str) -> None:
             try:
-                node = await self._api.get(resources.NODES, name=name)
+                async with slots:
+                    node = await self._api.get(resources.NODES, name=name)
             except client.ApiError as error:
                 logger.warning("Reading node %s failed: %s", name, error)
-                continue
+                return
             found[name] = facts.Node.of(node) if node else None
+
+        await asyncio.gather(*(read(name) for name in sorted(wanted)))
         return found
 
     async def close(self) -> None:

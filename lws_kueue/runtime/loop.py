@@ -86,9 +86,7 @@ class Loop:
             message = f"The stored spec is not valid and is left alone: {situation.problem}"
             self._warn(key, situation.meta, (actions.Event("Warning", "InvalidSpec", message),))
             return False
-        if asked := decide.nodes_asked(situation):
-            nodes = await self._inflow.nodes(asked)
-            situation = dataclasses.replace(situation, nodes=nodes)
+        situation = await self._inflow.looked_up(situation)
         now = datetime.datetime.now(datetime.UTC)
         situation = self._with_attempts(key, situation, now=now)
         plan = decide.decide(situation, now=now, options=self._options)

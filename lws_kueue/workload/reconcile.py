@@ -26,11 +26,12 @@ class Wanted:
     """A group that is to have a Workload.
 
     ``content`` is what its pods are made from, None while nobody can tell; ``outdated`` says in
-    words what of it the Workload was not made for.
+    words what of it the Workload was not made for, ``in_vain`` why it is of no use to the group.
     """
 
     content: renewal.Content | None
     outdated: str | None = None
+    in_vain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _one(scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wan
         return _Outcome()
     if renewal.repaired(existing):
         return _repair(scene, index, existing)
+    if wanted.in_vain is not None:
+        return _Outcome(_given_back(index, existing, wanted.in_vain))
     if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):
         told = _normal(
             "RenewingWorkload",
@@ -187,6 +190,23 @@ def _one(scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wan
         )
         return _Outcome(removal(existing, scene.pods_of(existing), events=(told,)))
     return _update(scene, index, existing, wanted)
+
+
+def _given_back(index: int, workload: kueue.Workload, why: str) -> actions.Chain:
+    """Return the deletion of a Workload whose group cannot use it.
+
+    It comes before its pods are stopped, unlike others: that it is being deleted is what the next
+    passes go by, and its finalizer keeps the quota until then. It is never put off: what pauses is
+    that it is made anew.
+    """
+    told = _normal(
+        "QuotaGivenBack",
+        f"Workload {workload.meta.name} of group {index} is deleted until the group's pods can be"
+        f" made: {why}",
+    )
+    return (
+        actions.Delete(group.workload_ref(workload), workload.meta.uid, events=(told,), stops=True),
+    )
 
 
 def _ranked_by_pods(workload: kueue.Workload) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import decide, observed, restarts
+from lws_kueue.controller import decide, observed, restarts, shortages
 from lws_kueue.workload import build
 from tests.controller import kubernetes_model
 from tests.controller.kubernetes_model import Object, copied, true
@@ -23,6 +23,7 @@ _QUEUES = {
     for name in ("queue", "other")
 }
 _FLAVOR = kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})
+_NODE = facts.Node(facts.Meta.of({}))
 
 
 class Violation(AssertionError):
@@ -50,6 +51,8 @@ class Cluster(kubernetes_model.Kubernetes):
         self.now = NOW
         self.takes_unlabelled = False
         self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
+        self.nodes: dict[str, facts.Node] = {}
+        self.refusals: dict[str, str] = {}
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     # The controller -----------------------------------------------------------------------
@@ -79,10 +82,15 @@ class Cluster(kubernetes_model.Kubernetes):
             remembered=self.memory,
         )
         nodes = {
-            node: None if node in self.lost_nodes else facts.Node(facts.Meta.of({}))
+            node: None if node in self.lost_nodes else self.nodes.get(node, _NODE)
             for node in decide.nodes_asked(found)
         }
-        return dataclasses.replace(found, nodes=nodes)
+        refusals = {
+            one.meta.name: self.refusals[one.meta.name]
+            for one in shortages.asked(found)
+            if one.meta.name in self.refusals
+        }
+        return dataclasses.replace(found, nodes=nodes, refusals=refusals)
 
     def _fact(self, kind: str, name: str, obj: Object) -> Any:
         """Parse each version of an object once, as the cache does."""
@@ -155,7 +163,8 @@ class Cluster(kubernetes_model.Kubernetes):
         if live is None or not subresource:
             status = live.get("status") if live else None
             body["metadata"]["managedFields"] = [
-                {"manager": manager, "operation": "Apply", "fieldsV1": {}}
+                {"manager": manager, "operation": "Apply", "fieldsV1": {}},
+                *(e for e in _managed(live) if "subresource" in e),
             ]
             if status:
                 body["status"] = status
@@ -229,6 +238,10 @@ class Cluster(kubernetes_model.Kubernetes):
             for name, w in self.of_kind("Workload").items()
             if true(w, "Admitted") and not true(w, "Evicted")
         )
+
+
+def _managed(live: Object | None) -> list[Object]:
+    return (live["metadata"].get("managedFields") if live else None) or []
 
 
 def in_order(plan: actions.Plan) -> Iterator[actions.Action | actions.StatusWrite]:

@@ -42,16 +42,25 @@ def ordinal(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
+def _written(owner: Object) -> list[Object]:
+    """The managed fields of an object but for those of its status."""
+    entries = owner["metadata"].get("managedFields") or ()
+    return [entry for entry in entries if "subresource" not in entry]
+
+
 class Kubernetes:
     """All objects by kind and name, and what happens to them by itself.
 
-    On ``lost_nodes`` no pod starts or ends any more.
+    On ``lost_nodes`` no pod starts or ends any more, and pods whose names are in ``refused`` cannot
+    be made. ``clock`` is the time at which things happen.
     """
 
     def __init__(self, *, max_unavailable_gate: bool = False) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
         self.unready: set[str] = set()
         self.lost_nodes: set[str] = set()
+        self.refused: set[str] = set()
+        self.clock = _DELETED_AT
         self._gate = max_unavailable_gate
         self._templates: dict[str, list[tuple[str, Object]]] = {}
         self._looked: dict[str, Object] = {}
@@ -230,7 +239,7 @@ class Kubernetes:
         protected = wanted.start + owner["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
         for index in wanted:
             name = f"{owner['metadata']['name']}-{index}"
-            if ("Pod", name) not in self.objects:
+            if ("Pod", name) not in self.objects and name not in self.refused:
                 self.store(_pod(owner, name, current if index < protected else update))
         for index in sorted(set(mine) - set(wanted), reverse=True):
             if "deletionTimestamp" not in mine[index]["metadata"]:
@@ -280,6 +289,8 @@ class Kubernetes:
         }
         if owner.get("status") != status:
             owner["status"] = status
+            told = {"manager": "kcm", "subresource": "status", "time": self.clock}
+            owner["metadata"]["managedFields"] = [*_written(owner), told]
             self.touch(owner)
 
 

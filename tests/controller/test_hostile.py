@@ -244,7 +244,24 @@ def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
         assert len(plan.chains) <= 2 + bridge.MOST_NEW
         created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
         workloads = [a.body for a in created if a.body["kind"] == "Workload"]
-        assert len(workloads) == (bridge.MOST_NEW if queue else 0)
+        assert not workloads, "before there are pods"
+
+
+def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
+    body = a_set(random.Random(1))
+    body["metadata"]["labels"] = {names.QUEUE_NAME: "queue"}
+    body["spec"]["replicas"] = 3 * bridge.MOST_NEW
+    body["spec"]["leaderWorkerTemplate"]["size"] = 1
+    model = cluster_model.Cluster()
+    model.store(body)
+    model.pass_once(SET)
+    model.make_pods()
+    seen = seen_in(model)
+    assert isinstance(seen, observed.Observed)
+    for asked in (1, 2, 3, 3):
+        plan = decide.decide(seen, now=NOW, options=build.Options())
+        created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
+        workloads = [a.body for a in created if a.body["kind"] == "Workload"]
         stored = {
             w["metadata"]["name"]: kueue.Workload.of(
                 {**w, "metadata": {**w["metadata"], "uid": "u"}}
@@ -253,4 +270,4 @@ def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
         }
         # The next pass goes on where this one ended.
         seen = dataclasses.replace(seen, workloads={**seen.workloads, **stored})
-    assert len(seen.workloads) == (2 * bridge.MOST_NEW if queue else 0)
+        assert len(seen.workloads) == asked * bridge.MOST_NEW

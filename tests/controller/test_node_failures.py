@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from lws_kueue.api import actions, names
+from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
 from lws_kueue.tas import assignment
 from tests.controller import cluster_model
@@ -226,3 +226,77 @@ def test_a_pod_waits_gated_for_the_node_that_takes_the_place_of_a_failed_one() -
     assign(model, "a", "c", "d")
     settle(model)
     assert nodes(model) == ["a", "d", "c"]
+
+
+# Nodes that take no pods now (P5) -----------------------------------------------------------------
+
+
+def waits_for(model: cluster_model.Cluster) -> tuple[str, str]:
+    """Reason and message of what the set says about groups that wait."""
+    found = [
+        c
+        for c in model.objects[names.LWS_KIND, SET]["status"]["conditions"]
+        if c["type"] == "WaitingForAdmission"
+    ]
+    return (found[0]["reason"], found[0]["message"]) if found else ("", "")
+
+
+CORDONED = facts.Node(facts.Meta.of({}), unschedulable=True)
+
+
+@pytest.mark.row("P5")
+@pytest.mark.parametrize(
+    "node",
+    [
+        CORDONED,
+        facts.Node(facts.Meta.of({}), ready=False),
+        facts.Node(facts.Meta.of({}), taints=({"key": "k", "effect": "NoSchedule"},)),
+        facts.Node(facts.Meta.of({}), taints=({"key": "k", "effect": "NoExecute"},)),
+    ],
+    ids=["cordoned", "not ready", "NoSchedule", "NoExecute"],
+)
+def test_a_pod_that_comes_back_waits_until_its_node_takes_it_and_costs_no_write(
+    node: facts.Node,
+) -> None:
+    model = placed()
+    assert decide.nodes_asked(model.observe(SET)) == frozenset()
+    model.nodes["b"] = node
+    model.delete("Pod", f"{SET}-0-1")
+    settle(model)
+    assert nodes(model) == ["a", "", "c"]
+    reason, message = waits_for(model)
+    assert reason == "NodeUnfit"
+    assert f"pod {SET}-0-1" in message
+    assert "node b" in message
+    assert decide.nodes_asked(model.observe(SET)) == {"b"}, "nodes of pods that run are not read"
+    plan = model.decide(SET)
+    assert plan.empty
+    assert plan.recheck_after == 10.0
+    assert [event.reason for event in plan.warnings] == ["NodeUnfit"]
+    del model.nodes["b"]
+    settle(model)
+    assert nodes(model) == ["a", "b", "c"]
+    assert waits_for(model) == ("", "")
+
+
+@pytest.mark.row("P5")
+def test_kueue_replaces_the_node_of_a_pod_that_is_held_back() -> None:
+    model = placed()
+    model.nodes["b"] = CORDONED
+    model.delete("Pod", f"{SET}-0-1")
+    settle(model)
+    assign(model, "a", "c", "d")
+    settle(model)
+    assert nodes(model) == ["a", "d", "c"]
+
+
+@pytest.mark.row("P5")
+def test_the_nodes_of_a_first_release_are_not_read() -> None:
+    model = cluster(replicas=1, size=SIZE)
+    settle(model, admit=False)
+    (name,) = model.pending()
+    model.admit(name)
+    assign(model, "a", "b", "c")
+    assert decide.nodes_asked(model.observe(SET)) == frozenset()
+    model.pass_once(SET)
+    assert list(selectors(model).values()) == ["a", "b", "c"]

@@ -66,8 +66,9 @@ WATCHED: set[Right] = set().union(
 )
 
 OTHERS: set[Right] = (
-    rights_of(resources.EVENTS, "create")
-    # Nodes are read where a decision needs their labels (controller/exclusive.py).
+    # Those of StatefulSets that are short of pods are read (runtime/refusals.py).
+    rights_of(resources.EVENTS, "create", "list")
+    # Nodes are read where a decision needs them (decide.nodes_asked).
     | rights_of(resources.NODES, "get")
     # The namespace of a set that has no StatefulSet yet (runtime/inflow.py).
     | rights_of(resources.NAMESPACES, "get")

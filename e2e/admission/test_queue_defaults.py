@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("kueue_info")
 
 @pytest.fixture
 def defaulting(installed: client.Client, kueue_info: sandbox.KueueInfo) -> client.Client:
-    """The API server with the policies that need Kueue."""
+    """The API server with the policies that need Kueue, and the one to be asked for."""
     assert kueue_info.kind != "none"
-    for obj in manifests.api_objects(kueue=True):
+    for obj in manifests.api_objects(kueue=True, default_priority_class=True):
         if obj["metadata"]["name"].startswith("lws-kueue-default-"):
             installed.apply(obj, field_manager="lws-kueue-install")
     return installed

@@ -8,7 +8,7 @@ import pytest
 from e2e.clients import running
 from e2e.clients.conftest import Serve
 from e2e.clients.running import NAME, Running
-from e2e.controller import budget
+from e2e.controller import budget, harness
 from e2e.lws import sets
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -26,11 +26,10 @@ def all_replaced(served: Running, before: dict[str, str], names: set[str]) -> bo
 def wait_replaced(served: Running, names: set[str]) -> None:
     """Wait until these pods have been replaced, and all is quiet; the others are the same."""
     before = dict(served.before)
-    running.harness.wait_pods(
+    harness.wait_pods(
         served.cluster,
         lambda pods: (
-            all_replaced(served, before, names)
-            and all(map(running.harness.is_ready, pods.values()))
+            all_replaced(served, before, names) and all(map(harness.is_ready, pods.values()))
         ),
         namespace=served.namespace,
         what=f"{sorted(names)} are replaced",
@@ -46,9 +45,7 @@ def wait_replaced(served: Running, names: set[str]) -> None:
 def test_restarting_the_leaders_makes_every_group_anew_once_and_one_after_the_other(
     served: Running,
 ) -> None:
-    with running.harness.recording(
-        served.cluster, *running.LWS, namespace=served.namespace
-    ) as record:
+    with harness.recording(served.cluster, *running.LWS, namespace=served.namespace) as record:
         restart(served, NAME)
         wait_replaced(served, set(served.before))
     ready = [

@@ -33,23 +33,28 @@ def mark_pod(pod: Object) -> None:
     if not held_for_another:
         labels = meta.setdefault("labels", {})
         labels.setdefault(names.QUEUE_NAME, DEFAULT_QUEUE)
-        labels[names.KUEUE_PREFIX + "managed"] = "true"
-        meta.setdefault("finalizers", []).append(names.KUEUE_PREFIX + "managed")
+        labels[names.MANAGED] = "true"
+        meta.setdefault("finalizers", []).append(names.MANAGED)
     gates = spec.setdefault("schedulingGates", [])
     for gate in (names.ADMISSION_GATE, names.KUEUE_PREFIX + "topology"):
         if gate not in [found["name"] for found in gates]:
             gates.append({"name": gate})
-    meta.setdefault("annotations", {})[names.KUEUE_PREFIX + "role-hash"] = "0123abcd"
+    meta.setdefault("annotations", {})[names.ROLE_HASH] = "0123abcd"
 
 
 def mark_stateful_set(made: Object) -> None:
     """Put a StatefulSet into the queue, unless its template says that it is somebody else's."""
     template = made["spec"]["template"].setdefault("metadata", {})
     annotations = template.get("annotations") or {}
-    if annotations.get(names.POD_SUSPENDING_PARENT, "statefulset") != "statefulset":
+    if (
+        annotations.get(names.POD_SUSPENDING_PARENT, names.KUEUE_STATEFULSET_FRAMEWORK)
+        != names.KUEUE_STATEFULSET_FRAMEWORK
+    ):
         return
     made["metadata"].setdefault("labels", {}).setdefault(names.QUEUE_NAME, DEFAULT_QUEUE)
-    template["annotations"] = annotations | {names.POD_SUSPENDING_PARENT: "statefulset"}
+    template["annotations"] = annotations | {
+        names.POD_SUSPENDING_PARENT: names.KUEUE_STATEFULSET_FRAMEWORK
+    }
 
 
 _MARKS: Final[Mapping[str, Callable[[Object], None]]] = {

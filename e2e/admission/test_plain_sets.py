@@ -19,7 +19,6 @@ from lws_kueue.runtime import manifests
 from lws_kueue.sandbox import client
 
 QUEUE = eager_webhooks.DEFAULT_QUEUE
-MANAGED = names.KUEUE_PREFIX + "managed"
 BUILT_IN = names.KUEUE_LWS_FRAMEWORK
 
 pytestmark = [
@@ -46,7 +45,7 @@ def plain(
     pods = support.Pods(installed, namespace)
     with eager_webhooks.serving(installed, namespace=namespace, folder=tmp_path):
         support.eventually(
-            lambda: MANAGED in labels_of(pods.accept(pods.build("another", labels={}))),
+            lambda: names.MANAGED in labels_of(pods.accept(pods.build("another", labels={}))),
             what="the webhooks act",
         )
         held = pods.accept(pods.leader("test-1"))
@@ -99,21 +98,21 @@ def test_gates_finalizers_and_labels_of_others_stay(plain: support.Pods) -> None
             id="of-a-set-in-a-queue",
         ),
         pytest.param(
-            {names.QUEUE_NAME: QUEUE, MANAGED: "true"},
+            {names.QUEUE_NAME: QUEUE, names.MANAGED: "true"},
             {names.POD_SUSPENDING_PARENT: BUILT_IN},
-            {names.POD_SUSPENDING_PARENT, names.ADMISSION_GATE, names.QUEUE_NAME, MANAGED},
+            {names.POD_SUSPENDING_PARENT, names.ADMISSION_GATE, names.QUEUE_NAME, names.MANAGED},
             id="of-the-built-in-integration",
         ),
         pytest.param(
             {names.QUEUE_NAME: QUEUE},
             {},
-            {names.QUEUE_NAME, MANAGED, names.ADMISSION_GATE},
+            {names.QUEUE_NAME, names.MANAGED, names.ADMISSION_GATE},
             id="whose-template-names-the-queue",
         ),
         pytest.param(
             {names.QUEUE_NAME: "another"},
             {},
-            {names.QUEUE_NAME, MANAGED, names.ADMISSION_GATE},
+            {names.QUEUE_NAME, names.MANAGED, names.ADMISSION_GATE},
             id="whose-template-names-another-queue",
         ),
     ],
@@ -127,7 +126,7 @@ def test_a_pod_that_is_meant_for_kueue_keeps_what_it_has(
 
 def test_a_pod_of_no_set_is_left_to_kueue(plain: support.Pods) -> None:
     accepted = plain.accept(plain.build("another", labels={}))
-    assert {MANAGED, names.QUEUE_NAME, names.ADMISSION_GATE} <= kueues(accepted)
+    assert {names.MANAGED, names.QUEUE_NAME, names.ADMISSION_GATE} <= kueues(accepted)
 
 
 def leader_set(namespace: str, *, queue_gated: bool) -> dict[str, Any]:

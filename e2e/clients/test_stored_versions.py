@@ -200,4 +200,3 @@ def test_a_set_of_an_earlier_version_is_served_and_can_be_worked_with(
     )
     served.rolls_to(NEW_IMAGE, groups=groups + 1)
     assert served.warnings() == []
-

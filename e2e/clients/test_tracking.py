@@ -12,7 +12,6 @@ from e2e.clients.conftest import Serve
 from e2e.clients.running import NAME, Running
 from lws_kueue.api import names
 
-ARGO_LABELS = {"app.kubernetes.io/instance": "models", "argocd.argoproj.io/instance": "models"}
 MARKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "kubectl": ({}, {"kubectl.kubernetes.io/last-applied-configuration": "{}\n"}),
     "applyset": ({"applyset.kubernetes.io/part-of": "applyset-abc-v1"}, {}),
@@ -38,7 +37,6 @@ MARKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {
             "meta.helm.sh/release-name": "models",
             "meta.helm.sh/release-namespace": "models",
-            "helm.sh/resource-policy": "keep",
         },
     ),
     "kustomize": (

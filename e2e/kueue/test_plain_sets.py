@@ -3,13 +3,15 @@
 Needs a real Kueue: it is its webhooks that take hold of pods and StatefulSets.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.admission import support
-from e2e.controller import harness
+from e2e.controller import budget, harness
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.sandbox import kueue, kueue_manager, kueue_settings
@@ -35,6 +37,14 @@ CONFIGURATIONS = {
 }
 
 
+# Holds whatever it can take hold of, queue or not.
+EAGER = kueue_settings.KueueSettings(
+    frameworks=INTEGRATIONS,
+    external_frameworks=(),
+    overrides={"manageJobsWithoutQueueName": True},
+)
+
+
 @pytest.fixture(scope="module", params=CONFIGURATIONS)
 def place(
     request: pytest.FixtureRequest,
@@ -42,9 +52,17 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[sandbox.Sandbox]:
     """A cluster with a Kueue of this configuration, and a controller."""
+    settings = CONFIGURATIONS[request.param]
+    with opened_with(settings, backend, tmp_path_factory.mktemp("plain")) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def opened_with(
+    settings: kueue_settings.KueueSettings, backend: sandbox.Backend, folder: Path
+) -> Iterator[sandbox.Sandbox]:
     if kueue_manager.from_environment() is None or backend != "process":
         pytest.skip("needs a real Kueue of its own: see lws_kueue.sandbox.kueue_manager")
-    settings = CONFIGURATIONS[request.param]
     with (
         sandbox.open(backend, options=sandbox.Options(nodes=2)) as opened,
         kueue.start(opened, mode="manager", settings=settings) as opened.kueue,
@@ -52,7 +70,7 @@ def place(
         harness.install(opened)
         process = harness.ControllerProcess(
             kubeconfig=opened.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-            log=tmp_path_factory.mktemp("plain") / "controller.log",
+            log=folder / "controller.log",
         )
         process.start()
         yield opened
@@ -176,3 +194,26 @@ def test_a_queue_that_the_template_of_a_plain_set_names_is_kueues_business(
     named = pods.accept(pods.leader("another-0", lws="another", labels={names.QUEUE_NAME: DEFAULT}))
     assert names.ADMISSION_GATE in harness.gates(named)
     assert named["metadata"]["labels"][names.QUEUE_NAME] == DEFAULT
+
+
+@pytest.mark.row("P2")
+def test_a_plain_set_that_kueue_is_told_to_hold_says_so_and_is_not_fought_over(
+    backend: sandbox.Backend, tmp_path: Path
+) -> None:
+    def told(events: Mapping[str, dict[str, Any]]) -> bool:
+        return any(
+            event["reason"] == "HeldByKueue"
+            and event["regarding"]["name"] == SET
+            and "integrations.externalFrameworks" in event["note"]
+            for event in events.values()
+        )
+
+    with (
+        opened_with(EAGER, backend, tmp_path) as cluster,
+        harness.own_namespace(cluster, "eager") as room,
+    ):
+        cluster.api.create(harness.leader_worker_set(SET, namespace=room, replicas=1))
+        cluster.api.wait_for_all(
+            "events.k8s.io/v1", "Event", told, namespace=room, what="a Warning with the remedy"
+        )
+        budget.settled(cluster, namespace=room)

@@ -22,9 +22,9 @@ def held(found: groups.Observation) -> Iterator[actions.Event]:
     stateful_set = next((s for s in made if s is not None and _taken(s)), None)
     if stateful_set is not None:
         text = (
-            f"StatefulSet {stateful_set.meta.name} was taken into a queue by Kueue's StatefulSet "
-            "integration, although the set names none, and may be refused to change: "
-            f"{_REMEDY}, and give the set a queue or make it anew"
+            f"StatefulSet {stateful_set.meta.name} was taken by Kueue's StatefulSet integration, "
+            "which holds its pods and may refuse to have it changed, although the set names no "
+            f"queue: {_REMEDY}, and delete it to have it made anew; or give the set a queue"
         )
         yield actions.Event("Warning", "HeldByKueue", text)
     pod = next(_held_pods(found), None)

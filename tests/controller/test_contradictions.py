@@ -201,7 +201,7 @@ def test_a_stateful_set_of_a_plain_set_that_kueue_has_taken_is_named() -> None:
         scene.pods[name], selector=scene.sets[name].selector, template=template
     )
     (text,) = scene.told()
-    assert text.startswith(f"StatefulSet {name} was taken into a queue")
+    assert text.startswith(f"StatefulSet {name} was taken by Kueue's StatefulSet integration")
     assert "integrations.externalFrameworks" in text
 
 

@@ -1,13 +1,32 @@
 """The sandbox's own kubectl, as a person uses it."""
 
+import os
 import subprocess
+from collections.abc import Mapping
 
 from lws_kueue import sandbox
 from lws_kueue.sandbox import binaries
 
 
-def kubectl(cluster: sandbox.Sandbox, *arguments: str) -> str:
+def kubectl(
+    cluster: sandbox.Sandbox, *arguments: str, environment: Mapping[str, str] | None = None
+) -> str:
     """Run it against a cluster and return what it printed; its errors fail the test."""
+    done = _run(cluster, *arguments, environment=environment)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def refused(cluster: sandbox.Sandbox, *arguments: str) -> str:
+    """Run it against a cluster, where it has to fail, and return how it says why."""
+    done = _run(cluster, *arguments, environment=None)
+    assert done.returncode != 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stderr
+
+
+def _run(
+    cluster: sandbox.Sandbox, *arguments: str, environment: Mapping[str, str] | None
+) -> "subprocess.CompletedProcess[str]":
     command = [
         str(binaries.ensure()["kubectl"]),
         f"--kubeconfig={cluster.kubeconfig}",
@@ -15,6 +34,10 @@ def kubectl(cluster: sandbox.Sandbox, *arguments: str) -> str:
         f"--cache-dir={cluster.directory}/kubectl",
         *arguments,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )

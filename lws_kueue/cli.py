@@ -68,21 +68,32 @@ def _refuse(error: Exception) -> NoReturn:
     type=click.Choice(manifests.GANG_SCHEDULERS),
     help="Scheduler of whole groups; its policy tells pods their PodGroup, and goes without this.",
 )
+@click.option(
+    "--default-priority-class",
+    is_flag=True,
+    help="Sets without a priority get the WorkloadPriorityClass `default`, as with Kueue's feature "
+    "gate WorkloadPriorityClassDefaulting; the policy goes without this.",
+)
 def install_command(
     kubeconfig: str | None,
     context: str | None,
     gang_scheduling: manifests.GangScheduling | None,
+    default_priority_class: bool,
 ) -> None:
     """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe.
 
     What an earlier version installed, and this one has not, is removed. Where Kueue is served, sets
-    without a queue or a priority get the default ones: repeat it when Kueue has come or gone.
+    without a queue get the default one: repeat it when Kueue has come or gone.
     """
 
     async def run() -> list[install.Installed]:
         api = await client.Client.load(kubeconfig=kubeconfig, context=context)
         try:
-            return await install.install(api, gang_scheduling=gang_scheduling)
+            return await install.install(
+                api,
+                gang_scheduling=gang_scheduling,
+                default_priority_class=default_priority_class,
+            )
         finally:
             await api.close()
 

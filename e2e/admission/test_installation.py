@@ -125,11 +125,17 @@ def test_what_has_such_a_name_and_is_not_ours_is_left_alone(
         assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
 
 
-DEFAULTS = {
-    f"MutatingAdmissionPolicy{suffix} lws-kueue-default-{what}"
-    for suffix in ("", "Binding")
-    for what in ("queue", "priority")
-}
+def policy(name: str) -> set[str]:
+    """A mutating policy and its binding, as the command names them."""
+    return {f"MutatingAdmissionPolicy{suffix} {name}" for suffix in ("", "Binding")}
+
+
+DEFAULTS = (
+    policy("lws-kueue-default-queue")
+    | policy("lws-kueue-plain-pods")
+    | policy("lws-kueue-plain-statefulsets")
+)
+PRIORITY = policy("lws-kueue-default-priority")
 
 
 def test_the_default_queue_comes_and_goes_with_kueue(
@@ -142,14 +148,16 @@ def test_the_default_queue_comes_and_goes_with_kueue(
         stored = sets.accept(sets.build())
         return (stored["metadata"].get("labels") or {}).get(names.QUEUE_NAME)
 
-    assert not DEFAULTS & install(cluster).keys()
+    without = install(cluster, "--default-priority-class")
+    assert not (DEFAULTS | PRIORITY) & without.keys()
     assert queue() is None
     # The policies may be there before Kueue is, and after.
-    early = [o for o in manifests.api_objects(kueue=True) if "-default-" in o["metadata"]["name"]]
-    for obj in early:
-        cluster.api.apply(obj, field_manager="lws-kueue-install")
+    always = {obj["metadata"]["name"] for obj in manifests.api_objects()}
+    for obj in manifests.api_objects(kueue=True, default_priority_class=True):
+        if obj["metadata"]["name"] not in always:
+            cluster.api.apply(obj, field_manager="lws-kueue-install")
     assert queue() is None
-    assert install(cluster) == dict.fromkeys(DEFAULTS, "removed")
+    assert install(cluster) == dict.fromkeys(DEFAULTS | PRIORITY, "removed")
 
     installation.install(cluster.api)
     assert install(cluster) == dict.fromkeys(DEFAULTS, "created")

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("kueue_info")
 
 @pytest.fixture
 def defaulting(installed: client.Client, kueue_info: sandbox.KueueInfo) -> client.Client:
-    """The API server with the policies that need Kueue."""
+    """The API server with the policies that need Kueue, and the one to be asked for."""
     assert kueue_info.kind != "none"
-    for obj in manifests.api_objects(kueue=True):
+    for obj in manifests.api_objects(kueue=True, default_priority_class=True):
         if obj["metadata"]["name"].startswith("lws-kueue-default-"):
             installed.apply(obj, field_manager="lws-kueue-install")
     return installed
@@ -202,3 +202,84 @@ def test_groups_that_run_in_a_queue_get_no_other_priority(
     request.getfixturevalue("default_priority")
     after = sets.update(NAME, {"spec": {"replicas": 3}})
     assert after["metadata"]["labels"] == {names.QUEUE_NAME: "test-queue"}
+
+
+# What came by default stays -------------------------------------------------------------------
+
+
+def replaced(sets: support.Sets, **labels: str) -> dict[str, Any]:
+    """Replace the whole set by somebody's manifest with these labels, and return what is stored."""
+    given = sets.build({"replicas": 7})
+    if labels:
+        given["metadata"]["labels"] = labels
+    version = sets.get(NAME)["metadata"]["resourceVersion"]
+    given["metadata"]["resourceVersion"] = version
+    return sets.api.replace(given)
+
+
+@pytest.mark.row("P3")
+@pytest.mark.parametrize("labels", [{}, {"team": "a"}, {names.QUEUE_NAME: ""}])
+def test_a_replacement_that_knows_nothing_of_the_default_queue_keeps_it(
+    default_queue: support.Sets, labels: dict[str, str]
+) -> None:
+    default_queue.store(default_queue.build())
+    stored = replaced(default_queue, **labels)
+    assert stored["spec"]["replicas"] == 7
+    assert stored["metadata"]["labels"] == labels | {names.QUEUE_NAME: "default"}
+
+
+@pytest.mark.row("P3")
+@pytest.mark.parametrize("ready", [0, 1])
+def test_what_came_by_default_stays_when_the_default_is_there_no_more(
+    sets: support.Sets, ready: int
+) -> None:
+    both = {names.QUEUE_NAME: "default", names.PRIORITY_CLASS: "default"}
+    sets.store(support.merged(sets.build(), {"metadata": {"labels": both}}))
+    status = {"replicas": 2, "readyReplicas": ready}
+    sets.update(NAME, {"status": status}, subresource="status")
+    stored = replaced(sets)
+    assert (stored["spec"]["replicas"], stored["metadata"]["labels"]) == (7, both)
+
+
+@pytest.mark.row("P3")
+def test_one_of_the_two_comes_back_beside_what_the_replacement_names(sets: support.Sets) -> None:
+    both = {names.QUEUE_NAME: "some", names.PRIORITY_CLASS: "default"}
+    sets.store(support.merged(sets.build(), {"metadata": {"labels": both}}))
+    assert replaced(sets, **{names.QUEUE_NAME: "some"})["metadata"]["labels"] == both
+
+
+@pytest.mark.row("P3")
+@pytest.mark.parametrize(
+    ("labels", "left"),
+    [
+        ({names.QUEUE_NAME: "some"}, {}),
+        (
+            {names.QUEUE_NAME: "default", names.PRIORITY_CLASS: "high"},
+            {names.QUEUE_NAME: "default"},
+        ),
+    ],
+    ids=["queue", "priority"],
+)
+def test_what_the_set_named_itself_cannot_be_taken_away(
+    sets: support.Sets, labels: dict[str, str], left: dict[str, str]
+) -> None:
+    sets.store(support.merged(sets.build(), {"metadata": {"labels": labels}}))
+    with support.refused() as refusal:
+        replaced(sets, **left)
+    missing = next(iter(labels.keys() - left.keys()))
+    assert f"metadata.labels[{missing}]" in refusal.message
+
+
+@pytest.mark.row("P3")
+def test_another_queue_can_be_named_instead_of_the_default_one(sets: support.Sets) -> None:
+    labels = {names.QUEUE_NAME: "default"}
+    sets.store(support.merged(sets.build(), {"metadata": {"labels": labels}}))
+    another = {names.QUEUE_NAME: "another"}
+    assert replaced(sets, **another)["metadata"]["labels"] == another
+
+
+@pytest.mark.row("P3")
+def test_a_plain_set_may_lose_a_priority_of_that_name(sets: support.Sets) -> None:
+    labels = {names.PRIORITY_CLASS: "default"}
+    sets.store(support.merged(sets.build(), {"metadata": {"labels": labels}}))
+    assert "labels" not in replaced(sets)["metadata"]

@@ -96,6 +96,7 @@ POD_INDEX_OFFSET: Final = KUEUE_PREFIX + "pod-index-offset"
 # Kueue's pod and StatefulSet integrations (kueue-contract 3.6, design decision 6).
 POD_SUSPENDING_PARENT: Final = KUEUE_PREFIX + "pod-suspending-parent"
 KUEUE_LWS_FRAMEWORK: Final = "leaderworkerset.x-k8s.io/leaderworkerset"
+KUEUE_STATEFULSET_FRAMEWORK: Final = "statefulset"
 OUR_SUSPENDING_PARENT: Final = "lws-kueue.dev/leaderworkerset"
 
 # Marks that only Kueue's pod integration reads (kueue-contract 1.11); never ours to set.

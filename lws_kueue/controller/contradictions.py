@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups, name_claims, numbers, ordinals, revisions, situation
+from lws_kueue.controller import (
+    groups,
+    name_claims,
+    numbers,
+    ordinals,
+    plain,
+    revisions,
+    situation,
+)
 from lws_kueue.tas import exclusivity, subgroups
 
 # So many at most at a time; the rest show when these have been dealt with.
@@ -27,8 +35,7 @@ def of(at: situation.Situation) -> tuple[actions.Event, ...]:
 
 def _all(at: situation.Situation) -> Iterator[actions.Event]:
     owner, found = at.owner, at.found
-    if at.queue_gated:
-        yield from _topology(owner)
+    yield from _topology(owner) if at.queue_gated else plain.held(found)
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
     for group in found.groups:

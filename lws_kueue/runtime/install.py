@@ -1,8 +1,8 @@
 """Installs the API into a cluster: the CRD and the admission policies, nothing that runs.
 
 The same objects as ``kubectl apply --server-side -k deploy/api``, with ``deploy/kueue`` where Kueue
-is served, and ``deploy/volcano`` if asked for. What an earlier installation left and this one does
-not have is removed. Repeating it changes nothing.
+is served, and ``deploy/volcano`` and ``deploy/default-priority-class`` if asked for. What an
+earlier installation left and this one does not have is removed. Repeating it changes nothing.
 """
 
 import asyncio
@@ -32,9 +32,15 @@ class Installed:
 
 
 async def install(
-    api: client.Client, *, gang_scheduling: manifests.GangScheduling | None = None
+    api: client.Client,
+    *,
+    gang_scheduling: manifests.GangScheduling | None = None,
+    default_priority_class: bool = False,
 ) -> list[Installed]:
     """Apply the CRD and the policies and wait until the API server acts on them.
+
+    ``default_priority_class`` gives sets without a priority the WorkloadPriorityClass `default`,
+    where Kueue is served.
 
     What is not wanted any more goes after that, so that no moment is without either: a feature that
     an earlier version refused is let through when the policies that serve it are there.
@@ -46,12 +52,15 @@ async def install(
     """
     await preflight.check_server(api)
     support, _ = await kueue_support.probe(api)
-    kueue = support == "served"
-    wanted = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
-    results = [await _apply(api, obj) for obj in wanted]
+    choice: manifests.Choice = {
+        "gang_scheduling": gang_scheduling,
+        "kueue": support == "served",
+        "default_priority_class": default_priority_class,
+    }
+    results = [await _apply(api, obj) for obj in manifests.api_objects(**choice)]
     if any(result.change != "unchanged" for result in results):
         await _active(api, gang_scheduling=gang_scheduling)
-    for obj in manifests.retired(gang_scheduling=gang_scheduling, kueue=kueue):
+    for obj in manifests.retired(**choice):
         if await _remove(api, obj):
             results.append(Installed(kind=obj.kind, name=obj.name, change="removed"))
     return results
@@ -96,8 +105,8 @@ def _content(obj: dict[str, Any]) -> tuple[Any, ...]:
 async def _active(api: client.Client, *, gang_scheduling: manifests.GangScheduling | None) -> None:
     """Wait until every policy does what it says: an API server needs a moment after a change.
 
-    The probes are dry runs; nothing is stored. What the policies of `deploy/kueue` do depends on
-    queues and classes that may not exist, so they are not waited for.
+    The probes are dry runs; nothing is stored. What the policies that need Kueue do depends
+    on queues and classes that may not exist, so they are not waited for.
     """
     deadline = time.monotonic() + PATIENCE
     for probe in probes.probes(gang_scheduling=gang_scheduling):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import resources as package_resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 import yaml
 
@@ -15,11 +15,26 @@ _PACKED: Final = "_manifests"
 GangScheduling = Literal["volcano"]
 GANG_SCHEDULERS: Final[tuple[GangScheduling, ...]] = ("volcano",)
 
-# The folder of what needs Kueue's API.
+# The folder of what needs Kueue's API, and of that what it has a feature gate for.
 _KUEUE: Final = "kueue"
+_DEFAULT_PRIORITY_CLASS: Final = "default-priority-class"
 
 # The CRD is large; the loader in C reads it in a tenth of the time, where PyYAML was built with it.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Choice(TypedDict, total=False):
+    """What is installed beside what always is.
+
+    gang_scheduling: the scheduler of whole groups whose objects are.
+    kueue: whether Kueue is served, so that those can be that need it.
+    default_priority_class: whether sets that name no priority get the WorkloadPriorityClass
+        `default`, where Kueue is served.
+    """
+
+    gang_scheduling: GangScheduling | None
+    kueue: bool
+    default_priority_class: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,42 +69,42 @@ def load(path: Path) -> list[dict[str, Any]]:
         return [document for document in yaml.load_all(file, Loader=_LOADER) if document]
 
 
-def api_objects(
-    *, gang_scheduling: GangScheduling | None = None, kueue: bool = False
-) -> list[dict[str, Any]]:
-    """Return the CRD, then the policies, then their bindings: the order of installation.
-
-    ``gang_scheduling`` names the scheduler whose objects are among them, ``kueue`` says whether
-    those are that need Kueue.
-    """
+def api_objects(**choice: Unpack[Choice]) -> list[dict[str, Any]]:
+    """Return the CRD, then the policies, then their bindings: the order of installation."""
     folder = root()
     objects = [obj for file in sorted((folder / "crds").glob("*.yaml")) for obj in load(file)]
-    objects += _of_folder("api")
-    for name in _chosen(gang_scheduling=gang_scheduling, kueue=kueue):
+    for name in ("api", *_chosen(choice)):
         objects += _of_folder(name)
     # A binding before its policy would be a moment in which the policy is missing.
     return sorted(objects, key=lambda obj: _rank(obj["kind"]))
 
 
-def retired(*, gang_scheduling: GangScheduling | None = None, kueue: bool = False) -> list[Retired]:
+def retired(**choice: Unpack[Choice]) -> list[Retired]:
     """Return what an installation takes away: bindings before their policies.
 
-    That is what only earlier versions had, what belongs to a scheduler that is not asked for, and
-    what needs Kueue where there is none.
+    That is what only earlier versions had, what belongs to a scheduler or to a default that is not
+    asked for, and what needs Kueue where there is none.
     """
-    chosen = _chosen(gang_scheduling=gang_scheduling, kueue=kueue)
+    chosen = _chosen(choice)
     optional = [
         Retired(api_version=obj["apiVersion"], kind=obj["kind"], name=obj["metadata"]["name"])
-        for name in (*GANG_SCHEDULERS, _KUEUE)
+        for name in (*GANG_SCHEDULERS, _KUEUE, _DEFAULT_PRIORITY_CLASS)
         if name not in chosen
         for obj in _of_folder(name)
     ]
     return sorted([*_EARLIER, *optional], key=lambda obj: -_rank(obj.kind))
 
 
-def _chosen(*, gang_scheduling: GangScheduling | None, kueue: bool) -> list[str]:
+def _chosen(choice: Choice) -> list[str]:
     """Return the folders of `deploy` that are installed beside `api`."""
-    return [*([gang_scheduling] if gang_scheduling else []), *([_KUEUE] if kueue else [])]
+    kueue = choice.get("kueue", False)
+    scheduler = choice.get("gang_scheduling")
+    wanted = (
+        *((name, name == scheduler) for name in GANG_SCHEDULERS),
+        (_KUEUE, kueue),
+        (_DEFAULT_PRIORITY_CLASS, kueue and choice.get("default_priority_class", False)),
+    )
+    return [name for name, is_wanted in wanted if is_wanted]
 
 
 def _of_folder(name: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Objects that contradict a set: each is named in a Warning, and none changes what is decided."""
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,6 +168,57 @@ def test_a_foreign_pod_with_the_labels_of_a_set_is_named(owner: dict[str, Any] |
     scene.add(given.a_pod("web-5", labels=labels, owner=owner))
     (text,) = scene.told()
     assert text.startswith(f"Pod web-5: has the label {names.SET_NAME}={NAME}")
+
+
+def held(pod: facts.Pod, **labels: str) -> facts.Pod:
+    """The pod as Kueue's pod integration leaves it that names no queue."""
+    marked = relabelled(pod, labels={names.MANAGED: "true", names.QUEUE_NAME: "default", **labels})
+    return replace(marked, gates=(names.ADMISSION_GATE,), phase="Pending", ready=False)
+
+
+@pytest.mark.row("P2")
+@pytest.mark.parametrize("name", [f"{NAME}-0", f"{NAME}-1-1"])
+def test_a_pod_of_a_plain_set_that_kueue_holds_is_named_with_the_remedy(name: str) -> None:
+    scene = Scene()
+    scene.add(held(scene.pods[name]))
+    (text,) = scene.told()
+    assert text.startswith(f"Pod {name} was taken by Kueue's pod integration")
+    assert "LeaderWorkerSet.v1.leaderworkerset.x-k8s.io in integrations.externalFrameworks" in text
+    # However many are held, one says it.
+    scene.add(*(held(pod) for pod in scene.pods.values()))
+    assert len(scene.told()) == 1
+
+
+@pytest.mark.row("P2")
+def test_a_stateful_set_of_a_plain_set_that_kueue_has_taken_is_named() -> None:
+    scene = Scene()
+    name = f"{NAME}-1"
+    template = {
+        "labels": scene.sets[name].template_labels,
+        "annotations": {names.POD_SUSPENDING_PARENT: names.KUEUE_STATEFULSET_FRAMEWORK},
+    }
+    scene.sets[name] = given.a_worker_set(
+        scene.pods[name], selector=scene.sets[name].selector, template=template
+    )
+    (text,) = scene.told()
+    assert text.startswith(f"StatefulSet {name} was taken by Kueue's StatefulSet integration")
+    assert "integrations.externalFrameworks" in text
+
+
+@pytest.mark.row("P2")
+def test_a_pod_whose_template_names_a_queue_is_meant_to_be_held() -> None:
+    scene = Scene()
+    labels = {**scene.leader_set.template_labels, names.QUEUE_NAME: "default"}
+    scene.leader_set = given.a_leader_set(
+        labels=scene.leader_set.meta.labels,
+        annotations=scene.leader_set.meta.annotations,
+        replicas=2,
+        selector=scene.leader_set.selector,
+        template={"labels": labels},
+    )
+    scene.sets[NAME] = scene.leader_set
+    scene.add(held(scene.pods[f"{NAME}-0"]))
+    assert scene.told() == []
 
 
 @pytest.mark.parametrize("written", ["", "many", "-2", "0", "²", "7", "9" * 5000])

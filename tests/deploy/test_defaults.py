@@ -1,4 +1,4 @@
-"""The policies of `deploy/kueue` and the code agree."""
+"""The policies that give sets a queue or a priority, and the code, agree."""
 
 import re
 
@@ -13,8 +13,10 @@ def test_the_policies_know_the_same_holders_of_sets_as_the_controller() -> None:
     always = {obj["metadata"]["name"] for obj in manifests.api_objects()}
     policies = [
         obj
-        for obj in manifests.api_objects(kueue=True)
-        if obj["kind"] == "MutatingAdmissionPolicy" and obj["metadata"]["name"] not in always
+        for obj in manifests.api_objects(kueue=True, default_priority_class=True)
+        if obj["kind"] == "MutatingAdmissionPolicy"
+        and obj["metadata"]["name"].startswith("lws-kueue-default-")
+        and obj["metadata"]["name"] not in always
     ]
     assert len(policies) == 2
     for policy in policies:

@@ -409,7 +409,7 @@ def test_the_documentation_has_every_field_and_every_argument() -> None:
     arguments = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document))
     options = {name for option in command.run_command.params for name in option.opts}
     assert options <= arguments
-    assert arguments - options == {"--gang-scheduling"}, "an option of install"
+    assert arguments - options == {"--gang-scheduling", "--default-priority-class"}, "of install"
 
 
 NAME = "kubernetes.io/metadata.name"

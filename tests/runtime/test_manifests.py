@@ -6,7 +6,12 @@ import pytest
 
 from lws_kueue.runtime import manifests, resources
 
-CHOICES = [None, *manifests.GANG_SCHEDULERS]
+CHOICES: list[manifests.Choice] = [
+    {"gang_scheduling": gang_scheduling, "kueue": kueue, "default_priority_class": priority}
+    for gang_scheduling in (None, *manifests.GANG_SCHEDULERS)
+    for kueue in (False, True)
+    for priority in (False, True)
+]
 
 
 def identity(obj: dict[str, Any]) -> tuple[str, str]:
@@ -14,13 +19,11 @@ def identity(obj: dict[str, Any]) -> tuple[str, str]:
     return obj["kind"], obj["metadata"]["name"]
 
 
-@pytest.mark.parametrize("kueue", [False, True])
-@pytest.mark.parametrize("gang_scheduling", CHOICES)
+@pytest.mark.parametrize("choice", CHOICES)
 def test_definitions_come_before_policies_and_these_before_their_bindings(
-    gang_scheduling: manifests.GangScheduling | None,
-    kueue: bool,
+    choice: manifests.Choice,
 ) -> None:
-    wanted = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
+    wanted = manifests.api_objects(**choice)
     kinds = [obj["kind"] for obj in wanted]
     ranks = [
         0 if kind == "CustomResourceDefinition" else 2 if kind.endswith("Binding") else 1
@@ -30,17 +33,15 @@ def test_definitions_come_before_policies_and_these_before_their_bindings(
     assert set(ranks) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("kueue", [False, True])
-@pytest.mark.parametrize("gang_scheduling", CHOICES)
+@pytest.mark.parametrize("choice", CHOICES)
 def test_nothing_is_installed_and_taken_away_at_once(
-    gang_scheduling: manifests.GangScheduling | None,
-    kueue: bool,
+    choice: manifests.Choice,
 ) -> None:
-    installed = manifests.api_objects(gang_scheduling=gang_scheduling, kueue=kueue)
-    retired = manifests.retired(gang_scheduling=gang_scheduling, kueue=kueue)
+    installed = manifests.api_objects(**choice)
+    retired = manifests.retired(**choice)
     wanted = {identity(o) for o in installed}
     unwanted = {(o.kind, o.name) for o in retired}
-    assert unwanted
+    assert unwanted, "what earlier versions had, at least"
     assert not wanted & unwanted
 
 
@@ -55,8 +56,21 @@ def test_what_belongs_to_a_scheduler_goes_when_it_is_not_asked_for() -> None:
 def test_what_needs_kueue_is_installed_where_there_is_one_and_goes_otherwise() -> None:
     always = {identity(o) for o in manifests.api_objects()}
     added = {identity(o) for o in manifests.api_objects(kueue=True)} - always
-    assert {name for _, name in added} == {"lws-kueue-default-queue", "lws-kueue-default-priority"}
+    assert "lws-kueue-default-queue" in {name for _, name in added}
     assert added <= {(o.kind, o.name) for o in manifests.retired()}
+
+
+@pytest.mark.row("P8")
+def test_a_default_priority_is_installed_only_where_it_is_asked_for_and_kueue_is_served() -> None:
+    without: manifests.Choice = {"kueue": True}
+    asked: manifests.Choice = {"default_priority_class": True}
+    found = [{identity(o) for o in manifests.api_objects(**c)} for c in (without, without | asked)]
+    added = found[1] - found[0]
+    assert {name for _, name in added} == {"lws-kueue-default-priority"}
+    unasked: tuple[manifests.Choice, ...] = ({}, without, asked)
+    for choice in unasked:
+        assert added <= {(o.kind, o.name) for o in manifests.retired(**choice)}
+    assert manifests.api_objects(**asked) == manifests.api_objects()
 
 
 def test_bindings_are_taken_away_before_their_policies() -> None:

@@ -1,0 +1,202 @@
+"""Sets as LWS v0.5 to v0.10 stored them are served, and can be worked with.
+
+They are stored under a definition without defaults and rules and without any policy, with the
+fields that the webhooks of those versions filled in; then the project is installed over them.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.clients import running
+from e2e.clients.running import NAME, NEW_IMAGE, Running
+from e2e.controller import harness
+from e2e.takeover import recordings
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.runtime import manifests
+from lws_kueue.sandbox import kueue
+
+Object = dict[str, Any]
+
+TEMPLATE = "leaderWorkerTemplate"
+IMAGE_PATH = f"/spec/{TEMPLATE}/workerTemplate/spec/containers/0/image"
+SOME_TIME = "2025-01-01T00:00:00Z"
+AVAILABLE = {
+    "type": "Available",
+    "status": "True",
+    "reason": "AllGroupsReady",
+    "message": "All replicas are ready",
+    "lastTransitionTime": SOME_TIME,
+}
+
+
+def stored(*, budget: Object | None = None, **changes: Any) -> Object:
+    """The spec of a set of two groups, as the webhook of v0.5 left it, with changes in places."""
+    bounds = {"maxUnavailable": 1, "maxSurge": 0, **(budget or {})}
+    container = {
+        "name": "c",
+        "image": harness.IMAGE,
+        "resources": {"requests": {"cpu": "100m"}},
+    }
+    template = {
+        "size": 2,
+        "restartPolicy": "RecreateGroupOnPodRestart",
+        # Go clients of the time wrote this null.
+        "workerTemplate": {
+            "metadata": {"creationTimestamp": None},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+        },
+        **changes.pop(TEMPLATE, {}),
+    }
+    return {
+        "replicas": 2,
+        "startupPolicy": "LeaderCreated",
+        "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": bounds},
+        "networkConfig": {"subdomainPolicy": "Shared"},
+        TEMPLATE: template,
+        **changes,
+    }
+
+
+PARTITION = {"partition": 0}
+RETAIN = {"whenDeleted": "Retain", "whenScaled": "Retain"}
+# What each version could say that the one before could not; without a webhook nothing was added.
+SPECS: dict[str, Object] = {
+    "v0-5": stored(**{TEMPLATE: {"size": 4, "subGroupPolicy": {"subGroupSize": 2}}}),
+    "v0-6": stored(
+        **{
+            TEMPLATE: {
+                "size": 3,
+                "subGroupPolicy": {"subGroupSize": 2, "subGroupPolicyType": "LeaderExcluded"},
+            }
+        },
+        networkConfig={"subdomainPolicy": "UniquePerReplica"},
+    ),
+    "v0-7": stored(budget=PARTITION, startupPolicy="LeaderReady"),
+    "v0-8": stored(
+        budget=PARTITION, **{TEMPLATE: {"persistentVolumeClaimRetentionPolicy": RETAIN}}
+    ),
+    "v0-9": stored(budget=PARTITION, **{TEMPLATE: {"restartPolicy": "RecreateGroupAfterStart"}}),
+    "v0-10": stored(budget=PARTITION, **{TEMPLATE: {"restartPolicy": "None"}}),
+    "no-webhook": {
+        TEMPLATE: {
+            "restartPolicy": "Default",
+            "workerTemplate": stored()[TEMPLATE]["workerTemplate"],
+        }
+    },
+}
+IDS = {version: f"GIT-{number}" for number, version in enumerate(SPECS, start=34)}
+ANNOTATIONS = {"v0-8": {names.RECREATE_GROUP_AFTER_START: "true"}}
+KINDS = ("plain", "queued")
+
+
+def definition() -> Object:
+    """The definition that lets everything be stored as it is given."""
+    (obj,) = (o for o in manifests.api_objects() if o["kind"] == "CustomResourceDefinition")
+    for version in obj["spec"]["versions"]:
+        version["schema"]["openAPIV3Schema"] = {
+            "type": "object",
+            "properties": {
+                part: {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+                for part in ("spec", "status")
+            },
+        }
+    return obj
+
+
+def store(cluster: sandbox.Sandbox, version: str, kind: str) -> Running:
+    """Store the set of a version in a namespace of its own, with a status of the time."""
+    namespace = f"{version}-{kind}"
+    meta = {"name": namespace}
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    queue = (
+        harness.queues(cluster, namespace=namespace, cpu="4")
+        if kind == "queued" and cluster.kueue.kind != "none"
+        else None
+    )
+    labels = {names.QUEUE_NAME: queue} if queue else {}
+    given = {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": ANNOTATIONS.get(version, {}),
+        },
+        "spec": copy.deepcopy(SPECS[version]),
+    }
+    made = cluster.api.create(given)
+    counted = {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}
+    status: Object = {
+        **counted,
+        "conditions": [AVAILABLE],
+        "hpaPodSelector": f"{names.SET_NAME}={NAME},{names.WORKER_INDEX}=0",
+    }
+    if version in ("v0-9", "v0-10"):
+        status["observedGeneration"] = 1
+    cluster.api.replace({**made, "status": status}, subresource="status")
+    return Running(cluster, namespace=namespace, folder=cluster.directory, given=given)
+
+
+@pytest.fixture(scope="module")
+def upgraded(
+    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Running]]:
+    """A cluster with sets of all versions, and then with the project."""
+    if backend == "kubeconfig":
+        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
+    with (
+        sandbox.open(backend, options=sandbox.Options(nodes=4)) as cluster,
+        kueue.start(cluster) as cluster.kueue,
+    ):
+        obj = cluster.api.apply(definition(), field_manager="lws-kueue-install")
+        cluster.api.wait_for(
+            obj["apiVersion"],
+            obj["kind"],
+            obj["metadata"]["name"],
+            lambda found: recordings.holds(found, "Established"),
+        )
+        found = {
+            (version, kind): store(cluster, version, kind) for version in SPECS for kind in KINDS
+        }
+        harness.install(cluster)
+        process = harness.ControllerProcess(
+            kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
+            log=tmp_path_factory.mktemp("stored") / "controller.log",
+        )
+        process.start()
+        yield found
+        print(process.tail())
+        process.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "version", [pytest.param(version, marks=pytest.mark.row(row)) for version, row in IDS.items()]
+)
+def test_a_set_of_an_earlier_version_is_served_and_can_be_worked_with(
+    upgraded: dict[tuple[str, str], Running], version: str, kind: str, tmp_path: Path
+) -> None:
+    served = upgraded[version, kind]
+    groups = SPECS[version].get("replicas", 1)
+    served.runs(groups=groups)
+    size = SPECS[version][TEMPLATE].get("size", 1)
+    assert len(served.pods()) == groups * size
+    assert served.warnings() == []
+    # All of it as it is read, as `kubectl replace` and operators write it.
+    served.cluster.api.replace(served.get())
+    served.goes_on(groups=groups)
+    served.kubectl("scale", f"lws/{NAME}", f"--replicas={groups + 1}")
+    served.goes_on(groups=groups + 1)
+    served.file = tmp_path / "set.yaml"
+    image = [{"op": "replace", "path": IMAGE_PATH, "value": NEW_IMAGE}]
+    served.cluster.api.patch(
+        *running.LWS, NAME, namespace=served.namespace, body=image, patch_type="json"
+    )
+    served.rolls_to(NEW_IMAGE, groups=groups + 1)
+    assert served.warnings() == []

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import landing, podsets
+from lws_kueue.workload import excess, landing, podsets
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -286,6 +286,11 @@ def _release_podset(
             f" the group has {len(members)}"
         )
         return _held("MorePodsThanAdmitted", message)
+    exceeding = (
+        excess.problem(workload, assigned, pod, count=count) for pod in members if group.gated(pod)
+    )
+    if (beyond := next((one for one in exceeding if one), None)) is not None:
+        return _Part(problems=(beyond,), held=True)
     if assigned.topology_assignment is None:
         return _patched((pod, base) for pod in members if group.gated(pod))
     try:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, names
+from lws_kueue.sandbox.standin import completion, lifecycle, model, node_failure, queues, scheduling
 from lws_kueue.sandbox.standin import draft as drafts
-from lws_kueue.sandbox.standin import lifecycle, model, node_failure, queues, scheduling
 
 Write = actions.Apply | actions.Patch
 
@@ -34,6 +34,7 @@ def decide(
     options: lifecycle.Options | None = None,
 ) -> Decision:
     """Decide what to write now."""
+    observed = completion.complete(observed)
     problems = {
         name: queues.inactive(queue, observed) for name, queue in observed.cluster_queues.items()
     }

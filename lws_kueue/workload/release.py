@@ -175,7 +175,10 @@ def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Problem:
     try:
         _merged(own, change, source=f"Workload {change.annotations.get(names.WORKLOAD, '')}")
     except _ConflictError as conflict:
-        message = f"pod {pod.meta.name}: {conflict}; change the set's pod template"
+        message = (
+            f"pod {pod.meta.name}: {conflict}; change the set's pod template, or what sets it on"
+            " its pods, such as a webhook"
+        )
         return Problem("PodConflict", message)
     spec: dict[str, Any] = {"schedulingGates": _foreign_gates(pod) or None}
     if selector := _new(change.node_selector, own.node_selector):

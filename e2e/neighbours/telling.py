@@ -5,6 +5,7 @@ from typing import Any
 
 from lws_kueue import sandbox
 from lws_kueue.api import names
+from lws_kueue.sandbox import client
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 
@@ -42,3 +43,12 @@ def wait_said(
                 return one
         assert time.monotonic() < deadline, f"{name} never says {texts}, but {said}"
         time.sleep(0.2)
+
+
+def is_taken(cluster: sandbox.Sandbox, obj: dict[str, Any]) -> bool:
+    """Whether the API server would take an object that is created now."""
+    try:
+        cluster.api.create(obj, dry_run=True)
+    except client.ApiError:
+        return False
+    return True

@@ -66,14 +66,15 @@ def budget(cluster: sandbox.Sandbox, one: Sample, **spec: int) -> None:
 
 def create(cluster: sandbox.Sandbox, kind: str, *, namespace: str, queue: str) -> queued.Queued:
     """Make a set that runs, in a queue or not."""
-    one = queued.create(
-        cluster,
+    body = harness.leader_worker_set(
+        "one",
         namespace=namespace,
-        queue=queue if kind == "queued" else "",
+        queue=queue if kind == "queued" else None,
         replicas=GROUPS,
         size=SIZE,
-        labels={},
     )
+    cluster.api.create(body)
+    one = queued.Queued(cluster, namespace, "one")
     one.wait_ready(GROUPS)
     return one
 
@@ -117,9 +118,9 @@ def test_a_budget_that_allows_nothing_is_kept_and_no_pod_is_touched(
 
 
 def test_a_group_that_waits_is_no_obstacle_and_stays_where_it_is(
-    installed: sandbox.Sandbox, namespace: str, queue: str, drain: Drain
+    installed: sandbox.Sandbox, namespace: str, drain: Drain
 ) -> None:
-    harness.set_quota(installed, namespace=namespace, cpu="400m")
+    queue = harness.queues(installed, namespace=namespace, cpu="400m")
     one = queued.create(installed, namespace=namespace, queue=queue, replicas=2, size=SIZE)
     one.wait_ready(1)
     (runs,) = (g for g, w in one.workloads().items() if queued.is_true(w, "Admitted"))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import excess, landing, podsets
+from lws_kueue.workload import excess, landing, podsets, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -241,7 +241,11 @@ def plan_release(
         )
         for name in dict.fromkeys(group.podset_of(pod, assignments) for pod in waiting)
     ]
-    patches = tuple(patch for part in parts for patch in part.patches)
+    # Another admission is another occasion: only under the same one is a release repeated.
+    admitted = f"admitted at {_admitted_at(workload)}"
+    patches = tuple(
+        dataclasses.replace(patch, because=admitted) for part in parts for patch in part.patches
+    )
     problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
     if any(part.held for part in parts) or not patches:
         return None, problems
@@ -251,6 +255,11 @@ def plan_release(
         domains = {name: domain for part in parts for name, domain in part.domains.items()}
         events = landing.events(workload, live, domains)
     return actions.Release(ref, meta.uid, meta.resource_version, patches, events), problems
+
+
+def _admitted_at(workload: kueue.Workload) -> str:
+    admitted = workload.condition(state.ADMITTED)
+    return admitted.last_transition_time if admitted else ""
 
 
 def _pods_admitted(workload: kueue.Workload) -> int:
@@ -282,17 +291,7 @@ def _release_podset(
         return _Part(problems=(base,), held=True)
     assigned = _assignments(workload)[name]
     count = _count(workload, assigned)
-    if len(members) > count:
-        # Pods beyond what was admitted have no quota behind them, whatever made them.
-        message = (
-            f"Workload {workload.meta.name} was admitted for {count} pods in podset {name},"
-            f" the group has {len(members)}"
-        )
-        return _held("MorePodsThanAdmitted", message)
-    exceeding = (
-        excess.problem(workload, assigned, pod, count=count) for pod in members if group.gated(pod)
-    )
-    if (beyond := next((one for one in exceeding if one), None)) is not None:
+    if (beyond := _beyond(workload, assigned, members, count=count)) is not None:
         return _Part(problems=(beyond,), held=True)
     if assigned.topology_assignment is None:
         return _patched((pod, base) for pod in members if group.gated(pod))
@@ -311,6 +310,25 @@ def _release_podset(
         domains=placement.domains,
         problems=(*part.problems, *_unplaced(workload, placement)),
     )
+
+
+def _beyond(
+    workload: kueue.Workload,
+    assigned: kueue.PodSetAssignment,
+    members: Sequence[facts.Pod],
+    *,
+    count: int,
+) -> Problem | None:
+    """Return what the pods are beyond what was admitted: nothing of it has quota behind it."""
+    if len(members) > count:
+        message = (
+            f"Workload {workload.meta.name} was admitted for {count} pods in podset"
+            f" {assigned.name}, the group has {len(members)}"
+        )
+        return Problem("MorePodsThanAdmitted", message)
+    waiting = (pod for pod in members if group.gated(pod))
+    found = (excess.problem(workload, assigned, pod, count=count) for pod in waiting)
+    return next((problem for problem in found if problem is not None), None)
 
 
 def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Problem]:

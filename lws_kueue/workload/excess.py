@@ -76,8 +76,10 @@ def _template_requests(workload: kueue.Workload, podset: str) -> quantity.Amount
     """Return what the template of a podset requests in so many words.
 
     A limit that stands for a request is left out: where a LimitRange has a default request, Kueue
-    counts that one, and the API server the limit.
+    counts that one, and the API server the limit. Devices are asked for by their limit alone, and
+    Kueue may count them by what DRA makes of them.
     """
     found = (one.template for one in workload.spec.pod_sets if one.name == podset)
-    template = next(found, {})
-    return requests.of_pod(template.get("spec") or {}, limits_count=False)
+    spec = next(found, {}).get("spec") or {}
+    devices = {name: amount for name, amount in requests.of_pod(spec).items() if "/" in name}
+    return requests.of_pod(spec, limits_count=False) | devices

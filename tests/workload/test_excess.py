@@ -107,6 +107,14 @@ def test_a_limit_that_the_api_server_made_the_request_of_is_an_excess_over_the_d
     assert told({"cpu": "4"}, made, template=template) == []
 
 
+def test_devices_that_the_template_asks_for_by_a_limit_are_no_excess() -> None:
+    # Kueue may count what DRA makes of them, which is less for sidecars.
+    template = {"containers": [limited(**{"example.com/gpu": "2"})]}
+    assert told({"example.com/gpu": "2"}, template, template=template) == []
+    more = {"containers": [limited(**{"example.com/gpu": "3"})]}
+    assert len(told({"example.com/gpu": "2"}, more, template=template)) == 1
+
+
 def test_each_podset_is_held_to_its_own_admission() -> None:
     workload = admitted(
         [

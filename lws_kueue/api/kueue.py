@@ -137,10 +137,11 @@ class TopologyAssignment(_Model):
 
 
 class PodSetAssignment(_Model):
-    """What a podset was admitted with."""
+    """What a podset was admitted with; ``resource_usage`` is that of all its pods."""
 
     name: str
     flavors: dict[str, str] = Field(default_factory=dict)
+    resource_usage: dict[str, Any] = Field(default_factory=dict)
     count: int | None = None
     topology_assignment: TopologyAssignment | None = None
     delayed_topology_request: str | None = None

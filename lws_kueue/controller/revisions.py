@@ -282,7 +282,8 @@ def _create(
         number += 1
     key = body["metadata"]["labels"][names.REVISION_KEY]
     event = actions.Event("Normal", "CreatingRevision", message.format(key))
-    return Choice(key=key, updated=updated, create=actions.Create(body, events=(event,)))
+    create = actions.Create(body, events=(event,), on_failure="FailedCreate")
+    return Choice(key=key, updated=updated, create=create)
 
 
 def obsolete(revisions: Iterable[facts.Revision], key: str) -> tuple[facts.Revision, ...]:

@@ -2,6 +2,7 @@
 
 A thin layer over ``kubernetes.aio``: it adds paths, the user agent that every request carries, and
 one error type. It does not retry writes; the work queue does, with the situation decided afresh.
+When the API server asks for a pause, no request is sent before it is over (`pause`).
 """
 
 import json
@@ -17,7 +18,7 @@ from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
 
-from lws_kueue.runtime import build_info, metrics, resources, wire
+from lws_kueue.runtime import build_info, metrics, pause, resources, wire
 
 # The library lets nobody else write bodies; all that it asks of this module is ``dumps``.
 kube_rest.json = wire  # type: ignore[attr-defined]
@@ -27,6 +28,9 @@ USER_AGENT = build_info.user_agent()
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _PAGE = 500
+
+# How often a read is sent that the API server asks to send later.
+_READS = 5
 
 
 class ApiError(Exception):
@@ -40,30 +44,36 @@ class ApiError(Exception):
         message: str,
         request: str,
         answer: Mapping[str, Any] | None = None,
+        retry_after: float = 0.0,
     ) -> None:
-        """``answer`` is the Status object that the server sent, if it sent one."""
+        """``answer`` is the Status object that the server sent, if it sent one.
+
+        ``retry_after`` is for how many seconds it asked for a pause.
+        """
         super().__init__(f"{request}: {status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
         self.answer = answer or {}
+        self.retry_after = retry_after
 
 
-def _error(*, status: int, reason: str | None, body: str | bytes | None, request: str) -> ApiError:
+def _error(response: kube_rest.RESTResponse, body: str | bytes | None, *, request: str) -> ApiError:
     """Build the error from a response, preferring the Status object that servers send."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
         parsed = json.loads(text)
     except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        return ApiError(status=status, reason=reason or "", message=text[:500], request=request)
+        parsed = {}
+    answer = parsed if isinstance(parsed, dict) else {}
+    status = response.status
     return ApiError(
         status=status,
-        reason=parsed.get("reason") or reason or "",
-        message=parsed.get("message") or text[:500],
+        reason=answer.get("reason") or response.reason or "",
+        message=answer.get("message") or text[:500],
         request=request,
-        answer=parsed,
+        answer=answer,
+        retry_after=pause.asked_for(status=status, headers=response.headers, answer=answer),
     )
 
 
@@ -83,8 +93,13 @@ class Client:
         configuration: kube_client.Configuration,
         *,
         pace: aiolimiter.AsyncLimiter | None = None,
+        patience: float = pause.LONGEST,
     ) -> None:
-        """``pace`` limits the requests; watches are not counted."""
+        """``pace`` limits the requests; watches are not counted.
+
+        ``patience`` is for how many seconds a pause that the API server asks for is kept at most.
+        """
+        self._pause = pause.Pause(longest=patience)
         configuration.trace_configs = [self._traced()]
         self._configuration = configuration
         self._pace = pace
@@ -101,6 +116,7 @@ class Client:
         kubeconfig: str | None,
         context: str | None = None,
         pace: aiolimiter.AsyncLimiter | None = None,
+        patience: float = pause.LONGEST,
     ) -> "Client":
         """Connect with a kubeconfig file, or with the pod's service account when there is none."""
         configuration = kube_client.Configuration()
@@ -111,7 +127,7 @@ class Client:
             )
         else:
             await kube_config.load_config(client_configuration=configuration)
-        return cls(configuration, pace=pace)
+        return cls(configuration, pace=pace, patience=patience)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -162,10 +178,36 @@ class Client:
     ) -> dict[str, Any]:
         """Send one request and return the JSON object of the answer.
 
+        A read that the API server asks to send later is sent again. A write is not: it fails when
+        the pause is over, because what it was decided on may have changed.
+
         Raises:
-            ApiError: the server refused, or did not answer.
+            ApiError: the server refused, did not answer, or asked for a pause.
         """
         url = f"{self.server}{path}" + (f"?{parse.urlencode(query)}" if query else "")
+        name = f"{method} {path}"
+        left = _READS if method == "GET" else 1
+        while True:
+            left -= 1
+            if await self._pause.over() and method != "GET":
+                message = "the API server asked for a pause; the write is decided on anew"
+                raise ApiError(status=429, reason="Paused", message=message, request=name)
+            try:
+                return await self._send(
+                    method, url, body=body, content_type=content_type, name=name
+                )
+            except ApiError as error:
+                if not error.retry_after:
+                    raise
+                self._pause.begin(error.retry_after)
+                await self._pause.over()
+                if not left:
+                    raise
+
+    async def _send(
+        self, method: str, url: str, *, body: Any, content_type: str, name: str
+    ) -> dict[str, Any]:
+        """Send a request once; errors tell its ``name``."""
         headers = {
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
@@ -174,7 +216,6 @@ class Client:
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token
-        name = f"{method} {path}"
         if self._pace is not None:
             await self._pace.acquire()
         self._check_lead(method)
@@ -190,7 +231,7 @@ class Client:
             ) from error
         metrics.requested(code=response.status, host=self._host, method=method)
         if not 200 <= response.status < 300:
-            raise _error(status=response.status, reason=response.reason, body=data, request=name)
+            raise _error(response, data, request=name)
         try:
             parsed = json.loads(data) if data else {}
         except ValueError as error:

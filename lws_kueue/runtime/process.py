@@ -39,6 +39,7 @@ from lws_kueue.runtime import strangers as runtime_strangers
 STARTUP_PATIENCE = 120.0
 WATCH_PAUSE = 3.0
 LAST_SECONDS = 1.0
+CONTROL_PATIENCE = 1.0
 STRANGERS_INTERVAL = 10.0
 
 # An API server takes JSON that is nested ten thousand levels deep, from anyone who may create a
@@ -70,8 +71,10 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
             kubeconfig=settings.kubeconfig, context=settings.context, pace=pace
         )
         stack.push_async_callback(api.close)
-        # Renewing a lease must not wait behind the work.
-        control = await client.Client.load(kubeconfig=settings.kubeconfig, context=settings.context)
+        # Renewing a lease must not wait behind the work, nor for so long that it is lost.
+        control = await client.Client.load(
+            kubeconfig=settings.kubeconfig, context=settings.context, patience=CONTROL_PATIENCE
+        )
         stack.push_async_callback(control.close)
         await stack.enter_async_context(metrics_server.serving(settings.metrics, api=control))
         if not await _unless(stop, _patiently(lambda: preflight.check(api))):

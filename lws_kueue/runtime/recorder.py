@@ -1,6 +1,6 @@
 """Kubernetes events on the LeaderWorkerSet, sent beside the work and never in its way.
 
-Events are for people: one that cannot be sent is logged and forgotten.
+Events are for people: one that cannot be sent after a while is logged and forgotten.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from lws_kueue.runtime import client
 CONTROLLER: Final = "lws-kueue.dev/controller"
 MOST_WAITING: Final = 1000
 NOTE_LENGTH: Final = 1024
+PATIENCE: Final = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,12 @@ class Recorder:
         while True:
             body = await self._queue.get()
             try:
-                await self._api.create(body, field_manager=names.FIELD_MANAGER)
+                # Its name makes it the same event, however often it is sent.
+                async for attempt in client.patiently(seconds=PATIENCE):
+                    with attempt:
+                        await self._api.create(body, field_manager=names.FIELD_MANAGER)
             except client.ApiError as error:
-                # A namespace that is going away takes no events; neither case is worth a retry.
+                # A namespace that is going away takes no events.
                 level = logging.DEBUG if client.namespace_leaves(error) else logging.INFO
                 logger.log(level, "An event was not recorded: %s", error)
             except Exception:

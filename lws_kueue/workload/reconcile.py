@@ -230,7 +230,7 @@ def _creation(scene: _Scene, index: int, wanted: Wanted) -> _Outcome:
     if isinstance(body, Problem):
         return _Outcome(problem=body)
     created = _normal("CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}")
-    return _Outcome((actions.Create(body, events=(created,)),))
+    return _Outcome((actions.Create(body, events=(created,), on_failure="FailedCreate"),))
 
 
 def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> _Outcome:

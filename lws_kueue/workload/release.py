@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import landing, podsets, state
+from lws_kueue.workload import excess, landing, podsets, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -202,7 +202,10 @@ def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Problem:
     try:
         _merged(own, change, source=f"Workload {change.annotations.get(names.WORKLOAD, '')}")
     except _ConflictError as conflict:
-        message = f"pod {pod.meta.name}: {conflict}; change the set's pod template"
+        message = (
+            f"pod {pod.meta.name}: {conflict}; change the set's pod template, or what sets it on"
+            " its pods, such as a webhook"
+        )
         return Problem("PodConflict", message)
     spec: dict[str, Any] = {"schedulingGates": _foreign_gates(pod) or None}
     if selector := _new(change.node_selector, own.node_selector):
@@ -315,13 +318,8 @@ def _release_podset(
         return _Part(problems=(base,), held=True)
     assigned = _assignments(workload)[name]
     count = _count(workload, assigned)
-    if len(members) > count:
-        # Pods beyond what was admitted have no quota behind them, whatever made them.
-        message = (
-            f"Workload {workload.meta.name} was admitted for {count} pods in podset {name},"
-            f" the group has {len(members)}"
-        )
-        return _held("MorePodsThanAdmitted", message)
+    if (beyond := _beyond(workload, assigned, members, count=count)) is not None:
+        return _Part(problems=(beyond,), held=True)
     if assigned.topology_assignment is None:
         return _patched((pod, base) for pod in members if group.gated(pod))
     try:
@@ -339,6 +337,25 @@ def _release_podset(
         domains=placement.domains,
         problems=(*part.problems, *_unplaced(workload, placement)),
     )
+
+
+def _beyond(
+    workload: kueue.Workload,
+    assigned: kueue.PodSetAssignment,
+    members: Sequence[facts.Pod],
+    *,
+    count: int,
+) -> Problem | None:
+    """Return what the pods are beyond what was admitted: nothing of it has quota behind it."""
+    if len(members) > count:
+        message = (
+            f"Workload {workload.meta.name} was admitted for {count} pods in podset"
+            f" {assigned.name}, the group has {len(members)}"
+        )
+        return Problem("MorePodsThanAdmitted", message)
+    waiting = (pod for pod in members if group.gated(pod))
+    found = (excess.problem(workload, assigned, pod, count=count) for pod in waiting)
+    return next((problem for problem in found if problem is not None), None)
 
 
 def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Problem]:

@@ -460,3 +460,24 @@ def test_a_revision_stays_while_the_statefulset_controller_may_make_leaders_of_i
     assert before in model.of_kind("ControllerRevision")
     settle(model)
     assert before not in model.of_kind("ControllerRevision")
+
+
+@pytest.mark.parametrize("queue", [None, "queue"])
+@pytest.mark.parametrize("leader", [False, True])
+def test_whatever_is_made_for_a_set_is_named_on_it_where_the_api_server_refuses(
+    queue: str | None, leader: bool
+) -> None:
+    model = cluster(queue=queue, leader=leader)
+    made = set()
+    for _ in range(10):
+        plan = model.decide(SET)
+        for action in (*plan.prepare, *(one for chain in plan.chains for one in chain)):
+            if isinstance(action, actions.Create):
+                assert action.on_failure, action.body["kind"]
+                made.add(action.body["kind"])
+        model.pass_once(SET)
+        for name in model.pending():
+            model.admit(name)
+        environment(model)
+    expected = {"ControllerRevision", "Service", "StatefulSet"}
+    assert made == (expected | {"Workload"} if queue else expected)

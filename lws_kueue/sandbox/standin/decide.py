@@ -15,6 +15,7 @@ from typing import Any
 from lws_kueue.api import actions, facts, names
 from lws_kueue.sandbox.standin import draft as drafts
 from lws_kueue.sandbox.standin import (
+    completion,
     lifecycle,
     model,
     node_failure,
@@ -42,6 +43,7 @@ def decide(
 ) -> Decision:
     """Decide what to write now."""
     options = options or lifecycle.Options()
+    observed = completion.complete(observed)
     problems = {
         name: queues.inactive(queue, observed) for name, queue in observed.cluster_queues.items()
     }

@@ -348,6 +348,38 @@ class PriorityClass:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a LimitRange gives to a container, or to a pod, that does not say it itself."""
+
+    limits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    requests: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LimitRange:
+    """A LimitRange, as far as it fills in what templates leave out."""
+
+    container: Defaults = Defaults()
+    pod: Defaults = Defaults()
+
+    @classmethod
+    def of(cls, obj: Object) -> "LimitRange":
+        """Parse a LimitRange; the API server has made default requests of default limits."""
+        by_type = {
+            item.get("type"): Defaults(item.get("default") or {}, item.get("defaultRequest") or {})
+            for item in reversed((obj.get("spec") or {}).get("limits") or ())
+        }
+        none = Defaults()
+        return cls(container=by_type.get("Container", none), pod=by_type.get("Pod", none))
+
+
+def overhead_of(runtime_class: Object) -> Mapping[str, Any]:
+    """What each pod of a RuntimeClass needs besides its containers."""
+    overhead: Mapping[str, Any] = (runtime_class.get("overhead") or {}).get("podFixed") or {}
+    return overhead
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that a pass decides from; keys are names, or (namespace, name) if namespaced.
 
@@ -364,6 +396,8 @@ class Observed:
     nodes: Mapping[str, machines.Node] = dataclasses.field(default_factory=dict)
     pods: Mapping[tuple[str, str], machines.Pod] = dataclasses.field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    limit_ranges: Mapping[tuple[str, str], LimitRange] = dataclasses.field(default_factory=dict)
+    runtime_classes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def queues_of(self, workload: Workload) -> tuple[LocalQueue | None, ClusterQueue | None]:
         """The queues that a Workload goes through, as far as they exist."""

@@ -46,6 +46,8 @@ KINDS: Final = (
     Kind(_KUEUE, "AdmissionCheck", "checks", model.AdmissionCheck.of),
     Kind(_KUEUE, "WorkloadPriorityClass", "priority_classes", model.PriorityClass.of),
     Kind("v1", "Namespace", "namespaces", _labels),
+    Kind("v1", "LimitRange", "limit_ranges", model.LimitRange.of, namespaced=True),
+    Kind("node.k8s.io/v1", "RuntimeClass", "runtime_classes", model.overhead_of),
     Kind("v1", "Node", "nodes", machines.Node.of),
     Kind("v1", "Pod", "pods", machines.Pod.of, namespaced=True),
 )

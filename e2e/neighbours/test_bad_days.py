@@ -1,0 +1,167 @@
+"""An API server on a bad day: two seconds a write, or busy, or failing now and then.
+
+A set comes up, grows, rolls and goes all the same, nothing is done twice, and the Lease is kept.
+"""
+
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from e2e.controller import budget, harness
+from e2e.kueue import queued
+from e2e.lws import sets
+from e2e.lws.sample import rollout
+from e2e.neighbours import proxy
+from lws_kueue import sandbox
+from lws_kueue.runtime import election
+
+pytestmark = pytest.mark.row("NBR-07")
+
+Object = dict[str, Any]
+SIZE, GROUPS, MORE = 2, 3, 4
+PATIENCE = 150.0
+LEASE = (election.LEASES.api_version, election.LEASES.kind, "b8b2488c.x-k8s.io")
+HOME = "lws-kueue-system"
+LEADS = "This process leads"
+
+# What a request that is on its way may take to arrive, on a machine that is busy.
+ON_ITS_WAY = 0.5
+PAUSE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A controller that reaches the API server through a proxy, and a set in a queue."""
+
+    cluster: sandbox.Sandbox
+    namespace: str
+    queue: str
+    controller: harness.ControllerProcess
+    proxy: proxy.Proxy
+
+    def lease(self) -> tuple[str, int]:
+        """Who holds the Lease, and how often it has changed hands."""
+        spec = self.cluster.api.get(*LEASE, namespace=HOME)["spec"]
+        return spec["holderIdentity"], spec.get("leaseTransitions", 0)
+
+    def live(self) -> None:
+        """Bring a set up, let it grow, roll it and delete it; the Lease is never lost."""
+        before = self.lease()
+        everything = rollout(unavailable=MORE)
+        one = queued.create(
+            self.cluster,
+            namespace=self.namespace,
+            queue=self.queue,
+            replicas=GROUPS,
+            size=SIZE,
+            rolloutStrategy=everything,
+        )
+        one.wait_ready(GROUPS, timeout=PATIENCE)
+        harness.scale(self.cluster, one.name, namespace=self.namespace, replicas=MORE)
+        one.wait_ready(MORE, timeout=PATIENCE)
+        template = {"metadata": {"labels": {"edited": "yes"}}}
+        body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": template}}}
+        self.cluster.api.patch(*queued.LWS, one.name, namespace=self.namespace, body=body)
+        sets.wait_available(one, groups=MORE, timeout=PATIENCE)
+        assert all(pod["metadata"]["labels"]["edited"] == "yes" for pod in one.pods().values())
+        one.delete_and_leave_nothing()
+        assert self.controller.running
+        assert self.lease() == before
+
+    def did_everything_once(self) -> None:
+        """What was done, by the API server's own account: each thing as often as it is needed."""
+        found = budget.settled(self.cluster, namespace=self.namespace)
+        done = Counter((w.verb, w.resource) for w in found if w.status < 300)
+        told = budget.summary(found)
+        assert done["create", "controllerrevisions"] == 2, told
+        assert done["create", "services"] == 1, told
+        assert done["create", "workloads"] == MORE, told
+        # Each group is made, and once more by the update.
+        assert done["create", "statefulsets"] == MORE + MORE, told
+        assert done["patch", "pods"] == (MORE + MORE) * SIZE, told
+        # The StatefulSet controller replaces some of the leaders.
+        assert done["delete", "pods"] <= MORE, told
+        # A guard that refuses costs one more look.
+        refused = [w for w in found if w.status >= 300]
+        assert {w.status for w in refused} <= {404, 409}, told
+        assert len(refused) <= len(found) - len(refused), told
+
+
+@pytest.fixture
+def bad_day(
+    installed: sandbox.Sandbox,
+    namespace: str,
+    queue: str,
+    controller: harness.ControllerProcess,
+    tmp_path: Path,
+) -> Iterator[Any]:
+    """Start a controller behind a proxy with faults, in place of the one that tests share."""
+    controller.stop()
+    straight = installed.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)
+    with contextlib.ExitStack() as stack:
+
+        def start(fault_of: proxy.FaultOf) -> Day:
+            through = proxy.between(straight, tmp_path, fault_of=fault_of)
+            kubeconfig, between = stack.enter_context(through)
+            process = harness.ControllerProcess(
+                kubeconfig=kubeconfig,
+                log=tmp_path / "controller.log",
+                arguments=("--leader-elect=true",),
+            )
+            stack.callback(lambda: print(process.tail(200)))
+            stack.callback(process.kill)
+            process.start(until=LEADS, patience=60)
+            return Day(installed, namespace, queue, process, between)
+
+        yield start
+    installed.api.delete(*LEASE, namespace=HOME, missing_ok=True)
+
+
+def slow(_: int, __: web.Request) -> proxy.Fault | None:
+    return proxy.Fault(delay=2.0)
+
+
+def failing(number: int, _: web.Request) -> proxy.Fault | None:
+    if number % 12 == 5:
+        return proxy.Fault(status=429, pause=PAUSE)
+    if number % 12 == 9:
+        return proxy.Fault(status=500)
+    if number % 12 == 11:
+        return proxy.Fault(status=500, afterwards=True)
+    return None
+
+
+def test_a_set_lives_where_each_write_takes_two_seconds(bad_day: Any) -> None:
+    day: Day = bad_day(slow)
+    day.live()
+    day.did_everything_once()
+    assert "could not be renewed" not in day.controller.log.read_text()
+
+
+def test_a_set_lives_where_writes_are_put_off_or_fail_and_a_pause_is_kept(bad_day: Any) -> None:
+    day: Day = bad_day(failing)
+    day.live()
+    day.did_everything_once()
+    kinds = Counter((h.fault.status, h.fault.afterwards) for h in day.proxy.heard if h.fault)
+    assert min(kinds[429, False], kinds[500, False], kinds[500, True]) >= 2, kinds
+    for pause, after in pauses(day.proxy.heard):
+        early = [h for h in after if ON_ITS_WAY < h.at - pause.at < PAUSE]
+        assert not early, f"after {pause}: {early}"
+
+
+def pauses(heard: list[proxy.Heard]) -> Iterator[tuple[proxy.Heard, list[proxy.Heard]]]:
+    """Each answer that asked for a pause, with the writes that came after it.
+
+    The Lease has a connection of its own, which keeps shorter pauses.
+    """
+    work = [h for h in heard if h.method in proxy.WRITES and "/leases" not in h.path]
+    for index, one in enumerate(work):
+        if one.fault is not None and one.fault.status == 429:
+            yield one, list(itertools.islice(work, index + 1, None))

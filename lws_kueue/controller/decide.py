@@ -314,8 +314,10 @@ def _blocked(
         leader_set=None,
         unwritten=seen.unwritten,
         now=now,
-        waiting_type=bridge.WAITING,
-        waiting=bridge.name_taken(owner, message),
+        own={
+            bridge.WAITING: bridge.name_taken(owner, message),
+            repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
+        },
     )
     return dataclasses.replace(plan, status=_status(owner, outcome) if outcome.changed else None)
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.sandbox.standin import draft as drafts
 from lws_kueue.sandbox.standin import (
     completion,
     lifecycle,
@@ -23,6 +22,7 @@ from lws_kueue.sandbox.standin import (
     queues,
     scheduling,
 )
+from lws_kueue.sandbox.standin import draft as drafts
 
 Write = actions.Apply | actions.Patch
 

@@ -49,7 +49,7 @@ def _exact(text: str) -> int:
     number = text[: len(text) - len(suffix)]
     try:
         value = decimal.Decimal(number) * _SUFFIXES.get(suffix, decimal.Decimal(1))
-    except decimal.InvalidOperation:
+    except decimal.DecimalException:
         raise ValueError(f"{text!r} is not a quantity") from None
     # A quantity has at most 63 bits; writing out a larger exponent could take for ever.
     if not value.is_finite() or value.adjusted() > _MOST_DIGITS:

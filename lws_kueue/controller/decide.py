@@ -246,11 +246,22 @@ def _outcome(
         leader_set=at.found.leader_set,
         unwritten=at.seen.unwritten,
         now=now,
-        own={
-            bridge.WAITING: waiting,
-            repairs.BACK_OFF: repairs.condition(at.owner, at.seen.attempts, now=now),
-        },
+        own=_own_conditions(at.seen, at.owner, waiting=waiting, now=now),
     )
+
+
+def _own_conditions(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    *,
+    waiting: lws.Condition | None,
+    now: datetime,
+) -> dict[str, lws.Condition | None]:
+    """Return the conditions that LWS does not have, by type."""
+    return {
+        bridge.WAITING: waiting,
+        repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
+    }
 
 
 def _soonest(*delays: float | None) -> float | None:
@@ -307,6 +318,7 @@ def _blocked(
     plan = leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
     if not own_stance.gated or own_stance.stands_down or owner.spec.replicas == 0:
         return plan
+    waiting = bridge.name_taken(owner, message)
     outcome = status.compute(
         owner,
         found=(),
@@ -314,10 +326,7 @@ def _blocked(
         leader_set=None,
         unwritten=seen.unwritten,
         now=now,
-        own={
-            bridge.WAITING: bridge.name_taken(owner, message),
-            repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
-        },
+        own=_own_conditions(seen, owner, waiting=waiting, now=now),
     )
     return dataclasses.replace(plan, status=_status(owner, outcome) if outcome.changed else None)
 

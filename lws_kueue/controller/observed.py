@@ -46,8 +46,8 @@ class Observed:
     asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
     of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
-    ``attempts`` are the writes that were made for the set in the last minutes.
-    ``limit_ranges`` are those of the namespace.
+    ``limit_ranges`` are those of the namespace; ``attempts`` are the writes that were made for the
+    set in the last minutes.
     """
 
     namespace: str

@@ -22,6 +22,19 @@ VOLCANO = {
 }
 
 
+def policy(name: str) -> set[str]:
+    """A mutating policy and its binding, as the command names them."""
+    return {f"MutatingAdmissionPolicy{suffix} {name}" for suffix in ("", "Binding")}
+
+
+DEFAULTS = (
+    policy("lws-kueue-default-queue")
+    | policy("lws-kueue-plain-pods")
+    | policy("lws-kueue-plain-statefulsets")
+)
+PRIORITY = policy("lws-kueue-default-priority")
+
+
 def install(cluster: Sandbox, *arguments: str) -> dict[str, str]:
     """Run the command and return what it says that it changed."""
     command = [sys.executable, "-m", "lws_kueue.cli", "install", *arguments]
@@ -60,6 +73,36 @@ def test_volcanos_policy_comes_when_asked_for_and_goes_when_not(
         removed = install(cluster)
     assert removed == dict.fromkeys(VOLCANO, "removed")
     support.eventually(lambda: group() is None, what="the policy is gone")
+
+
+@pytest.mark.row("P8")
+@pytest.mark.usefixtures("kueue_info")
+def test_a_class_that_is_called_default_is_the_default_only_where_that_is_asked_for(
+    cluster: Sandbox, sets: support.Sets
+) -> None:
+    def priority() -> Any:
+        stored = sets.accept(sets.build())
+        return (stored["metadata"].get("labels") or {}).get(names.PRIORITY_CLASS)
+
+    install(cluster)
+    made = cluster.api.create(
+        {
+            "apiVersion": names.KUEUE_API_VERSION,
+            "kind": "WorkloadPriorityClass",
+            "metadata": {"name": "default"},
+            "value": 1000,
+        }
+    )
+    try:
+        assert priority() is None
+        asked = install(cluster, "--default-priority-class")
+        assert asked == dict.fromkeys(PRIORITY, "created")
+        support.eventually(lambda: priority() == "default", what="the policy acts")
+    finally:
+        removed = install(cluster)
+        cluster.api.delete(made["apiVersion"], made["kind"], "default")
+    assert removed == dict.fromkeys(PRIORITY, "removed")
+    support.eventually(lambda: priority() is None, what="the policy is gone")
 
 
 def retired(*, ours: bool) -> list[Object]:
@@ -123,19 +166,6 @@ def test_what_has_such_a_name_and_is_not_ours_is_left_alone(
     assert install(cluster) == {}
     for obj in foreign:
         assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
-
-
-def policy(name: str) -> set[str]:
-    """A mutating policy and its binding, as the command names them."""
-    return {f"MutatingAdmissionPolicy{suffix} {name}" for suffix in ("", "Binding")}
-
-
-DEFAULTS = (
-    policy("lws-kueue-default-queue")
-    | policy("lws-kueue-plain-pods")
-    | policy("lws-kueue-plain-statefulsets")
-)
-PRIORITY = policy("lws-kueue-default-priority")
 
 
 def test_the_default_queue_comes_and_goes_with_kueue(

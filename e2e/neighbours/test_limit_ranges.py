@@ -6,6 +6,7 @@ import pytest
 
 from e2e.controller import harness
 from e2e.kueue import queued
+from e2e.lws.sample import LWS
 from e2e.neighbours import telling
 from lws_kueue import sandbox
 from lws_kueue.api import quantity
@@ -74,7 +75,7 @@ def test_a_limit_that_counts_for_less_than_it_becomes_holds_the_group_and_is_tol
     resources = {"requests": {"cpu": "300m"}, "limits": {"cpu": "300m"}}
     worker = {"spec": {"containers": [{**container, "resources": resources}]}}
     body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": worker}}}
-    installed.api.patch(*queued.LWS, one.name, namespace=namespace, body=body)
+    installed.api.patch(*LWS, one.name, namespace=namespace, body=body)
     one.wait_ready(1)
     assert admitted_cpu(one) == 300 * SIZE
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from e2e.controller import budget, harness
 from e2e.kueue import queued
 from e2e.lws import sets
-from e2e.lws.sample import rollout
+from e2e.lws.sample import LWS, rollout
 from e2e.neighbours import proxy
 from lws_kueue import sandbox
 from lws_kueue.runtime import election
@@ -68,7 +68,7 @@ class Day:
         one.wait_ready(MORE, timeout=PATIENCE)
         template = {"metadata": {"labels": {"edited": "yes"}}}
         body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": template}}}
-        self.cluster.api.patch(*queued.LWS, one.name, namespace=self.namespace, body=body)
+        self.cluster.api.patch(*LWS, one.name, namespace=self.namespace, body=body)
         sets.wait_available(one, groups=MORE, timeout=PATIENCE)
         assert all(pod["metadata"]["labels"]["edited"] == "yes" for pod in one.pods().values())
         one.delete_and_leave_nothing()

@@ -1,11 +1,13 @@
 """LimitRanges: their defaults count, and what they refuse is named on the set."""
 
+import time
 from typing import Any
 
 import pytest
 
 from e2e.controller import harness
 from e2e.kueue import queued
+from e2e.lws.sample import LWS
 from e2e.neighbours import telling
 from lws_kueue import sandbox
 from lws_kueue.api import quantity
@@ -17,6 +19,7 @@ SIZE = 2
 
 
 def limit_range(cluster: sandbox.Sandbox, namespace: str, **container: dict[str, str]) -> None:
+    """Make a LimitRange for containers, or change it; wait until its defaults are in force."""
     cluster.api.apply(
         {
             "apiVersion": "v1",
@@ -25,6 +28,20 @@ def limit_range(cluster: sandbox.Sandbox, namespace: str, **container: dict[str,
             "spec": {"limits": [{"type": "Container", **container}]},
         }
     )
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"containers": [{"name": "c", "image": harness.IMAGE}]},
+    }
+    deadline = time.monotonic() + 30
+    wanted = container.get("defaultRequest", container.get("default"))
+    while _requests(cluster.api.create(probe, dry_run=True)) != wanted:
+        assert time.monotonic() < deadline, "the LimitRange is not in force"
+
+
+def _requests(pod: Object) -> Any:
+    return pod["spec"]["containers"][0].get("resources", {}).get("requests")
 
 
 def without_requests(body: Object) -> None:
@@ -55,7 +72,7 @@ def test_defaults_are_counted_and_the_set_runs(
     assert admitted_cpu(one) == 150 * SIZE
     one.wait_ready(1)
     for pod in one.pods().values():
-        assert pod["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "150m"}
+        assert _requests(pod) == {"cpu": "150m"}
 
 
 def test_a_limit_that_counts_for_less_than_it_becomes_holds_the_group_and_is_told(
@@ -74,7 +91,7 @@ def test_a_limit_that_counts_for_less_than_it_becomes_holds_the_group_and_is_tol
     resources = {"requests": {"cpu": "300m"}, "limits": {"cpu": "300m"}}
     worker = {"spec": {"containers": [{**container, "resources": resources}]}}
     body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": worker}}}
-    installed.api.patch(*queued.LWS, one.name, namespace=namespace, body=body)
+    installed.api.patch(*LWS, one.name, namespace=namespace, body=body)
     one.wait_ready(1)
     assert admitted_cpu(one) == 300 * SIZE
 

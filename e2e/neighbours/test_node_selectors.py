@@ -6,6 +6,7 @@ import pytest
 
 from e2e.controller import harness
 from e2e.kueue import queued
+from e2e.lws.sample import LWS
 from e2e.neighbours.conftest import Mutate
 from lws_kueue import sandbox
 
@@ -52,7 +53,7 @@ def test_a_selector_against_that_of_the_flavor_holds_the_group_and_both_are_told
     # What the webhook leaves alone goes on.
     template = {"metadata": {"annotations": {"e2e.lws-kueue.dev/selector": "none"}}}
     body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": template}}}
-    installed.api.patch(*queued.LWS, one.name, namespace=namespace, body=body)
+    installed.api.patch(*LWS, one.name, namespace=namespace, body=body)
     one.wait_ready(1)
     assert all(pod["spec"]["nodeSelector"] == queued.ON_DEMAND for pod in one.pods().values())
 

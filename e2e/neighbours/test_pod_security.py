@@ -10,6 +10,7 @@ import pytest
 
 from e2e.controller import harness
 from e2e.kueue import queued
+from e2e.lws.sample import LWS
 from e2e.neighbours import telling
 from lws_kueue import sandbox
 
@@ -75,7 +76,7 @@ def test_a_queued_set_that_does_not_conform_says_why_and_holds_no_quota(
         what="nobody holds quota",
     )
     # When it conforms it runs.
-    fixed = installed.api.get(*queued.LWS, one.name, namespace=restricted)
+    fixed = installed.api.get(*LWS, one.name, namespace=restricted)
     conform(fixed)
     installed.api.replace(fixed)
     one.wait_ready(1)
@@ -87,7 +88,7 @@ def test_a_plain_set_that_does_not_conform_says_why(
     body = harness.leader_worker_set("plain", namespace=restricted, replicas=1, size=SIZE)
     installed.api.create(body)
     telling.wait_said(installed, "plain", REFUSED, namespace=restricted)
-    fixed = installed.api.get(*telling.LWS, "plain", namespace=restricted)
+    fixed = installed.api.get(*LWS, "plain", namespace=restricted)
     conform(fixed)
     installed.api.replace(fixed)
     harness.wait_ready(installed, "plain", namespace=restricted, groups=1)

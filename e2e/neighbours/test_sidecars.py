@@ -10,6 +10,7 @@ import pytest
 
 from e2e.controller import harness
 from e2e.kueue import queued
+from e2e.lws.sample import LWS
 from e2e.neighbours import telling
 from e2e.neighbours.conftest import Mutate
 from lws_kueue import sandbox
@@ -68,7 +69,7 @@ def test_pods_that_the_webhook_leaves_alone_run_after_an_edit_of_the_set(
     uids = {group: one.workload(group)["metadata"]["uid"] for group in (0, 1)}
     template = {"metadata": {"annotations": {OPT_OUT: "false"}}}
     body = {"spec": {"leaderWorkerTemplate": {"workerTemplate": template}}}
-    installed.api.patch(*queued.LWS, one.name, namespace=namespace, body=body)
+    installed.api.patch(*LWS, one.name, namespace=namespace, body=body)
     one.wait_ready(2)
     one.wait_set(
         lambda seen: harness.condition(seen, "WaitingForAdmission") is None, what="nothing waits"

@@ -40,8 +40,8 @@ def told(
     return [one.message for one in problems]
 
 
-LEAST = {"containers": [container(cpu="250m")]}
-SIDECAR = {"containers": [container(cpu="250m"), container("proxy", cpu="100m")]}
+LEAST: Json = {"containers": [container(cpu="250m")]}
+SIDECAR: Json = {"containers": [container(cpu="250m"), container("proxy", cpu="100m")]}
 
 
 def test_a_pod_that_asks_for_what_was_admitted_is_let_go() -> None:
@@ -123,7 +123,8 @@ def test_each_podset_is_held_to_its_own_admission() -> None:
         ],
         pod_sets=[{"name": "leader", "count": 1}, {"name": "worker", "count": 2}],
     )
-    big, small = {"containers": [container(cpu="1")]}, {"containers": [container(cpu="100m")]}
+    big: Json = {"containers": [container(cpu="1")]}
+    small: Json = {"containers": [container(cpu="100m")]}
     released, problems = release.plan_release(
         workload, [pod(0, **big), pod(1, **small)], flavors=DEFAULT
     )

@@ -69,7 +69,7 @@ def fight(
     return times
 
 
-@pytest.mark.row("WAR-01")
+@pytest.mark.row("WAR-02")
 @pytest.mark.parametrize("kind", EACH_KIND_OF_WRITE)
 def test_what_is_undone_at_once_is_written_six_times_in_a_minute_and_then_every_five_minutes(
     kind: str,

@@ -19,6 +19,15 @@ WHOLE_SYSTEM = numbered("S", 17, separator="") | {
     f"S{row:02}{variant}" for row in (4, 5, 6, 7, 11) for variant in "ab"
 }
 
+# What people reported elsewhere (P), clients of every kind (GIT), neighbours in the cluster (NBR), and
+# writers who undo what the controller writes (WAR).
+AT_HOME = (
+    numbered("P", 10, width=1, separator="")
+    | numbered("GIT", 40)
+    | numbered("NBR", 7)
+    | numbered("WAR", 3)
+)
+
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,
 # 5.6 to 5.9, and of 5.11 what is not about Kueue's pod groups; the name vectors of its 1.7.
 PROMISED = (
@@ -42,6 +51,7 @@ PROMISED = (
     | numbered("O", 47, separator="")
     | numbered("T", 4, separator="")
     | {"1.7"}
+    | AT_HOME
 )
 
 # Rows that differ so much that nothing is left of them to test (docs/compatibility.md).
@@ -58,6 +68,7 @@ ON_A_CONTROL_PLANE = (
     | {f"UT-{n}" for n in (25, 26, 27, 28, 29, 31, 32, 41, 42, 43, 44)}
     | {"D02", "D03", "D04"}
     | WHOLE_SYSTEM
+    | AT_HOME
     | {row for row in PROMISED if re.fullmatch(r"[CUIT]\d+", row)}
 )
 

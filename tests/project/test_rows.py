@@ -19,8 +19,8 @@ WHOLE_SYSTEM = numbered("S", 17, separator="") | {
     f"S{row:02}{variant}" for row in (4, 5, 6, 7, 11) for variant in "ab"
 }
 
-# What people reported elsewhere (P), clients of every kind (GIT), neighbours in the cluster (NBR), and
-# writers who undo what the controller writes (WAR).
+# What people reported elsewhere (P), clients of every kind (GIT), neighbours in the cluster (NBR),
+# and writers who undo what the controller writes (WAR).
 AT_HOME = (
     numbered("P", 10, width=1, separator="")
     | numbered("GIT", 40)

@@ -5,6 +5,7 @@ it, for as long as the fight goes on. All rows fight at the same time.
 """
 
 import contextlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -43,10 +44,6 @@ class Rival:
     queue: bool = True
     quota: str = "10"
     template: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def namespace(self) -> str:
-        return "rival-" + "".join(c if c.isalnum() else "-" for c in self.what.lower())
 
     @property
     def counted(self) -> str:
@@ -280,12 +277,17 @@ class Fight:
     """What came of a row: the controller's writes since the rival's first, and what it told."""
 
     rival: Rival
+    namespace: str
     began: float = 0.0
     undone: int = 0
     fault: BaseException | None = None
     writes: list[audit.Request] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     condition: Object | None = None
+
+    def contested(self) -> list[float]:
+        """Seconds since the beginning of the writes that were made most often."""
+        return max(self.times(resource=self.rival.counted).values(), key=len)
 
     def times(self, *, resource: str) -> dict[tuple[str, str], list[float]]:
         """Seconds since the beginning of the writes to a resource, by verb and name."""
@@ -302,16 +304,19 @@ def fight(
     rivals: Iterable[Rival],
     *,
     seconds: float,
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[list["Fight"]], None] = lambda _: None,
 ) -> dict[str, Fight]:
     """Let every rival undo what it does not want for so long, once all sets are complete."""
-    fights = {rival.what: Fight(rival) for rival in rivals}
+    token = secrets.token_hex(3)
+    fights = {
+        rival.what: Fight(rival, f"rival-{token}-{number}") for number, rival in enumerate(rivals)
+    }
     with contextlib.ExitStack() as stack:
         for one in fights.values():
-            stack.enter_context(harness.own_namespace(cluster, one.rival.namespace))
-            _make(cluster, one.rival)
+            stack.enter_context(harness.own_namespace(cluster, one.namespace))
+            _make(cluster, one)
         for one in fights.values():
-            _await_complete(cluster, one.rival)
+            _await_complete(cluster, one)
         since = audit.position(cluster)
         threads = [
             threading.Thread(target=_keep_undoing, args=(cluster, one, seconds), daemon=True)
@@ -319,7 +324,7 @@ def fight(
         ]
         for thread in threads:
             thread.start()
-        meanwhile()
+        meanwhile(list(fights.values()))
         for thread in threads:
             thread.join(timeout=seconds + 60)
             assert not thread.is_alive()
@@ -330,39 +335,40 @@ def fight(
     return fights
 
 
-def await_back_off(cluster: sandbox.Sandbox, rival: Rival) -> None:
+def await_back_off(cluster: sandbox.Sandbox, one: Fight) -> None:
     """Wait until the set says that the pauses have become the longest."""
     cluster.api.wait_for(
         *LWS,
         SET,
         lambda seen: harness.condition(seen or {}, "RepairBackOff") is not None,
-        namespace=rival.namespace,
+        namespace=one.namespace,
         timeout=120,
-        what=f"{rival.what}: RepairBackOff",
+        what=f"{one.rival.what}: RepairBackOff",
     )
 
 
-def _make(cluster: sandbox.Sandbox, rival: Rival) -> None:
-    queue = None
+def _make(cluster: sandbox.Sandbox, one: Fight) -> None:
+    rival, queue = one.rival, None
     if rival.queue:
-        queue = harness.queues(cluster, namespace=rival.namespace, cpu=rival.quota)
-    body = harness.leader_worker_set(SET, namespace=rival.namespace, size=2, cpu="10m", queue=queue)
+        queue = harness.queues(cluster, namespace=one.namespace, cpu=rival.quota)
+    body = harness.leader_worker_set(SET, namespace=one.namespace, size=2, cpu="10m", queue=queue)
     body["spec"]["leaderWorkerTemplate"] |= rival.template
     cluster.api.create(body)
 
 
-def _await_complete(cluster: sandbox.Sandbox, rival: Rival) -> None:
+def _await_complete(cluster: sandbox.Sandbox, one: Fight) -> None:
+    rival = one.rival
     if rival.queue and rival.quota == "0":
         cluster.api.wait_for(
             *LWS,
             SET,
             lambda seen: harness.condition(seen or {}, "WaitingForAdmission") is not None,
-            namespace=rival.namespace,
+            namespace=one.namespace,
             timeout=120,
             what=f"{rival.what}: groups wait",
         )
         return
-    harness.wait_ready(cluster, SET, namespace=rival.namespace, groups=2, timeout=120)
+    harness.wait_ready(cluster, SET, namespace=one.namespace, groups=2, timeout=120)
 
 
 def _keep_undoing(cluster: sandbox.Sandbox, one: Fight, seconds: float) -> None:
@@ -371,7 +377,7 @@ def _keep_undoing(cluster: sandbox.Sandbox, one: Fight, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             # Without a version each watch begins with what is there.
-            events = api.watch(*one.rival.kind, namespace=one.rival.namespace, timeout=min(left, 5))
+            events = api.watch(*one.rival.kind, namespace=one.namespace, timeout=min(left, 5))
             for event in events:
                 if event["type"] in ("ADDED", "MODIFIED") and time.monotonic() < end:
                     _undo(api, one, event["object"])
@@ -388,12 +394,12 @@ def _undo(api: client.Client, one: Fight, obj: Object) -> None:
     name = obj["metadata"]["name"]
     try:
         if rival.patch is None:
-            api.delete(*rival.kind, name, namespace=rival.namespace, missing_ok=True)
+            api.delete(*rival.kind, name, namespace=one.namespace, missing_ok=True)
         else:
             api.patch(
                 *rival.kind,
                 name,
-                namespace=rival.namespace,
+                namespace=one.namespace,
                 body=rival.patch(obj),
                 subresource=rival.subresource,
             )
@@ -405,7 +411,7 @@ def _undo(api: client.Client, one: Fight, obj: Object) -> None:
 
 
 def _look(cluster: sandbox.Sandbox, one: Fight, requests: Iterable[audit.Request]) -> None:
-    place = one.rival.namespace
+    place = one.namespace
     one.writes = [
         request
         for request in requests

@@ -70,7 +70,7 @@ def test_after_the_first_minute_there_is_one_write_in_five_minutes(
 ) -> None:
     assert controller.running
     for what, one in rivals.fight(installed, FEW, seconds=380.0).items():
-        ((_, times),) = one.times(resource=one.rival.counted).items()
+        times = one.contested()
         assert len(times) == 7, (what, times)
         assert 295 < times[6] - times[5] < 330, (what, times)
 
@@ -82,16 +82,16 @@ def test_a_restart_of_the_controller_costs_one_repair_and_not_another_war(
 ) -> None:
     restarted: list[float] = []
 
-    def restart() -> None:
-        for rival in FEW:
-            rivals.await_back_off(installed, rival)
+    def restart(fights: list[rivals.Fight]) -> None:
+        for one in fights:
+            rivals.await_back_off(installed, one)
         controller.kill()
         restarted.append(time.time())
         controller.start()
 
     fought = rivals.fight(installed, FEW, seconds=150.0, meanwhile=restart)
     for what, one in fought.items():
-        ((_, times),) = one.times(resource=one.rival.counted).items()
+        times = one.contested()
         after = [t for t in times if t + one.began > restarted[0]]
         assert len(times) - len(after) <= 6, (what, times)
         assert len(after) <= 1, (what, times, after)

@@ -3,6 +3,9 @@
 A plan is a value. Two equal situations give equal plans, so tests compare them, and the runtime
 executes them without knowing why. Every write names its guard: a create relies on the
 deterministic name, a patch carries the resourceVersion it was decided on, a deletion the UID.
+
+``because`` is the occasion of a write, where its content does not tell: the same content for
+another occasion is no repetition (``controller.repairs``).
 """
 
 from collections.abc import Mapping
@@ -20,6 +23,19 @@ class Ref:
     kind: str
     namespace: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteKey:
+    """What a write does to which object: its verb, with the subresource behind a slash."""
+
+    ref: Ref
+    verb: str
+
+    @property
+    def reports(self) -> bool:
+        """Whether the write tells what is, and not what shall be: it goes to the status."""
+        return self.verb.endswith("/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,7 @@ class Apply:
     force: bool = True
     events: tuple[Event, ...] = ()
     on_failure: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,7 @@ class Patch:
     resource_version: str
     subresource: str = ""
     events: tuple[Event, ...] = ()
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,7 @@ class Delete:
     """Delete exactly the object with ``uid``.
 
     ``grace_seconds`` is None for the object's own; 0 removes a pod that nobody ends any more.
+    ``stops`` says that it ends a pod which runs without admission: that is never put off.
     """
 
     ref: Ref
@@ -81,6 +100,8 @@ class Delete:
     propagation: Literal["Background", "Foreground"] = "Background"
     grace_seconds: int | None = None
     events: tuple[Event, ...] = ()
+    because: str = ""
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +128,15 @@ Chain = tuple[Action, ...]
 class StatusWrite:
     """The new status of the set; the events are sent only after the write succeeded.
 
-    ``settled`` says that the set is where it shall be, so that no more news is to be expected, and
-    ``urgent`` that somebody waits for it, so that it is not held back to save writes.
+    ``replaces`` is the status that stands there, as far as it is known. ``settled`` says that the
+    set is where it shall be, so that no more news is to be expected, and ``urgent`` that somebody
+    waits for it, so that it is not held back to save writes.
     """
 
     ref: Ref
     status: Mapping[str, Any]
     resource_version: str
+    replaces: Mapping[str, Any] | None = None
     settled: bool = False
     urgent: bool = False
     events: tuple[Event, ...] = ()
@@ -127,6 +150,7 @@ class Plan:
     runs in order, the chains beside each other, and a failing chain never stops another.
     ``status`` follows, then ``finish``. ``warnings`` are Warning events about the situation
     itself (the runtime sends each only once while it lasts). ``recheck_after`` is in seconds.
+    ``held`` are writes that the plan leaves out because they were repeated too often.
     """
 
     prepare: Chain = ()
@@ -135,11 +159,31 @@ class Plan:
     finish: Chain = ()
     warnings: tuple[Event, ...] = ()
     recheck_after: float | None = None
+    held: tuple[WriteKey, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the plan writes nothing."""
         return not (self.prepare or any(self.chains) or self.status or self.finish)
+
+
+def key_of(write: Create | Apply | Patch | Delete | StatusWrite) -> WriteKey:
+    """Return what a write does to which object; a status is written by a patch."""
+    match write:
+        case Create(body=body):
+            return WriteKey(ref_of(body), "create")
+        case Apply(body=body, subresource=subresource):
+            return WriteKey(ref_of(body), _verb("apply", subresource))
+        case Patch(ref=ref, subresource=subresource):
+            return WriteKey(ref, _verb("patch", subresource))
+        case Delete(ref=ref):
+            return WriteKey(ref, "delete")
+        case StatusWrite(ref=ref):
+            return WriteKey(ref, _verb("patch", "status"))
+
+
+def _verb(verb: str, subresource: str) -> str:
+    return f"{verb}/{subresource}" if subresource else verb
 
 
 def ref_of(obj: facts.Object) -> Ref:

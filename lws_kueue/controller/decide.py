@@ -20,6 +20,7 @@ from lws_kueue.controller import (
     node_failures,
     observed,
     ownership,
+    repairs,
     replacement,
     restarts,
     revisions,
@@ -47,6 +48,11 @@ UNMANAGED = standing.Standing()
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     """Return what to do about a set now."""
+    plan = _decide(seen, now=now, options=options)
+    return repairs.hold(plan, seen.attempts, occasion=repairs.occasion_of(seen.lws), now=now)
+
+
+def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     owner = seen.lws
     if owner is None or owner.meta.deleting:
         return leaving.plan(seen, now=now)
@@ -227,8 +233,10 @@ def _outcome(
         leader_set=at.found.leader_set,
         unwritten=at.seen.unwritten,
         now=now,
-        waiting_type=bridge.WAITING,
-        waiting=waiting,
+        own={
+            bridge.WAITING: waiting,
+            repairs.BACK_OFF: repairs.condition(at.owner, at.seen.attempts, now=now),
+        },
     )
 
 
@@ -328,6 +336,7 @@ def _status(at: situation.Situation, outcome: status.Outcome) -> actions.StatusW
     return actions.StatusWrite(
         ref=ref,
         status=outcome.status,
+        replaces=outcome.stored,
         resource_version=owner.meta.resource_version,
         events=outcome.events,
         settled=outcome.settled,

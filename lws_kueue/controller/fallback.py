@@ -41,7 +41,7 @@ def decide(
         return ()
     waiting = (present.get(index) for index in range(bounds.floor, leader_set.partition))
     return tuple(
-        replacement.deletion(group.leader.meta)
+        replacement.deletion(group.leader.meta, because=f"back from {group.key}")
         for group in waiting
         if group is not None
         and group.index not in leave_alone

@@ -88,7 +88,9 @@ def deletions(
             if index not in leave_alone and not pod.meta.deleting
         ),
         *(
-            actions.Delete(group_pods.ref(pod), pod.meta.uid, grace_seconds=0)
+            actions.Delete(
+                group_pods.ref(pod), pod.meta.uid, grace_seconds=0, because=f"{pod.node} is gone"
+            )
             for pod in ending
             if _is_over(seen, pod) and pod.meta.grace_seconds != 0
         ),
@@ -105,6 +107,7 @@ def _replaced(seen: observed.Observed, workload: kueue.Workload, pod: facts.Pod)
         pod.meta.uid,
         grace_seconds=0 if _is_over(seen, pod) else None,
         events=(actions.Event("Normal", "NodeReplaced", text),),
+        because=f"node {pod.node} replaced",
     )
 
 

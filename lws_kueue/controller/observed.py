@@ -6,7 +6,7 @@ from typing import Literal
 
 from lws_kueue.api import facts, lws
 from lws_kueue.api import kueue as kueue_api
-from lws_kueue.controller import restarts
+from lws_kueue.controller import repairs, restarts
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -45,6 +45,7 @@ class Observed:
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
     asked for (``decide.nodes_asked``); None is a node that is not there. ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
+    ``attempts`` are the writes that were made for the set in the last minutes.
     """
 
     namespace: str
@@ -60,3 +61,4 @@ class Observed:
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
     remembered: Mapping[int, restarts.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
+    attempts: repairs.Attempts = field(default_factory=repairs.Attempts)

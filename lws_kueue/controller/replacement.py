@@ -65,7 +65,7 @@ def decide(
             if spare <= 0:
                 continue
             spare -= 1
-        deletions.append(deletion(group.leader.meta))
+        deletions.append(deletion(group.leader.meta, because=key))
     return tuple(deletions)
 
 
@@ -106,12 +106,12 @@ def made_from(group: groups.Group) -> str:
     return group.leader.meta.labels.get("controller-revision-hash", "")
 
 
-def deletion(leader: facts.Meta) -> actions.Delete:
-    """Return the deletion of a group by its leader.
+def deletion(leader: facts.Meta, *, because: str) -> actions.Delete:
+    """Return the deletion of a group by its leader; ``because`` is what it is to become.
 
     The StatefulSet controller deletes the leader alone, and garbage collection the workers once it
     has ended. In the foreground all pods of the group end at the same time, which is faster by the
     grace period of one, and the new leader never meets workers of the old one.
     """
     ref = actions.Ref("v1", "Pod", leader.namespace, leader.name)
-    return actions.Delete(ref, leader.uid, propagation="Foreground")
+    return actions.Delete(ref, leader.uid, propagation="Foreground", because=because)

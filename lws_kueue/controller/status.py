@@ -6,7 +6,7 @@ see stays: messages of False conditions are those of the time when they were Tru
 carries the generation, and UpdateInProgress does not exist before the first update.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,13 +32,14 @@ _EXCLUSIVE = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The new status in JSON form; ``events`` belong to it and follow its write.
+    """The new status in JSON form and the stored one; ``events`` follow the write of the new one.
 
     ``settled`` says that the set is available, ``update_done`` that every group is at the current
     revision and ready, so that obsolete revisions may go.
     """
 
     status: dict[str, Any]
+    stored: dict[str, Any]
     events: tuple[actions.Event, ...]
     changed: bool
     settled: bool
@@ -80,14 +81,13 @@ def compute(
     leader_set: facts.StatefulSet | None,
     unwritten: tuple[lws.Condition, ...] | None = None,
     now: datetime,
-    waiting_type: str,
-    waiting: lws.Condition | None = None,
+    own: Mapping[str, lws.Condition | None],
 ) -> Outcome:
     """Compute the status of a set whose current revision is ``key``.
 
-    ``waiting`` is a condition of type ``waiting_type`` that stands while groups wait for
-    admission; without it a condition of that type is removed. ``unwritten`` are conditions that an
-    earlier pass decided on and that are not stored yet: transitions start from them.
+    ``own`` are the conditions that LWS does not have, by type: each stands while there is a reason
+    for it, and None removes it. ``unwritten`` are conditions that an earlier pass decided on and
+    that are not stored yet: transitions start from them.
     """
     bounds = scaling.bounds(owner)
     counts = count(found, key=key, bounds=bounds)
@@ -95,11 +95,12 @@ def compute(
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     generation = owner.meta.generation
     last = owner.status.conditions if unwritten is None else unwritten
-    before = tuple(c for c in last if c.type != waiting_type)
+    before = tuple(c for c in last if c.type not in own)
     conditions = _settled(before, wanted, generation=generation, time=time)
     events = () if conditions == before else (_event(wanted[0], counts, bounds),)
-    if waiting is not None:
-        conditions += (_waiting(owner, waiting, time=time),)
+    conditions += tuple(
+        _own(owner, condition, time=time) for condition in own.values() if condition is not None
+    )
     old = owner.status.model_dump(by_alias=True, exclude_none=True, mode="json")
     status = {
         **old,
@@ -112,6 +113,7 @@ def compute(
     }
     return Outcome(
         status=status,
+        stored=old,
         events=events,
         changed=status != old,
         settled=wanted == (AVAILABLE,),
@@ -184,14 +186,14 @@ def _event(kind: str, counts: Counts, bounds: scaling.Bounds) -> actions.Event:
     return actions.Event("Normal", reason, text)
 
 
-def _waiting(owner: lws.LeaderWorkerSet, waiting: lws.Condition, *, time: str) -> lws.Condition:
-    """Return our own condition; its time is that of the last change of its status."""
-    old = next((c for c in owner.status.conditions if c.type == waiting.type), None)
-    unchanged = old is not None and old.status == waiting.status
+def _own(owner: lws.LeaderWorkerSet, condition: lws.Condition, *, time: str) -> lws.Condition:
+    """Return a condition of our own; its time is that of the last change of its status."""
+    old = next((c for c in owner.status.conditions if c.type == condition.type), None)
+    unchanged = old is not None and old.status == condition.status
     since = old.last_transition_time if old is not None and unchanged else time
     generation = owner.meta.generation
     update = {"last_transition_time": since, "observed_generation": generation}
-    return waiting.model_copy(update=update)
+    return condition.model_copy(update=update)
 
 
 def _selector(owner: lws.LeaderWorkerSet) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts, names
+from lws_kueue.controller import repairs
 from lws_kueue.runtime import cache, client, recorder, resources
 from lws_kueue.workload import state
 
@@ -33,6 +34,7 @@ class Outcome:
     status_written: bool = False
     stale: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
+    made: list[repairs.Write] = field(default_factory=list)
     warnings: list[actions.Event] = field(default_factory=list)
 
     @property
@@ -68,9 +70,19 @@ class Executor:
         if plan.status:
             chain = (_status_patch(plan.status),)
             run.outcome.status_written = await self._chain(run, chain)
+            run.outcome.made = [
+                plan.status if write is chain[0] else write for write in run.outcome.made
+            ]
         if not run.outcome.failed and not run.outcome.stale:
             await self._chain(run, plan.finish)
         return run.outcome
+
+    async def other_writer(self, key: actions.WriteKey) -> str:
+        """Say who beside us writes to an object; "" if nobody can tell."""
+        resource = resources.of(key.ref.api_version, key.ref.kind)
+        async with self._slots:
+            obj = await self._api.get(resource, namespace=key.ref.namespace, name=key.ref.name)
+        return repairs.other_writer(obj, key) if obj is not None else ""
 
     async def _chain(self, run: "_Run", chain: actions.Chain) -> bool:
         """Carry out actions in order; returns whether all of them happened."""
@@ -163,8 +175,7 @@ class Executor:
                 raise
             await self._reread(run, ref, adopt=True)
             return
-        self._learn(run, answer)
-        self._emit(run, action.events)
+        self._made(run, action, answer)
 
     async def _apply(self, run: "_Run", action: actions.Apply) -> None:
         ref = actions.ref_of(action.body)
@@ -187,8 +198,7 @@ class Executor:
         answer = await self._guarded(run, ref, request, adopt=not action.force)
         version = answer["metadata"]["resourceVersion"]
         self._applied[ref] = (_fingerprint(action), version)
-        self._learn(run, answer)
-        self._emit(run, action.events)
+        self._made(run, action, answer)
 
     async def _stands_there(self, run: "_Run", ref: actions.Ref) -> bool:
         """Whether an object that is believed not to exist does, because it lost its label.
@@ -241,8 +251,7 @@ class Executor:
             field_manager=names.FIELD_MANAGER,
         )
         answer = await self._guarded(run, ref, request, allowed=allowed)
-        self._learn(run, answer)
-        self._emit(run, action.events)
+        self._made(run, action, answer)
 
     async def _delete(self, run: "_Run", action: actions.Delete) -> None:
         ref = action.ref
@@ -275,7 +284,7 @@ class Executor:
                 name=ref.name,
                 uid=action.uid,
             )
-        self._emit(run, action.events)
+        self._made(run, action)
 
     async def _release(self, run: "_Run", action: actions.Release) -> None:
         """Release pods, if their Workload still is exactly what the decision was made on.
@@ -321,6 +330,15 @@ class Executor:
         except _Stop:
             return False
         return True
+
+    def _made(
+        self, run: "_Run", action: repairs.Write, answer: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note that a write has succeeded; ``answer`` is what the object is by now."""
+        run.outcome.made.append(action)
+        if answer is not None:
+            self._learn(run, answer)
+        self._emit(run, action.events)
 
     def _learn(self, run: "_Run", obj: Mapping[str, Any]) -> None:
         resource = resources.of(obj["apiVersion"], obj["kind"])

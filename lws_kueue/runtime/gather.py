@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from lws_kueue.api import lws
-from lws_kueue.controller import observed, restarts
+from lws_kueue.controller import observed, repairs, restarts
 from lws_kueue.runtime import cache, resources
 
 
@@ -17,13 +17,15 @@ def gather(
     built_in: bool | None = None,
     remembered: Mapping[int, restarts.Members],
     unwritten: tuple[lws.Condition, ...] | None = None,
+    attempts: repairs.Attempts | None = None,
     gang: bool = False,
     takes_unlabelled: bool = False,
 ) -> observed.Observed | cache.InvalidSet:
     """Return everything known of a set, or the set itself when its spec cannot be read.
 
     ``gang`` says that Volcano schedules groups, ``takes_unlabelled`` that sets without a queue wait
-    for Kueue in this namespace; ``unwritten`` are conditions not written yet. The mappings are
+    for Kueue in this namespace; ``unwritten`` are conditions not written yet, ``attempts`` the
+    writes of the last minutes. The mappings are
     snapshots, so events that arrive while the plan is carried out do not show.
     """
     live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
@@ -45,6 +47,7 @@ def gather(
         pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
         remembered=remembered,
         unwritten=unwritten,
+        attempts=repairs.Attempts() if attempts is None else attempts,
     )
 
 

@@ -8,7 +8,7 @@ import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide, restarts
+from lws_kueue.controller import decide, observed, repairs, restarts
 from lws_kueue.runtime import (
     cache,
     client,
@@ -48,6 +48,7 @@ class Loop:
         self._status_writes = status_writes.StatusWrites(settings.status_interval)
         self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
         self._members: dict[cache.SetKey, dict[int, restarts.Members]] = {}
+        self._attempts: dict[cache.SetKey, repairs.Attempts] = {}
 
     async def work(self) -> None:
         """Take keys and pass over their sets until cancelled."""
@@ -77,6 +78,7 @@ class Loop:
             built_in=await self._inflow.built_in(key),
             remembered=restarts.with_departed(self._members.get(key, {}), departed),
             unwritten=self._status_writes.conditions(key),
+            attempts=self._attempts.get(key),
             gang=self._settings.gang_scheduler is not None,
             takes_unlabelled=await self._inflow.takes_unlabelled(key),
         )
@@ -87,21 +89,23 @@ class Loop:
         if asked := decide.nodes_asked(situation):
             nodes = await self._inflow.nodes(asked)
             situation = dataclasses.replace(situation, nodes=nodes)
-        plan = decide.decide(
-            situation,
-            now=datetime.datetime.now(datetime.UTC),
-            options=self._options,
-        )
+        now = datetime.datetime.now(datetime.UTC)
+        situation = self._with_attempts(key, situation, now=now)
+        plan = decide.decide(situation, now=now, options=self._options)
         regarding = situation.lws.meta if situation.lws else None
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
         self._members.setdefault(key, {}).update(decide.members(situation))
         due, held = self._status_writes.due(key, plan.status)
         plan = dataclasses.replace(plan, status=due)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
+        if await self._remember(situation, plan, outcome.made):
+            await self._queue.add(key)
         if not outcome.failed and not outcome.stale:
             self._cache.dealt_with(key, departed)
         if regarding is None:
             self._forget(key)
+            if plan.empty and not plan.held:
+                self._attempts.pop(key, None)
         else:
             self._warn(key, regarding, (*plan.warnings, *outcome.warnings))
         for failure in outcome.failures:
@@ -110,6 +114,30 @@ class Loop:
             self._status_writes.written(key)
         await self._again(key, plan, outcome=outcome, held=held)
         return outcome.failed
+
+    def _with_attempts(
+        self, key: cache.SetKey, seen: observed.Observed, *, now: datetime.datetime
+    ) -> observed.Observed:
+        """Begin to remember writes for a set that is seen for the first time."""
+        if key in self._attempts:
+            return seen
+        attempts = self._attempts[key] = repairs.Attempts.of(seen.lws, now=now)
+        return dataclasses.replace(seen, attempts=attempts)
+
+    async def _remember(
+        self, seen: observed.Observed, plan: actions.Plan, made: list[repairs.Write]
+    ) -> bool:
+        """Remember what was written; returns whether it was found out who undoes what is held."""
+        occasion = repairs.occasion_of(seen.lws)
+        now = datetime.datetime.now(datetime.UTC)
+        for write in made:
+            if seen.attempts.made(write, occasion=occasion, now=now):
+                key = actions.key_of(write)
+                metrics.repeated(kind=key.ref.kind, verb=key.verb)
+        unnamed = seen.attempts.unnamed(plan.held)
+        for key in unnamed:
+            seen.attempts.named(key, await self._executor.other_writer(key))
+        return bool(unnamed)
 
     async def _again(
         self,

@@ -100,6 +100,13 @@ _leads = prometheus_client.Gauge(
     registry=REGISTRY,
 )
 
+_repeated = prometheus_client.Counter(
+    "lws_kueue_repeated_writes_total",
+    "Writes that were made before, with the same content, and that somebody has undone.",
+    ["kind", "verb"],
+    registry=REGISTRY,
+)
+
 for _result in ("success", "error", "requeue", "requeue_after"):
     _passes.labels(CONTROLLER, _result)
 
@@ -107,6 +114,11 @@ for _result in ("success", "error", "requeue", "requeue_after"):
 def requested(*, code: int, host: str, method: str) -> None:
     """Count a request; ``code`` 0 is one without an answer."""
     _requests.labels(str(code) if code else "<error>", host, method).inc()
+
+
+def repeated(*, kind: str, verb: str) -> None:
+    """Count a write that has been made before for the same object."""
+    _repeated.labels(kind, verb).inc()
 
 
 def leads(name: str, value: bool) -> None:

@@ -60,7 +60,9 @@ def stop(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[ac
     # One event tells the story of the group.
     told = actions.Event("Normal", "Stopped", f"Stopping {len(running)} pods: {_why(workload)}")
     return tuple(
-        actions.Delete(group.ref(pod), pod.meta.uid, events=(told,) if pod is running[0] else ())
+        actions.Delete(
+            group.ref(pod), pod.meta.uid, events=(told,) if pod is running[0] else (), stops=True
+        )
         for pod in running
     )
 
@@ -73,7 +75,7 @@ def replace_ungated(leader: facts.Pod) -> actions.Delete:
     told = f"Replacing the group of {leader.meta.name}: its workers are made without a gate"
     event = actions.Event("Normal", "Stopped", told)
     return actions.Delete(
-        group.ref(leader), leader.meta.uid, propagation="Foreground", events=(event,)
+        group.ref(leader), leader.meta.uid, propagation="Foreground", events=(event,), stops=True
     )
 
 
@@ -118,6 +120,7 @@ def clear_admission(
         names.ADMISSION_FIELD_MANAGER,
         subresource="status",
         resource_version=meta.resource_version,
+        because=f"evicted at {evicted.last_transition_time}",
     )
 
 

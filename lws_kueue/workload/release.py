@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import landing, podsets
+from lws_kueue.workload import landing, podsets, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -238,7 +238,11 @@ def plan_release(
         )
         for name in dict.fromkeys(group.podset_of(pod, assignments) for pod in waiting)
     ]
-    patches = tuple(patch for part in parts for patch in part.patches)
+    # Another admission is another occasion: only under the same one is a release repeated.
+    admitted = f"admitted at {_admitted_at(workload)}"
+    patches = tuple(
+        dataclasses.replace(patch, because=admitted) for part in parts for patch in part.patches
+    )
     problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
     if any(part.held for part in parts) or not patches:
         return None, problems
@@ -248,6 +252,11 @@ def plan_release(
         domains = {name: domain for part in parts for name, domain in part.domains.items()}
         events = landing.events(workload, live, domains)
     return actions.Release(ref, meta.uid, meta.resource_version, patches, events), problems
+
+
+def _admitted_at(workload: kueue.Workload) -> str:
+    admitted = workload.condition(state.ADMITTED)
+    return admitted.last_transition_time if admitted else ""
 
 
 def _pods_admitted(workload: kueue.Workload) -> int:

@@ -16,12 +16,16 @@ WAITING = "example.com/Waiting"
 
 
 def compute(
-    owner: lws.LeaderWorkerSet, *found: groups.Group, now: datetime = NOW, **options: Any
+    owner: lws.LeaderWorkerSet,
+    *found: groups.Group,
+    now: datetime = NOW,
+    waiting: lws.Condition | None = None,
+    **options: Any,
 ) -> status.Outcome:
     given_options: dict[str, Any] = {
         "key": "key",
         "leader_set": given.a_leader_set(replicas=len(found)),
-        "waiting_type": WAITING,
+        "own": {WAITING: waiting},
     }
     return status.compute(owner, found=found, now=now, **(given_options | options))
 

@@ -1,0 +1,420 @@
+"""Another writer for everything that the controller writes again, and how often it then does.
+
+Each row is a set in a namespace of its own, and a rival that undoes one thing as soon as it sees
+it, for as long as the fight goes on. All rows fight at the same time.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from e2e.controller import budget, harness
+from lws_kueue import sandbox
+from lws_kueue.api import names
+from lws_kueue.sandbox import audit, client
+
+Object = dict[str, Any]
+
+SET: Final = "contested"
+LWS: Final = (names.LWS_API_VERSION, names.LWS_KIND)
+WORKLOAD: Final = (names.KUEUE_API_VERSION, "Workload")
+STATEFUL_SET: Final = ("apps/v1", "StatefulSet")
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Who undoes what.
+
+    ``stands`` says of an object that what the rival does not want is there. ``patch`` undoes it;
+    without one the rival deletes the object. ``named`` says that it sets a value, so that the
+    object's ``managedFields`` tell who it was.
+    """
+
+    what: str
+    kind: tuple[str, str]
+    stands: Callable[[Object], Any]
+    patch: Callable[[Object], Object] | None = None
+    subresource: str = ""
+    named: bool = False
+    queue: bool = True
+    quota: str = "10"
+    template: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        return "rival-" + "".join(c if c.isalnum() else "-" for c in self.what.lower())
+
+    @property
+    def counted(self) -> str:
+        """The resource of the writes that count, as the audit log names it."""
+        plural = self.kind[1].lower() + "s"
+        return f"{plural}/{self.subresource}" if self.subresource == "status" else plural
+
+
+def named(*wanted: str) -> Callable[[Object], bool]:
+    return lambda obj: obj["metadata"]["name"] in wanted
+
+
+def _lead(holds: Callable[[Object], Any]) -> Callable[[Object], bool]:
+    """Of the leader StatefulSet, something holds."""
+    return lambda obj: obj["metadata"]["name"] == SET and bool(holds(obj))
+
+
+def _of_set(obj: Object) -> bool:
+    return [owner["kind"] for owner in obj["metadata"].get("ownerReferences", ())] == [
+        names.LWS_KIND
+    ]
+
+
+def _template(**changes: Any) -> Callable[[Object], Object]:
+    return lambda _: {"spec": {"template": changes}}
+
+
+def _pods_ready(obj: Object) -> bool:
+    return (harness.condition(obj, "PodsReady") or {}).get("status") == "True"
+
+
+def _not_ready(obj: Object) -> Object:
+    conditions = [
+        {**c, "status": "False", "reason": "Rival"} if c["type"] == "PodsReady" else c
+        for c in obj["status"]["conditions"]
+    ]
+    return {"status": {"conditions": conditions}}
+
+
+def _without_finalizer(obj: Object) -> Object:
+    kept = [f for f in obj["metadata"]["finalizers"] if f != names.WORKLOAD_FINALIZER]
+    return {"metadata": {"finalizers": kept or None}}
+
+
+def _index(obj: Object) -> str:
+    return str(obj["metadata"].get("annotations", {}).get(names.COMPONENT_WORKLOAD_INDEX))
+
+
+def _first(holds: Callable[[Object], Any]) -> Callable[[Object], bool]:
+    """Of the Workload of group 0, something holds."""
+    return lambda obj: (
+        _index(obj) == "0" and "deletionTimestamp" not in obj["metadata"] and bool(holds(obj))
+    )
+
+
+def _alive(*wanted: str) -> Callable[[Object], bool]:
+    return lambda obj: named(*wanted)(obj) and "deletionTimestamp" not in obj["metadata"]
+
+
+RIVALS: Final = (
+    # The leader StatefulSet.
+    Rival(
+        "replicas of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: obj["spec"]["replicas"] == 2),
+        lambda _: {"spec": {"replicas": 1}},
+        named=True,
+    ),
+    Rival(
+        "scale of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: obj["spec"]["replicas"] == 2),
+        lambda _: {"spec": {"replicas": 3}},
+        subresource="scale",
+        queue=False,
+        named=True,
+    ),
+    Rival(
+        "partition of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: not obj["spec"]["updateStrategy"]["rollingUpdate"].get("partition")),
+        lambda _: {"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}},
+        named=True,
+    ),
+    Rival(
+        "label of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: names.SET_NAME in obj["metadata"].get("labels", {})),
+        lambda _: {"metadata": {"labels": {names.SET_NAME: None}}},
+    ),
+    Rival(
+        "annotation of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: obj["metadata"].get("annotations", {}).get(names.REPLICAS) == "2"),
+        lambda _: {"metadata": {"annotations": {names.REPLICAS: "7"}}},
+        named=True,
+    ),
+    Rival(
+        "owner of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: obj["metadata"].get("ownerReferences")),
+        lambda _: {"metadata": {"ownerReferences": None}},
+        queue=False,
+    ),
+    Rival(
+        "image in the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda o: o["spec"]["template"]["spec"]["containers"][0]["image"] == harness.IMAGE),
+        lambda obj: {
+            "spec": {
+                "template": {
+                    "spec": {
+                        "containers": [
+                            {**obj["spec"]["template"]["spec"]["containers"][0], "image": "rival"}
+                        ]
+                    }
+                }
+            }
+        },
+        queue=False,
+        named=True,
+    ),
+    Rival(
+        "gate in the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: obj["spec"]["template"]["spec"].get("schedulingGates")),
+        _template(spec={"schedulingGates": None}),
+    ),
+    Rival(
+        "revision key in the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: len(obj["metadata"].get("labels", {}).get(names.REVISION_KEY, "")) > 5),
+        lambda _: {"metadata": {"labels": {names.REVISION_KEY: "rival"}}},
+        named=True,
+    ),
+    # What is made anew when it is gone.
+    Rival("a leader StatefulSet that is deleted", STATEFUL_SET, _alive(SET)),
+    Rival("a worker StatefulSet that is deleted", STATEFUL_SET, _alive(f"{SET}-0"), queue=False),
+    Rival("a Service that is deleted", ("v1", "Service"), _alive(SET), queue=False),
+    Rival("a ControllerRevision that is deleted", ("apps/v1", "ControllerRevision"), _of_set),
+    Rival("a Workload that is deleted", WORKLOAD, _first(bool)),
+    # The Workload.
+    Rival(
+        "finalizer of the Workload",
+        WORKLOAD,
+        _first(lambda obj: names.WORKLOAD_FINALIZER in obj["metadata"].get("finalizers", ())),
+        _without_finalizer,
+    ),
+    Rival(
+        "owner of the Workload",
+        WORKLOAD,
+        _first(lambda obj: obj["metadata"].get("ownerReferences")),
+        lambda _: {"metadata": {"ownerReferences": None}},
+        quota="0",
+    ),
+    Rival(
+        "queue of the Workload",
+        WORKLOAD,
+        _first(lambda obj: obj["spec"].get("queueName") == "user-queue"),
+        lambda _: {"spec": {"queueName": "rival"}},
+        quota="0",
+        named=True,
+    ),
+    Rival(
+        "time limit of the Workload",
+        WORKLOAD,
+        _first(lambda obj: "maximumExecutionTimeSeconds" not in obj["spec"]),
+        lambda _: {"spec": {"maximumExecutionTimeSeconds": 77}},
+        quota="0",
+        named=True,
+    ),
+    Rival(
+        "pods of the Workload",
+        WORKLOAD,
+        _first(lambda obj: obj["spec"]["podSets"][0]["count"] == 2),
+        lambda obj: {"spec": {"podSets": [{**obj["spec"]["podSets"][0], "count": 1}]}},
+        quota="0",
+        named=True,
+    ),
+    Rival(
+        "admission gate of the Workload",
+        WORKLOAD,
+        _first(lambda obj: names.ADMISSION_GATED_BY not in obj["metadata"].get("annotations", {})),
+        lambda _: {"metadata": {"annotations": {names.ADMISSION_GATED_BY: "example.com/rival"}}},
+        quota="0",
+        named=True,
+    ),
+    Rival(
+        "readiness of the Workload",
+        WORKLOAD,
+        _first(_pods_ready),
+        _not_ready,
+        subresource="status",
+        named=True,
+    ),
+    # The set, and its pods.
+    Rival(
+        "counters of the set",
+        LWS,
+        lambda obj: (obj.get("status") or {}).get("readyReplicas") == 2,
+        lambda _: {"status": {"readyReplicas": 77}},
+        subresource="status",
+        queue=False,
+        named=True,
+    ),
+    Rival(
+        "conditions of the set",
+        LWS,
+        lambda obj: harness.condition(obj, "WaitingForAdmission") is not None,
+        lambda _: {"status": {"conditions": None}},
+        subresource="status",
+        quota="0",
+    ),
+    Rival(
+        "a pod that ends when it is let go",
+        ("v1", "Pod"),
+        lambda obj: _alive(f"{SET}-0-1")(obj) and not harness.gates(obj),
+        template={"restartPolicy": "None"},
+    ),
+    Rival(
+        "a group that fails when it runs",
+        ("v1", "Pod"),
+        lambda obj: _alive(f"{SET}-0-1")(obj) and harness.is_ready(obj),
+        queue=False,
+    ),
+)
+
+
+@dataclass(slots=True)
+class Fight:
+    """What came of a row: the controller's writes since the rival's first, and what it told."""
+
+    rival: Rival
+    began: float = 0.0
+    undone: int = 0
+    fault: BaseException | None = None
+    writes: list[audit.Request] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    condition: Object | None = None
+
+    def times(self, *, resource: str) -> dict[tuple[str, str], list[float]]:
+        """Seconds since the beginning of the writes to a resource, by verb and name."""
+        found: dict[tuple[str, str], list[float]] = {}
+        for write in self.writes:
+            if write.resource == resource and write.status < 300:
+                seconds = datetime.fromisoformat(write.received).timestamp() - self.began
+                found.setdefault((write.verb, write.name), []).append(seconds)
+        return found
+
+
+def fight(
+    cluster: sandbox.Sandbox,
+    rivals: Iterable[Rival],
+    *,
+    seconds: float,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> dict[str, Fight]:
+    """Let every rival undo what it does not want for so long, once all sets are complete."""
+    fights = {rival.what: Fight(rival) for rival in rivals}
+    with contextlib.ExitStack() as stack:
+        for one in fights.values():
+            stack.enter_context(harness.own_namespace(cluster, one.rival.namespace))
+            _make(cluster, one.rival)
+        for one in fights.values():
+            _await_complete(cluster, one.rival)
+        since = audit.position(cluster)
+        threads = [
+            threading.Thread(target=_keep_undoing, args=(cluster, one, seconds), daemon=True)
+            for one in fights.values()
+        ]
+        for thread in threads:
+            thread.start()
+        meanwhile()
+        for thread in threads:
+            thread.join(timeout=seconds + 60)
+            assert not thread.is_alive()
+        requests = audit.requests(cluster, since=since)
+        for one in fights.values():
+            assert one.fault is None, f"{one.rival.what}: {one.fault}"
+            _look(cluster, one, requests)
+    return fights
+
+
+def await_back_off(cluster: sandbox.Sandbox, rival: Rival) -> None:
+    """Wait until the set says that the pauses have become the longest."""
+    cluster.api.wait_for(
+        *LWS,
+        SET,
+        lambda seen: harness.condition(seen or {}, "RepairBackOff") is not None,
+        namespace=rival.namespace,
+        timeout=120,
+        what=f"{rival.what}: RepairBackOff",
+    )
+
+
+def _make(cluster: sandbox.Sandbox, rival: Rival) -> None:
+    queue = None
+    if rival.queue:
+        queue = harness.queues(cluster, namespace=rival.namespace, cpu=rival.quota)
+    body = harness.leader_worker_set(SET, namespace=rival.namespace, size=2, cpu="10m", queue=queue)
+    body["spec"]["leaderWorkerTemplate"] |= rival.template
+    cluster.api.create(body)
+
+
+def _await_complete(cluster: sandbox.Sandbox, rival: Rival) -> None:
+    if rival.queue and rival.quota == "0":
+        cluster.api.wait_for(
+            *LWS,
+            SET,
+            lambda seen: harness.condition(seen or {}, "WaitingForAdmission") is not None,
+            namespace=rival.namespace,
+            timeout=120,
+            what=f"{rival.what}: groups wait",
+        )
+        return
+    harness.wait_ready(cluster, SET, namespace=rival.namespace, groups=2, timeout=120)
+
+
+def _keep_undoing(cluster: sandbox.Sandbox, one: Fight, seconds: float) -> None:
+    try:
+        api = client.Client(cluster.kubeconfig)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            # Without a version each watch begins with what is there.
+            events = api.watch(*one.rival.kind, namespace=one.rival.namespace, timeout=min(left, 5))
+            for event in events:
+                if event["type"] in ("ADDED", "MODIFIED") and time.monotonic() < end:
+                    _undo(api, one, event["object"])
+    except BaseException as fault:
+        one.fault = fault
+
+
+def _undo(api: client.Client, one: Fight, obj: Object) -> None:
+    rival = one.rival
+    if not rival.stands(obj):
+        return
+    if not one.undone:
+        one.began = time.time()
+    name = obj["metadata"]["name"]
+    try:
+        if rival.patch is None:
+            api.delete(*rival.kind, name, namespace=rival.namespace, missing_ok=True)
+        else:
+            api.patch(
+                *rival.kind,
+                name,
+                namespace=rival.namespace,
+                body=rival.patch(obj),
+                subresource=rival.subresource,
+            )
+        one.undone += 1
+    except client.ApiError as error:
+        # What was seen may have gone or changed by now.
+        if error.status not in (404, 409):
+            raise
+
+
+def _look(cluster: sandbox.Sandbox, one: Fight, requests: Iterable[audit.Request]) -> None:
+    place = one.rival.namespace
+    one.writes = [
+        request
+        for request in requests
+        if request.is_write
+        and request.user_agent == budget.USER_AGENT
+        and request.namespace == place
+        and request.resource != "events"
+    ]
+    told = cluster.api.list("events.k8s.io/v1", "Event", namespace=place)
+    one.told = [event["note"] for event in told if event["reason"] == "RepairBackOff"]
+    live = cluster.api.get(*LWS, SET, namespace=place)
+    one.condition = harness.condition(live, "RepairBackOff")

@@ -1,0 +1,98 @@
+"""For everything that the controller writes again somebody may undo it: nobody fights a war."""
+
+import time
+
+import pytest
+
+from e2e.controller import harness, rivals
+from lws_kueue import sandbox
+
+# All six have come by then; a seventh may come minutes later only.
+FIGHT_SECONDS = 75.0
+
+# For what takes minutes: a field, an object that is made anew, and a Workload.
+FEW = tuple(
+    rival
+    for rival in rivals.RIVALS
+    if rival.what
+    in ("replicas of the StatefulSet", "a Service that is deleted", "queue of the Workload")
+)
+
+ROWS = {rival.what: rival for rival in rivals.RIVALS}
+
+
+@pytest.fixture(scope="module")
+def fights(
+    installed: sandbox.Sandbox, shared_controller: harness.ControllerProcess
+) -> dict[str, rivals.Fight]:
+    """All rows, fought at the same time."""
+    if installed.audit_log is None:
+        pytest.skip("this cluster shows no audit log")
+    if not shared_controller.running:
+        shared_controller.start()
+    return rivals.fight(installed, rivals.RIVALS, seconds=FIGHT_SECONDS)
+
+
+@pytest.mark.row("WAR-02")
+@pytest.mark.parametrize("what", ROWS)
+def test_what_a_rival_undoes_is_written_six_times_at_most_before_the_longest_pause_and_told(
+    fights: dict[str, rivals.Fight], what: str
+) -> None:
+    one = fights[what]
+    assert one.undone >= 2, "the rival had nothing to undo"
+    contested = one.times(resource=one.rival.counted)
+    assert any(len(times) >= 2 for times in contested.values()), f"not repaired: {contested}"
+    for key, times in contested.items():
+        assert len(times) <= 6, (key, times)
+    assert one.told, "no Warning"
+    assert len(one.told) == len(set(one.told)), one.told
+    if one.rival.named:
+        assert any("field manager lws-kueue-sandbox" in text for text in one.told), one.told
+
+
+@pytest.mark.row("WAR-02")
+@pytest.mark.parametrize("what", ROWS)
+def test_a_rival_for_one_thing_makes_no_war_about_another(
+    fights: dict[str, rivals.Fight], what: str
+) -> None:
+    one = fights[what]
+    # What is told of a set and its Workloads follows what happens to them.
+    desired = {w.resource for w in one.writes if not w.resource.endswith("/status")}
+    for resource in desired:
+        for key, times in one.times(resource=resource).items():
+            assert len(times) <= 6, (resource, key, times)
+
+
+@pytest.mark.long
+@pytest.mark.row("WAR-02")
+def test_after_the_first_minute_there_is_one_write_in_five_minutes(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess
+) -> None:
+    assert controller.running
+    for what, one in rivals.fight(installed, FEW, seconds=380.0).items():
+        ((_, times),) = one.times(resource=one.rival.counted).items()
+        assert len(times) == 7, (what, times)
+        assert 295 < times[6] - times[5] < 330, (what, times)
+
+
+@pytest.mark.long
+@pytest.mark.row("WAR-03")
+def test_a_restart_of_the_controller_costs_one_repair_and_not_another_war(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess
+) -> None:
+    restarted: list[float] = []
+
+    def restart() -> None:
+        for rival in FEW:
+            rivals.await_back_off(installed, rival)
+        controller.kill()
+        restarted.append(time.time())
+        controller.start()
+
+    fought = rivals.fight(installed, FEW, seconds=150.0, meanwhile=restart)
+    for what, one in fought.items():
+        ((_, times),) = one.times(resource=one.rival.counted).items()
+        after = [t for t in times if t + one.began > restarted[0]]
+        assert len(times) - len(after) <= 6, (what, times)
+        assert len(after) <= 1, (what, times, after)
+        assert one.condition is not None, f"{what}: the condition is lost"

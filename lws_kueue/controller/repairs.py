@@ -1,0 +1,370 @@
+"""Writes that are repeated because somebody undoes them: a pause that grows, and a Warning.
+
+A repair is a write that has been made before: the same content, for the same object, while the set
+is at the same generation. Whatever causes it (another controller that owns the field as well, a
+person with an editor, an admission webhook, pods that end as soon as they are let go), repeating it
+at once may go on for ever, several times a second, at everybody's cost. So the pause between two
+equal writes grows from none to five minutes, as that of a container that fails does. The set says
+so in a condition, and a Warning names the other writer.
+
+New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
+another admission. Neither does a deletion that stops what runs without admission. A status tells
+what is and may well go back and forth, so it is repeated only if it is the last one again and
+something else stands there by now.
+
+The time is a parameter, and what is remembered is a value of the caller's. A restart forgets it,
+but for one thing: where the condition stands, the first repetition already has the longest pause.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lws_kueue.api import actions, facts, lws, names
+
+# Seconds between equal writes: before the first repetition, the second and so on, then LONGEST.
+PAUSES: Final = (0.0, 1.0, 3.0, 8.0, 20.0)
+LONGEST: Final = 300.0
+# Seconds without a write after which the next one counts as the first.
+FORGOTTEN: Final = 600.0
+
+# From so many repetitions on it is told: fewer may be a coincidence.
+TOLD: Final = 3
+
+# The condition that stands while a pause is the longest.
+BACK_OFF: Final = "RepairBackOff"
+
+# How many contents of one object are told apart; a write of another one is the first again.
+_MOST_CONTENTS: Final = 16
+_MOST_NAMED: Final = 5
+
+# Whoever takes something away owns nothing of the object afterwards.
+_NO_TRACE: Final = "somebody who leaves no trace in managedFields"
+
+# What says when or which, and not what.
+_VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion", "uid"})
+_OURS: Final = frozenset(
+    {names.FIELD_MANAGER, names.ADMISSION_FIELD_MANAGER, names.PODS_READY_FIELD_MANAGER}
+)
+
+Write = actions.Create | actions.Apply | actions.Patch | actions.Delete | actions.StatusWrite
+
+
+@dataclass(slots=True)
+class _Record:
+    """What was written to one object, and how often again.
+
+    ``before`` are the repetitions that an earlier process has told of, ``status`` is the last one
+    that was written. ``writer`` is who undoes it, None while nobody has looked.
+    """
+
+    contents: deque[bytes]
+    before: int
+    at: datetime
+    status: Mapping[str, Any] | None = None
+    repetitions: int = 0
+    writer: str | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds between the last write and the next equal one."""
+        done = self.before + self.repetitions
+        return PAUSES[done] if done < len(PAUSES) else LONGEST
+
+    @property
+    def told(self) -> bool:
+        """Whether it was repeated too often for a coincidence."""
+        return self.repetitions > 0 and self.before + self.repetitions >= TOLD
+
+    @property
+    def backs_off(self) -> bool:
+        """Whether the pause is the longest."""
+        return self.repetitions > 0 and self.pause == LONGEST
+
+    def repeats(self, write: Write, digest: bytes) -> bool:
+        """Whether a write has been made before, and is not there any more."""
+        if isinstance(write, actions.StatusWrite) and self.status is not None:
+            return digest in self.contents and write.replaces != self.status
+        return digest in self.contents
+
+    def is_old(self, now: datetime) -> bool:
+        """Whether the next write counts as the first."""
+        return (now - self.at).total_seconds() > FORGOTTEN
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The writes that were made for one set in the last minutes.
+
+    ``weary_until`` is of a set that was in back-off already when it was seen first: until then,
+    whatever is repeated for it has been repeated before.
+    """
+
+    weary_until: datetime | None = None
+    _records: dict[actions.WriteKey, _Record] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, owner: lws.LeaderWorkerSet | None, *, now: datetime) -> "Attempts":
+        """Begin to remember, for a set as it is when it is seen first."""
+        stands = owner is not None and any(
+            c.type == BACK_OFF and c.status == "True" for c in owner.status.conditions
+        )
+        return cls(weary_until=now + timedelta(seconds=FORGOTTEN) if stands else None)
+
+    def weary(self, now: datetime) -> bool:
+        """Whether an earlier process left this set in back-off a moment ago."""
+        return self.weary_until is not None and now < self.weary_until
+
+    def wait(self, write: Write, *, occasion: str, now: datetime) -> float:
+        """Return in how many seconds a write may be made; 0 is now.
+
+        ``occasion`` is ``occasion_of`` the set.
+        """
+        record = self._record(actions.key_of(write), now)
+        if record is None or not record.repeats(write, _digest(write, occasion)):
+            return 0.0
+        # A clock that was set back must not make a pause longer than it is.
+        passed = max(0.0, (now - record.at).total_seconds())
+        return max(0.0, record.pause - passed)
+
+    def made(self, write: Write, *, occasion: str, now: datetime) -> bool:
+        """Note that a write has succeeded; returns whether it was a repetition."""
+        self._prune(now)
+        key, digest = actions.key_of(write), _digest(write, occasion)
+        # Those that were written last stand last, so that the first are the first to be forgotten.
+        record = self._records.pop(key, None)
+        if record is None:
+            before = len(PAUSES) if self.weary(now) else 0
+            record = _Record(deque(maxlen=1 if key.reports else _MOST_CONTENTS), before, now)
+        self._records[key] = record
+        record.at = now
+        repeated = record.repeats(write, digest)
+        if repeated:
+            record.repetitions += 1
+        elif digest not in record.contents:
+            record.contents.append(digest)
+        if isinstance(write, actions.StatusWrite):
+            record.status = write.status
+        return repeated
+
+    def unnamed(self, held: Iterable[actions.WriteKey]) -> list[actions.WriteKey]:
+        """Return those of the ``held`` writes of which it is to be found out who undoes them."""
+        return [
+            key
+            for key in held
+            if _has_writer(key)
+            and (record := self._records.get(key)) is not None
+            and record.told
+            and record.writer is None
+        ]
+
+    def named(self, key: actions.WriteKey, writer: str) -> None:
+        """Note who undoes a write; "" if nobody can tell."""
+        if (record := self._records.get(key)) is not None:
+            record.writer = writer
+
+    def causes(self, now: datetime) -> Iterator[tuple[bool, str]]:
+        """Say of what is repeated too often what it is; the first is whether it backs off."""
+        for key, record in self._records.items():
+            named = record.writer is not None or not _has_writer(key)
+            if record.told and named and not record.is_old(now):
+                yield record.backs_off, _cause(key, record.writer or "")
+
+    def silenced(self, now: datetime) -> bool:
+        """Whether somebody undoes the set's status, so that nothing can be told in it."""
+        return any(
+            record.backs_off and key.ref.kind == names.LWS_KIND and not record.is_old(now)
+            for key, record in self._records.items()
+        )
+
+    def over_in(self, now: datetime) -> float | None:
+        """Return in how many seconds the back-off is over at the earliest, None without one."""
+        ends = [
+            record.at + timedelta(seconds=FORGOTTEN)
+            for record in self._records.values()
+            if record.backs_off and not record.is_old(now)
+        ]
+        if self.weary_until is not None and self.weary(now):
+            ends.append(self.weary_until)
+        # What is forgotten is older than that, not as old.
+        return (max(ends) - now).total_seconds() + 1 if ends else None
+
+    def _record(self, key: actions.WriteKey, now: datetime) -> _Record | None:
+        record = self._records.get(key)
+        return None if record is None or record.is_old(now) else record
+
+    def _prune(self, now: datetime) -> None:
+        while self._records and (first := next(iter(self._records))):
+            if not self._records[first].is_old(now):
+                return
+            del self._records[first]
+
+
+def occasion_of(owner: lws.LeaderWorkerSet | None) -> str:
+    """Return what makes a write of the same content another one: a change of the set's spec."""
+    return f"{owner.meta.uid}/{owner.meta.generation}" if owner else ""
+
+
+def hold(plan: actions.Plan, attempts: Attempts, *, occasion: str, now: datetime) -> actions.Plan:
+    """Return ``plan`` without the writes whose pause is not over, and with what is to be told.
+
+    A write that is left out takes with it what rests on it: the rest of its chain, and everything
+    that carries the key of a revision that cannot be kept.
+    """
+    sieve = _Sieve(attempts, occasion, now)
+    prepare = sieve.chain(plan.prepare)
+    kept = (sieve.chain(chain) for chain in plan.chains)
+    if prepare != plan.prepare:
+        kept = (() if _makes_pods(chain) else chain for chain in kept)
+    chains = tuple(chain for chain in kept if chain)
+    status = plan.status if plan.status and sieve.passes(plan.status) else None
+    waits = (plan.recheck_after, *sieve.waits, attempts.over_in(now))
+    return replace(
+        plan,
+        prepare=prepare,
+        chains=chains,
+        status=status,
+        finish=sieve.chain(plan.finish) if prepare == plan.prepare else (),
+        warnings=(*plan.warnings, *(_warning(text) for _, text in attempts.causes(now))),
+        recheck_after=min((wait for wait in waits if wait is not None), default=None),
+        held=tuple(sieve.held),
+    )
+
+
+def condition(
+    owner: lws.LeaderWorkerSet, attempts: Attempts, *, now: datetime
+) -> lws.Condition | None:
+    """Return the condition of a set for which writes are repeated with the longest pause."""
+    texts = [text for backs_off, text in attempts.causes(now) if backs_off]
+    if (attempts.weary(now) and not texts) or attempts.silenced(now):
+        return next((c for c in owner.status.conditions if c.type == BACK_OFF), None)
+    if not texts:
+        return None
+    parts = texts[:_MOST_NAMED]
+    if len(texts) > _MOST_NAMED:
+        parts.append(f"and {len(texts) - _MOST_NAMED} more")
+    return lws.Condition(
+        type=BACK_OFF, status="True", reason="WritesUndone", message="; ".join(parts)
+    )
+
+
+def other_writer(obj: facts.Object, key: actions.WriteKey) -> str:
+    """Say who last wrote to an object beside us, as its ``managedFields`` have it; "" for nobody.
+
+    The newest entry counts, whatever it holds: who takes a field away has none of it afterwards.
+    """
+    entries = [
+        entry
+        for entry in (obj.get("metadata") or {}).get("managedFields") or ()
+        if entry.get("manager") not in _OURS
+        and ((entry.get("subresource") or "") == "status") == key.reports
+    ]
+    if not entries:
+        return ""
+    last = max(entries, key=lambda entry: str(entry.get("time") or ""))
+    fields = list(_leaves(last.get("fieldsV1") or {}))[:_MOST_NAMED]
+    what = f" ({', '.join(fields)})" if fields else ""
+    return f"field manager {last.get('manager')}{what}"
+
+
+def _leaves(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Return the paths of a FieldsV1 set; items of lists count as their list."""
+    for name, inner in fields.items():
+        if not name.startswith("f:"):
+            continue
+        below = f"{path}.{name[2:]}"
+        deeper = list(_leaves(inner, below)) if inner else []
+        yield from deeper or [below]
+
+
+class _Sieve:
+    """Lets through what may be written now, and counts what may not."""
+
+    def __init__(self, attempts: Attempts, occasion: str, now: datetime) -> None:
+        self._attempts = attempts
+        self._occasion = occasion
+        self._now = now
+        self.waits: list[float] = []
+        self.held: list[actions.WriteKey] = []
+
+    def passes(self, write: Write) -> bool:
+        if isinstance(write, actions.Delete) and write.stops:
+            return True
+        wait = self._attempts.wait(write, occasion=self._occasion, now=self._now)
+        if wait > 0:
+            self.waits.append(wait)
+            self.held.append(actions.key_of(write))
+        return wait <= 0
+
+    def chain(self, chain: actions.Chain) -> actions.Chain:
+        kept: list[actions.Action] = []
+        for action in chain:
+            if isinstance(action, actions.Release):
+                patches = tuple(patch for patch in action.patches if self.passes(patch))
+                if not patches:
+                    break
+                whole = len(patches) == len(action.patches)
+                kept.append(action if whole else replace(action, patches=patches, events=()))
+            elif not self.passes(action):
+                break
+            else:
+                kept.append(action)
+        return tuple(kept)
+
+
+def _makes_pods(chain: Sequence[actions.Action]) -> bool:
+    first = chain[0] if chain else None
+    return (
+        isinstance(first, actions.Create | actions.Apply) and first.body["apiVersion"] == "apps/v1"
+    )
+
+
+def _has_writer(key: actions.WriteKey) -> bool:
+    """Whether what undoes the write is another write to the same object."""
+    return key.verb not in ("create", "delete") and key.ref.kind != "Pod"
+
+
+def _cause(key: actions.WriteKey, writer: str) -> str:
+    what = f"{key.ref.kind} {key.ref.name}"
+    if key.verb == "create":
+        said = f"{what} is deleted each time it is made. Find out by whom"
+    elif key.verb == "delete":
+        said = f"{what} is deleted for the same reason again and again, and comes back the same"
+    elif key.ref.kind == "Pod":
+        said = (
+            f"{what} ends each time it is let go under the same admission. Its own events say why"
+        )
+    else:
+        said = (
+            f"{what}: {writer or _NO_TRACE} undoes what this controller writes each time."
+            " Let only one of the two write it"
+        )
+    return f"{said}; the next attempts are up to {LONGEST / 60:.0f} minutes apart"
+
+
+def _warning(text: str) -> actions.Event:
+    return actions.Event("Warning", BACK_OFF, text)
+
+
+def _digest(write: Write, occasion: str) -> bytes:
+    """Return what tells a write from another one to the same object."""
+    match write:
+        case actions.StatusWrite(status=status):
+            content: Any = {"status": status}
+        case actions.Delete():
+            content = None
+        case _:
+            content = write.body
+    because = "" if isinstance(write, actions.Create | actions.StatusWrite) else write.because
+    text = json.dumps([_lasting(content), because, occasion], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lasting(inner) for key, inner in value.items() if key not in _VOLATILE}
+    return [_lasting(inner) for inner in value] if isinstance(value, list | tuple) else value

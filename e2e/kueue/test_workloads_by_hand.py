@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
-from e2e.controller import harness
+from e2e.controller import budget, harness
 from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
 from lws_kueue import sandbox
 from lws_kueue.api import names
+from lws_kueue.sandbox import audit
 
 pytestmark = pytest.mark.usefixtures("controller")
 
 SIZE = 2
+# Kueue may take the finalizer off before and after the mark has gone, and it is put back each time.
+MOST_FOR_A_MARK = 5
 
 
 def is_another(uid: str) -> Callable[[Object], bool]:
@@ -40,7 +43,8 @@ def test_a_workload_deleted_by_hand_stops_its_group_and_comes_back_as_a_new_one(
         one.wait_ready(2)
         one.wait_running(0, pods=SIZE)
     assert new["metadata"]["name"] == old["metadata"]["name"]
-    assert new["metadata"]["finalizers"] == [names.WORKLOAD_FINALIZER]
+    # Kueue's pod integration may look once at what has the name of a Workload that has gone.
+    one.wait_workload(0, keeps_its_finalizer, what="has its finalizer")
     evictions.was_stopped_once(told, one, before[0])
     assert one.uids_of(1) == before[1]
     # Until the last pod was let go, the finalizer kept the quota.
@@ -52,6 +56,35 @@ def test_a_workload_deleted_by_hand_stops_its_group_and_comes_back_as_a_new_one(
     ]
     assert len(stopped) == SIZE
     assert max(stopped) < gone
+
+
+def keeps_its_finalizer(workload: Object) -> bool:
+    """Whether a Workload has the finalizer that stands for its quota."""
+    return bool(workload["metadata"].get("finalizers") == [names.WORKLOAD_FINALIZER])
+
+
+@pytest.mark.row("WAR-01")
+def test_a_workload_of_an_earlier_version_loses_its_mark_of_pod_groups_and_no_war_begins(
+    installed: sandbox.Sandbox, namespace: str, queue: str
+) -> None:
+    """By it Kueue's pod integration takes the finalizer off whenever it sees the Workload."""
+    one = queued.create(installed, namespace=namespace, queue=queue, replicas=2, size=SIZE)
+    one.wait_ready(2)
+    before = {group: one.uids_of(group) for group in (0, 1)}
+    mark = audit.position(installed) if installed.audit_log else None
+    one.patch_workload(0, {"metadata": {"annotations": {names.IS_GROUP_WORKLOAD: "true"}}})
+
+    def is_ours(workload: Object) -> bool:
+        marked = names.IS_GROUP_WORKLOAD in workload["metadata"]["annotations"]
+        return not marked and keeps_its_finalizer(workload)
+
+    one.wait_workload(0, is_ours, what="has its finalizer and no mark")
+    if mark is not None:
+        budget.settled(installed, namespace=namespace)
+        since = budget.of_both(installed, namespace=namespace, since=mark)
+        assert 1 <= len(since) <= MOST_FOR_A_MARK, budget.summary(since)
+    one.wait_workload(0, is_ours, what="has its finalizer and no mark at rest")
+    assert {group: one.uids_of(group) for group in (0, 1)} == before
 
 
 def _version(obj: Object) -> int:

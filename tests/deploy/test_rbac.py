@@ -49,6 +49,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/tool_marks.py", "Patch"): rights_of(resources.STATEFUL_SETS, "patch", *REREAD),
     ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
+    ("workload/group_mark.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
     ("workload/ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/reconcile.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
     ("workload/reconcile.py", "Delete"): rights_of(resources.WORKLOADS, "delete", *REREAD),

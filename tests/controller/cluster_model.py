@@ -12,7 +12,7 @@ from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import decide, observed, restarts, shortages
-from lws_kueue.workload import build
+from lws_kueue.workload import build, conditions
 from tests.controller import kubernetes_model
 from tests.controller.kubernetes_model import Object, copied, true
 
@@ -54,6 +54,9 @@ class Cluster(kubernetes_model.Kubernetes):
         self.nodes: dict[str, facts.Node] = {}
         self.refusals: dict[str, str] = {}
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
+
+    def stamp(self) -> str:
+        return conditions.stamp(self.now)
 
     # The controller -----------------------------------------------------------------------
 

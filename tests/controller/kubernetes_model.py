@@ -52,7 +52,7 @@ class Kubernetes:
     """All objects by kind and name, and what happens to them by itself.
 
     On ``lost_nodes`` no pod starts or ends any more, and pods whose names are in ``refused`` cannot
-    be made. ``clock`` is the time at which things happen.
+    be made.
     """
 
     def __init__(self, *, max_unavailable_gate: bool = False) -> None:
@@ -60,11 +60,14 @@ class Kubernetes:
         self.unready: set[str] = set()
         self.lost_nodes: set[str] = set()
         self.refused: set[str] = set()
-        self.clock = _DELETED_AT
         self._gate = max_unavailable_gate
         self._templates: dict[str, list[tuple[str, Object]]] = {}
         self._looked: dict[str, Object] = {}
         self._counter = 0
+
+    def stamp(self) -> str:
+        """The time at which something happens, as the API writes it."""
+        return _DELETED_AT
 
     # Storage ------------------------------------------------------------------------------
 
@@ -289,7 +292,7 @@ class Kubernetes:
         }
         if owner.get("status") != status:
             owner["status"] = status
-            told = {"manager": "kcm", "subresource": "status", "time": self.clock}
+            told = {"manager": "kcm", "subresource": "status", "time": self.stamp()}
             owner["metadata"]["managedFields"] = [*_written(owner), told]
             self.touch(owner)
 

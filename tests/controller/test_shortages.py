@@ -13,13 +13,11 @@ from tests.controller.test_decide import SET, cluster, environment, gated, settl
 pytestmark = pytest.mark.row("P6")
 
 WHY = 'pods "demo-0-2" is forbidden: exceeded quota: pods'
-SECOND = datetime.timedelta(seconds=1)
 
 
 def advance(model: cluster_model.Cluster, seconds: float) -> None:
     """Let time go by."""
     model.now += datetime.timedelta(seconds=seconds)
-    model.clock = model.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def waits_for(model: cluster_model.Cluster) -> tuple[str, str]:

@@ -135,6 +135,6 @@ def test_a_plain_set_out_of_bounds_says_so(installed: sandbox.Sandbox, namespace
     installed.api.create(
         harness.leader_worker_set("plain", namespace=namespace, replicas=1, size=SIZE)
     )
-    telling.wait_said(installed, "plain", "maximum cpu usage", "50m", namespace=namespace)
+    telling.wait_said(installed, "plain", "cpu", "50m", namespace=namespace)
     installed.api.delete("v1", "LimitRange", "limits", namespace=namespace)
     harness.wait_ready(installed, "plain", namespace=namespace, groups=1, timeout=120)

@@ -24,10 +24,11 @@ CHANGED = ("plain-workers", "dual-template", "unique-subdomain", "exclusive")
 UNTOUCHED = tuple(name for name in golden.NAMES if name not in CHANGED)
 
 
+# Recorded pods are made as they were when they ran; Kueue's pod integration would hold them back.
+WITHOUT_PODS = kueue_settings.KueueSettings(frameworks=("batch/job",))
+
 # A set that the Go manager was not done with when it stopped: one group has no workers yet, and
 # there is no Service.
-# Recorded pods are made as they were when they ran; its pod integration would hold them back.
-WITHOUT_PODS = kueue_settings.KueueSettings(frameworks=("batch/job",))
 UNFINISHED = "unfinished"
 MISSING = (
     "StatefulSet plain-workers-1",

@@ -13,7 +13,7 @@ from e2e.takeover import life, marking, recordings, state
 from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import audit, kueue
+from lws_kueue.sandbox import audit, kueue, kueue_settings
 from tests import golden
 
 # As in the recordings: eight nodes in a rack, so that node-8 is in the second.
@@ -23,6 +23,9 @@ OPTIONS = sandbox.Options(topology=sandbox.Topology(racks=2, hosts=8))
 CHANGED = ("plain-workers", "dual-template", "unique-subdomain", "exclusive")
 UNTOUCHED = tuple(name for name in golden.NAMES if name not in CHANGED)
 
+
+# Recorded pods are made as they were when they ran; Kueue's pod integration would hold them back.
+WITHOUT_PODS = kueue_settings.KueueSettings(frameworks=("batch/job",))
 
 # A set that the Go manager was not done with when it stopped: one group has no workers yet, and
 # there is no Service.
@@ -51,7 +54,10 @@ def recorded(backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
     """A cluster of its own with the definition of a set, but without our policies."""
     if backend == "kubeconfig":
         pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
-    with opening(backend, options=OPTIONS) as cluster, kueue.start(cluster) as cluster.kueue:
+    with (
+        opening(backend, options=OPTIONS) as cluster,
+        kueue.start(cluster, settings=WITHOUT_PODS) as cluster.kueue,
+    ):
         for obj in manifests.api_objects():
             if obj["kind"] == "CustomResourceDefinition":
                 cluster.api.apply(obj)

@@ -173,8 +173,11 @@ class StatefulSet:
     def short(self) -> bool:
         """Whether its controller says that it has fewer pods than it wants.
 
-        It makes all that are missing before it says anything: so some cannot be made.
+        It makes all that are missing before it says anything: so some cannot be made. One that is
+        being deleted makes none.
         """
+        if self.meta.deleting:
+            return False
         return self._seen and self.status.get("replicas", 0) < self.replicas
 
     @property

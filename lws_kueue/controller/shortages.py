@@ -43,7 +43,8 @@ _WAITS_OR_HAS: Final = frozenset(
 class Shortage:
     """That a StatefulSet has fewer pods than it wants, since when, and what was refused.
 
-    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why.
+    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why. ``unmade``
+    says that the StatefulSet itself is missing.
     """
 
     stateful_set: str
@@ -51,6 +52,7 @@ class Shortage:
     wanted: int
     since: datetime | None
     refusal: str = ""
+    unmade: bool = False
 
     @property
     def message(self) -> str:
@@ -114,7 +116,11 @@ class Shortages:
         leader = group.leader
         since = leader.ready_since if startup.follows(self._at.owner) else leader.meta.created
         return Shortage(
-            leader.meta.name, made=0, wanted=group.size - 1, since=conditions.moment(since)
+            leader.meta.name,
+            made=0,
+            wanted=group.size - 1,
+            since=conditions.moment(since),
+            unmade=True,
         )
 
     def of(self, index: int) -> Shortage | None:
@@ -138,11 +144,14 @@ class Shortages:
     def in_vain(self, index: int, workload: kueue.Workload, *, now: datetime) -> str | None:
         """Return why the Workload of a group asks for quota, or has it, in vain; None: it does not.
 
-        A group that need not be whole (restart policy None) and that runs in part goes on.
+        A group that need not be whole (restart policy None) and that runs in part goes on. So does
+        one that has been ready and lacks its worker StatefulSet: somebody has just deleted that.
         """
         found, group = self.of(index), self._groups.get(index)
         waits_or_has = state.admission(workload) in _WAITS_OR_HAS and workload.spec.active
         if found is None or not found.lasts(now) or not waits_or_has:
+            return None
+        if found.unmade and fitness.been_ready(workload):
             return None
         whole = self._at.owner.spec.leader_worker_template.restart_policy != "None"
         runs = group is not None and any(group_pods.could_run(pod) for pod in group.pods)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import actions, names
+from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import shortages
 from tests.controller import cluster_model
 from tests.controller.test_decide import SET, cluster, environment, gated, settle
@@ -196,6 +196,29 @@ def test_a_group_of_which_nothing_is_left_keeps_nothing_even_if_it_may_run_in_pa
     settle(model)
     assert not gated(model)
     assert model.admitted()
+
+
+def test_a_worker_statefulset_that_somebody_deletes_costs_no_quota() -> None:
+    model = cluster(replicas=1)
+    change_policy(model, "RecreateGroupOnPodRestart")
+    settle(model)
+    (before,) = (w["metadata"]["uid"] for w in model.of_kind("Workload").values())
+    advance(model, 3600)
+    model.delete("StatefulSet", f"{SET}-0")
+    model.pass_once(SET)
+    settle(model)
+    assert [w["metadata"]["uid"] for w in model.of_kind("Workload").values()] == [before]
+    assert not gated(model)
+
+
+def test_pods_that_end_slowly_with_their_statefulset_are_not_missed() -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    owner = model.objects["StatefulSet", f"{SET}-0"]
+    owner["status"] |= {"replicas": 1}
+    assert facts.StatefulSet.of(owner).short
+    owner["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert not facts.StatefulSet.of(owner).short
 
 
 def leader_ready(model: cluster_model.Cluster) -> None:

@@ -215,7 +215,7 @@ def test_a_queue_that_the_template_of_a_plain_set_names_is_kueues_business(
 
 
 @pytest.mark.row("P2")
-def test_where_kueue_manages_sets_itself_a_plain_one_comes_back_and_its_changes_are_kueues_to_refuse(
+def test_where_kueue_manages_sets_itself_a_plain_one_comes_back_and_kueue_judges_its_changes(
     backend: sandbox.Backend, tmp_path: Path
 ) -> None:
     with (

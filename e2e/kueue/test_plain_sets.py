@@ -14,7 +14,7 @@ from e2e.admission import support
 from e2e.controller import budget, harness
 from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue, kueue_manager, kueue_settings
+from lws_kueue.sandbox import client, kueue, kueue_manager, kueue_settings
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 STATEFULSET = ("apps/v1", "StatefulSet")
@@ -31,10 +31,10 @@ CONFIGURATIONS = {
     "pods-alone": kueue_settings.KueueSettings(
         frameworks=("batch/job", "pod"), external_frameworks=()
     ),
-    "built-in": kueue_settings.KueueSettings(
-        frameworks=(*INTEGRATIONS, names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
-    ),
 }
+BUILT_IN = kueue_settings.KueueSettings(
+    frameworks=(*INTEGRATIONS, names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
+)
 
 
 # Holds whatever it can take hold of, queue or not.
@@ -129,6 +129,24 @@ def is_plain(cluster: sandbox.Sandbox, namespace: str) -> None:
     assert cluster.api.list(*WORKLOAD, namespace=namespace) == []
 
 
+def lose_a_pod(cluster: sandbox.Sandbox, namespace: str, *, pods: int) -> None:
+    """Delete a worker, and wait until all pods run again, its group made anew."""
+    name = f"{SET}-0-1"
+    gone = harness.pods(cluster, namespace=namespace)[name]["metadata"]["uid"]
+    cluster.api.delete("v1", "Pod", name, namespace=namespace)
+    harness.wait_pods(
+        cluster,
+        lambda seen: (
+            name in seen
+            and seen[name]["metadata"]["uid"] != gone
+            and len(seen) == pods
+            and all(map(harness.is_ready, seen.values()))
+        ),
+        namespace=namespace,
+        what="the lost pod has come back, and all run",
+    )
+
+
 def edit(cluster: sandbox.Sandbox, namespace: str, image: str) -> None:
     template = harness.leader_worker_set(SET, namespace=namespace)["spec"]["leaderWorkerTemplate"]
     template["workerTemplate"]["spec"]["containers"][0]["image"] = image
@@ -194,6 +212,26 @@ def test_a_queue_that_the_template_of_a_plain_set_names_is_kueues_business(
     named = pods.accept(pods.leader("another-0", lws="another", labels={names.QUEUE_NAME: DEFAULT}))
     assert names.ADMISSION_GATE in harness.gates(named)
     assert named["metadata"]["labels"][names.QUEUE_NAME] == DEFAULT
+
+
+@pytest.mark.row("P2")
+def test_where_kueue_manages_sets_itself_a_plain_one_comes_back_and_kueue_judges_its_changes(
+    backend: sandbox.Backend, tmp_path: Path
+) -> None:
+    with (
+        opened_with(BUILT_IN, backend, tmp_path) as cluster,
+        harness.own_namespace(cluster, "built-in") as room,
+    ):
+        cluster.api.create(harness.leader_worker_set(SET, namespace=room, replicas=1))
+        harness.wait_ready(cluster, SET, namespace=room, groups=1)
+        default_queue(cluster, room)
+        lose_a_pod(cluster, room, pods=3)
+        is_plain(cluster, room)
+        # Its webhook gives the set the queue, and does not let a set that runs have another one.
+        harness.wait_ready(cluster, SET, namespace=room, groups=1)
+        with pytest.raises(client.ApiError) as caught:
+            edit(cluster, room, "registry.k8s.io/pause:3.9")
+        assert names.QUEUE_NAME in str(caught.value.body)
 
 
 @pytest.mark.row("P2")

@@ -71,8 +71,11 @@ def test_after_the_first_minute_there_is_one_write_in_five_minutes(
     assert controller.running
     for what, one in rivals.fight(installed, FEW, seconds=380.0).items():
         times = one.contested()
-        assert len(times) == 7, (what, times)
-        assert 295 < times[6] - times[5] < 330, (what, times)
+        *first, last = times
+        # What was written when the set was made counts as well, if it is the same.
+        assert 5 <= len(first) <= 6, (what, times)
+        assert first[-1] < 60.0, (what, times)
+        assert 295.0 < last - first[-1] < 330.0, (what, times)
 
 
 @pytest.mark.long

@@ -281,6 +281,7 @@ class Fight:
     began: float = 0.0
     undone: int = 0
     fault: BaseException | None = None
+    forbidden: bool = False
     writes: list[audit.Request] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     condition: Object | None = None
@@ -405,8 +406,9 @@ def _undo(api: client.Client, one: Fight, obj: Object) -> None:
             )
         one.undone += 1
     except client.ApiError as error:
-        # What was seen may have gone or changed by now.
-        if error.status not in (404, 409):
+        # What was seen may have gone or changed by now, and Kueue's webhooks stop some rivals.
+        one.forbidden |= error.status == 403
+        if error.status not in (403, 404, 409):
             raise
 
 

@@ -39,6 +39,8 @@ def test_what_a_rival_undoes_is_written_six_times_at_most_before_the_longest_pau
     fights: dict[str, rivals.Fight], what: str
 ) -> None:
     one = fights[what]
+    if one.forbidden:
+        pytest.skip("this Kueue forbids what the rival does")
     assert one.undone >= 2, "the rival had nothing to undo"
     contested = one.times(resource=one.rival.counted)
     assert any(len(times) >= 2 for times in contested.values()), f"not repaired: {contested}"

@@ -91,7 +91,7 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
 def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
     manages = at.queue_gated and not at.stands_down
-    short = shortages.Shortages(at)
+    short = shortages.Shortages(at, now=now)
     stand = standing.observe(at, short, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(

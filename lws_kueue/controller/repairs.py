@@ -32,6 +32,9 @@ LONGEST: Final = 300.0
 # Seconds without a write after which the next one counts as the first.
 FORGOTTEN: Final = 600.0
 
+# Within so many seconds what was refused has been tried again, if it is still wanted.
+RETRIED: Final = 120.0
+
 # From so many repetitions on it is told: fewer may be a coincidence.
 TOLD: Final = 3
 
@@ -96,6 +99,15 @@ class _Record:
         return (now - self.at).total_seconds() > FORGOTTEN
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """That the API server refuses a creation: from when to when it did, and what it said last."""
+
+    since: datetime
+    last: datetime
+    message: str
+
+
 @dataclass(slots=True)
 class Attempts:
     """The writes that were made for one set in the last minutes.
@@ -106,6 +118,7 @@ class Attempts:
 
     weary_until: datetime | None = None
     _records: dict[actions.WriteKey, _Record] = field(default_factory=dict)
+    _refusals: dict[actions.WriteKey, Refusal] = field(default_factory=dict)
 
     @classmethod
     def of(cls, owner: lws.LeaderWorkerSet | None, *, now: datetime) -> "Attempts":
@@ -135,6 +148,7 @@ class Attempts:
         """Note that a write has succeeded; returns whether it was a repetition."""
         self._prune(now)
         key, digest = actions.key_of(write), _digest(write, occasion)
+        self._refusals.pop(key, None)
         # Those that were written last stand last, so that the first are the first to be forgotten.
         record = self._records.pop(key, None)
         if record is None:
@@ -150,6 +164,21 @@ class Attempts:
         if isinstance(write, actions.StatusWrite):
             record.status = write.status
         return repeated
+
+    def refused(self, write: Write, message: str, *, now: datetime) -> None:
+        """Note that the API server has refused a creation, and what it said."""
+        if not isinstance(write, actions.Create):
+            return
+        key = actions.key_of(write)
+        before = self.refusal(key, now=now)
+        # Those of objects that nobody wants any more are forgotten on the way.
+        self._refusals = {k: one for k, one in self._refusals.items() if _is_fresh(one, now)}
+        self._refusals[key] = Refusal(before.since if before else now, now, message)
+
+    def refusal(self, key: actions.WriteKey, *, now: datetime) -> Refusal | None:
+        """Return what the API server says to a creation, if it refused the last one just now."""
+        found = self._refusals.get(key)
+        return found if found is not None and _is_fresh(found, now) else None
 
     def unnamed(self, held: Iterable[actions.WriteKey]) -> list[actions.WriteKey]:
         """Return those of the ``held`` writes of which it is to be found out who undoes them."""
@@ -314,6 +343,10 @@ class _Sieve:
             else:
                 kept.append(action)
         return tuple(kept)
+
+
+def _is_fresh(refusal: Refusal, now: datetime) -> bool:
+    return (now - refusal.last).total_seconds() <= RETRIED
 
 
 def _makes_pods(chain: Sequence[actions.Action]) -> bool:

@@ -4,7 +4,9 @@ A pod that the API server refuses (a ResourceQuota, Pod Security, a webhook) is 
 StatefulSet, whose controller goes on trying. Its status says that: it makes all pods that are
 missing before it writes how many there are. The API server keeps the time of that write, so nobody
 has to remember since when. What was refused, and why, stands in Events of the StatefulSet, which
-are read while one is short of pods and at no other time.
+are read while one is short of pods and at no other time. That a worker StatefulSet is refused
+itself is known from the attempt to make it; one that is only not there yet may be so for as long as
+the control plane is busy.
 
 Quota is asked for when a group's pods are there to use it. They are made before any admission,
 gated, so a group waits for one event more, and a group whose pods cannot be made asks for nothing.
@@ -24,8 +26,10 @@ from lws_kueue.controller import groups, observed, situation, startup
 from lws_kueue.workload import conditions, fitness, state
 from lws_kueue.workload import pods as group_pods
 
-# For so long a StatefulSet may be short of pods before its group gives its quota back.
+# For so long a StatefulSet may be short of pods that are refused before its group gives its quota
+# back, and for so long if nobody says that they are: a control plane may be slow, an Event be lost.
 PATIENCE: Final = timedelta(seconds=20)
+UNTOLD_PATIENCE: Final = timedelta(minutes=5)
 
 # How soon to look, in seconds, for an Event that says what was refused.
 _SOON: Final = 3.0
@@ -43,8 +47,7 @@ _WAITS_OR_HAS: Final = frozenset(
 class Shortage:
     """That a StatefulSet has fewer pods than it wants, since when, and what was refused.
 
-    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why. ``unmade``
-    says that the StatefulSet itself is missing.
+    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why.
     """
 
     stateful_set: str
@@ -52,7 +55,11 @@ class Shortage:
     wanted: int
     since: datetime | None
     refusal: str = ""
-    unmade: bool = False
+
+    @property
+    def patience(self) -> timedelta:
+        """For how long it may still end by itself."""
+        return PATIENCE if self.refusal else UNTOLD_PATIENCE
 
     @property
     def message(self) -> str:
@@ -62,13 +69,13 @@ class Shortage:
 
     def lasts(self, now: datetime) -> bool:
         """Whether it has gone on for so long that it does not end by itself."""
-        return self.since is not None and now - self.since >= PATIENCE
+        return self.since is not None and now - self.since >= self.patience
 
     def look_again(self, now: datetime) -> float | None:
         """Return in how many seconds something may follow from it without any other event."""
         if self.since is None or self.lasts(now):
             return None if self.refusal else _LATER
-        left = (self.since + PATIENCE - now).total_seconds()
+        left = (self.since + self.patience - now).total_seconds()
         return left if self.refusal else min(left, _SOON)
 
 
@@ -81,8 +88,9 @@ def asked(seen: observed.Observed) -> tuple[facts.StatefulSet, ...]:
 class Shortages:
     """What the groups of a set are short of."""
 
-    def __init__(self, at: situation.Situation) -> None:
+    def __init__(self, at: situation.Situation, *, now: datetime) -> None:
         self._at = at
+        self._now = now
         self._groups = {group.index: group for group in at.found.groups}
         leader_set = at.found.leader_set
         self._leaders = self._of(leader_set, start=0) if leader_set else None
@@ -112,15 +120,17 @@ class Shortages:
             return self._of(group.worker_set, start=1)
         if not startup.worker_set(self._at.owner, group).create:
             return None
-        # The API server may refuse the StatefulSet itself; the write tells what it says.
-        leader = group.leader
-        since = leader.ready_since if startup.follows(self._at.owner) else leader.meta.created
+        leader = group.leader.meta
+        ref = actions.Ref("apps/v1", "StatefulSet", leader.namespace, leader.name)
+        refused = self._at.seen.attempts.refusal(actions.WriteKey(ref, "create"), now=self._now)
+        if refused is None:
+            return None
         return Shortage(
-            leader.meta.name,
+            leader.name,
             made=0,
             wanted=group.size - 1,
-            since=conditions.moment(since),
-            unmade=True,
+            since=refused.since,
+            refusal=refused.message,
         )
 
     def of(self, index: int) -> Shortage | None:
@@ -144,14 +154,11 @@ class Shortages:
     def in_vain(self, index: int, workload: kueue.Workload, *, now: datetime) -> str | None:
         """Return why the Workload of a group asks for quota, or has it, in vain; None: it does not.
 
-        A group that need not be whole (restart policy None) and that runs in part goes on. So does
-        one that has been ready and lacks its worker StatefulSet: somebody has just deleted that.
+        A group that need not be whole (restart policy None) and that runs in part goes on.
         """
         found, group = self.of(index), self._groups.get(index)
         waits_or_has = state.admission(workload) in _WAITS_OR_HAS and workload.spec.active
         if found is None or not found.lasts(now) or not waits_or_has:
-            return None
-        if found.unmade and fitness.been_ready(workload):
             return None
         whole = self._at.owner.spec.leader_worker_template.restart_policy != "None"
         runs = group is not None and any(group_pods.could_run(pod) for pod in group.pods)

@@ -35,6 +35,7 @@ class Outcome:
     stale: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
     made: list[repairs.Write] = field(default_factory=list)
+    refused: list[tuple[repairs.Write, str]] = field(default_factory=list)
     warnings: list[actions.Event] = field(default_factory=list)
 
     @property
@@ -115,6 +116,8 @@ class Executor:
             logger.debug("%s: its namespace is going away: %s", run.name, error)
             return
         run.outcome.failures.append(error)
+        if not client.unreachable(error) and not isinstance(action, actions.Release):
+            run.outcome.refused.append((action, error.message))
         reason = getattr(action, "on_failure", "")
         if reason and not client.unreachable(error):
             run.outcome.warnings.append(actions.Event("Warning", reason, error.message))

@@ -96,7 +96,7 @@ class Loop:
         due, held = self._status_writes.due(key, plan.status)
         plan = dataclasses.replace(plan, status=due)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
-        if await self._remember(situation, plan, outcome.made):
+        if await self._remember(situation, plan, outcome):
             await self._queue.add(key)
         if not outcome.failed and not outcome.stale:
             self._cache.dealt_with(key, departed)
@@ -123,12 +123,14 @@ class Loop:
         return dataclasses.replace(seen, attempts=attempts)
 
     async def _remember(
-        self, seen: observed.Observed, plan: actions.Plan, made: list[repairs.Write]
+        self, seen: observed.Observed, plan: actions.Plan, outcome: execute.Outcome
     ) -> bool:
         """Remember what was written; returns whether it was found out who undoes what is held."""
         occasion = repairs.occasion_of(seen.lws)
         now = datetime.datetime.now(datetime.UTC)
-        for write in made:
+        for write, message in outcome.refused:
+            seen.attempts.refused(write, message, now=now)
+        for write in outcome.made:
             if seen.attempts.made(write, occasion=occasion, now=now):
                 key = actions.key_of(write)
                 metrics.repeated(kind=key.ref.kind, verb=key.verb)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.controller import shortages
+from lws_kueue.controller import decide, shortages
+from lws_kueue.workload import build
 from tests.controller import cluster_model
 from tests.controller.test_decide import SET, cluster, environment, gated, settle
 
@@ -32,6 +33,12 @@ def waits_for(model: cluster_model.Cluster) -> tuple[str, str]:
 
 def warnings(model: cluster_model.Cluster) -> list[tuple[str, str]]:
     return [(event.reason, event.message) for event in model.decide(SET).warnings]
+
+
+def refuse(model: cluster_model.Cluster, pod: str) -> None:
+    """Have a pod refused, which an Event of its StatefulSet tells."""
+    model.refused = {pod}
+    model.refusals = {pod.rpartition("-")[0]: WHY}
 
 
 def change_policy(model: cluster_model.Cluster, policy: str) -> None:
@@ -91,7 +98,7 @@ def test_what_nobody_explains_is_told_after_a_while_and_looked_at_again_until_th
     settle(model)
     assert warnings(model) == []
     assert model.decide(SET).recheck_after == 3.0
-    advance(model, 20)
+    advance(model, 300)
     told = f"StatefulSet {SET} has 0 of 1 pods; its events say why"
     assert warnings(model) == [("FailedCreate", told)]
     assert model.decide(SET).recheck_after == 30.0
@@ -113,6 +120,52 @@ def test_a_set_that_runs_asks_for_no_events() -> None:
     assert shortages.asked(model.observe(SET)) == ()
 
 
+def test_a_slow_control_plane_costs_no_quota() -> None:
+    """Pods that are missed for a while may come, as long as nobody says that they are refused."""
+    model = cluster(replicas=1)
+    change_policy(model, "RecreateGroupOnPodRestart")
+    settle(model)
+    before = list(model.of_kind("Workload"))
+    model.refused = {f"{SET}-0-2"}
+    model.delete("Pod", f"{SET}-0-2")
+    settle(model)
+    advance(model, 299)
+    settle(model)
+    assert list(model.of_kind("Workload")) == before
+    advance(model, 1)
+    settle(model)
+    assert not model.of_kind("Workload")
+
+
+def test_a_worker_statefulset_that_is_not_made_yet_is_missed_only_when_it_was_refused() -> None:
+    model = cluster(replicas=1)
+    change_policy(model, "RecreateGroupOnPodRestart")
+    settle(model)
+    model.delete("StatefulSet", f"{SET}-0")
+    advance(model, 3600)
+    seen = model.observe(SET)
+    write = actions.Create(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"namespace": cluster_model.NAMESPACE, "name": f"{SET}-0"},
+        }
+    )
+    removed = (actions.Delete, "Workload")
+    for seconds, refused, gives_back in ((0, False, False), (0, True, False), (21, True, True)):
+        advance(model, seconds)
+        if refused:
+            seen.attempts.refused(write, WHY, now=model.now)
+        plan = decide.decide(seen, now=model.now, options=build.Options())
+        found = {
+            (type(action), action.ref.kind)
+            for chain in plan.chains
+            for action in chain
+            if isinstance(action, actions.Delete)
+        }
+        assert (removed in found) is gives_back
+
+
 @pytest.mark.parametrize("writes", [None, 0, 1, 2, 3])
 def test_quota_is_given_back_when_pods_are_missed_for_a_while_and_only_once(
     writes: int | None,
@@ -121,7 +174,7 @@ def test_quota_is_given_back_when_pods_are_missed_for_a_while_and_only_once(
     change_policy(model, "RecreateGroupOnPodRestart")
     settle(model)
     (name,) = model.of_kind("Workload")
-    model.refused = {f"{SET}-0-2"}
+    refuse(model, f"{SET}-0-2")
     model.delete("Pod", f"{SET}-0-2")
     settle(model)
     assert model.of_kind("Workload"), "a moment is nothing"
@@ -147,7 +200,7 @@ def test_a_workload_that_waits_is_taken_out_of_the_queue_as_well() -> None:
     model = cluster(replicas=1)
     settle(model, admit=False)
     assert model.pending()
-    model.refused = {f"{SET}-0-1"}
+    refuse(model, f"{SET}-0-1")
     model.delete("Pod", f"{SET}-0-1")
     settle(model, admit=False)
     advance(model, 20)
@@ -161,7 +214,7 @@ def test_what_a_person_has_switched_off_stays_as_it_is() -> None:
     (workload,) = model.of_kind("Workload").values()
     workload["spec"]["active"] = False
     model.touch(workload)
-    model.refused = {f"{SET}-0-1"}
+    refuse(model, f"{SET}-0-1")
     model.delete("Pod", f"{SET}-0-1")
     settle(model, admit=False)
     advance(model, 20)
@@ -172,21 +225,19 @@ def test_what_a_person_has_switched_off_stays_as_it_is() -> None:
 def test_a_group_that_may_run_in_part_and_does_keeps_its_quota() -> None:
     model = cluster(replicas=1)
     settle(model)
-    model.refused = {f"{SET}-0-1"}
+    refuse(model, f"{SET}-0-1")
     model.delete("Pod", f"{SET}-0-1")
     settle(model)
     advance(model, 60)
     settle(model)
     assert model.admitted()
-    assert warnings(model) == [
-        ("FailedCreate", f"StatefulSet {SET}-0 has 1 of 2 pods; its events say why")
-    ]
+    assert warnings(model) == [("FailedCreate", f"StatefulSet {SET}-0 has 1 of 2 pods: {WHY}")]
 
 
 def test_a_group_of_which_nothing_is_left_keeps_nothing_even_if_it_may_run_in_part() -> None:
     model = cluster(replicas=1)
     settle(model)
-    model.refused = {f"{SET}-0"}
+    refuse(model, f"{SET}-0")
     model.delete("Pod", f"{SET}-0")
     settle(model)
     advance(model, 20)
@@ -239,7 +290,7 @@ def test_where_workers_follow_a_leader_that_runs_the_leader_is_enough_to_ask() -
 def test_a_leader_whose_workers_are_refused_gives_its_quota_back() -> None:
     model = cluster(replicas=1)
     leader_ready(model)
-    model.refused = {f"{SET}-0-1"}
+    refuse(model, f"{SET}-0-1")
     settle(model)
     (before,) = (w["metadata"]["uid"] for w in model.of_kind("Workload").values())
     advance(model, 20)

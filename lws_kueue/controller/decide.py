@@ -269,20 +269,23 @@ def _soonest(*delays: float | None) -> float | None:
     return min((delay for delay in delays if delay is not None), default=None)
 
 
-def members(seen: observed.Observed) -> dict[int, restarts.Members]:
+def members(seen: observed.Observed, plan: actions.Plan) -> dict[int, restarts.Members]:
     """Return the members of every complete group, to be given back as ``remembered``.
 
-    A group with gated pods is not remembered: what Kueue holds or takes back is no failure.
+    A group with gated pods is not remembered: what Kueue holds or takes back is no failure. Of one
+    whose restart the plan holds back, what it was before is what has to be remembered.
     """
     if seen.lws is None:
         return {}
     found = groups.observe(
         seen.lws, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
     )
+    held = {key.ref.name for key in plan.held if key.verb == "delete"}
     return {
         group.index: complete
         for group in found.groups
         if not any(pod.gates for pod in group.pods)
+        and group.leader.meta.name not in held
         and (complete := restarts.members(group)) is not None
     }
 

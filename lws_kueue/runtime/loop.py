@@ -92,13 +92,13 @@ class Loop:
         plan = decide.decide(situation, now=now, options=self._options)
         regarding = situation.lws.meta if situation.lws else None
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
-        self._members.setdefault(key, {}).update(decide.members(situation))
+        self._members.setdefault(key, {}).update(decide.members(situation, plan))
         due, held = self._status_writes.due(key, plan.status)
         plan = dataclasses.replace(plan, status=due)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)
         if await self._remember(situation, plan, outcome):
             await self._queue.add(key)
-        if not outcome.failed and not outcome.stale:
+        if not outcome.failed and not outcome.stale and not plan.held:
             self._cache.dealt_with(key, departed)
         if regarding is None:
             self._forget(key)

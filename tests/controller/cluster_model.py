@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import decide, observed, restarts, shortages
+from lws_kueue.controller import decide, observed, repairs, restarts, shortages
 from lws_kueue.workload import build, conditions
 from tests.controller import kubernetes_model
 from tests.controller.kubernetes_model import Object, copied, true
@@ -53,6 +53,8 @@ class Cluster(kubernetes_model.Kubernetes):
         self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
         self.nodes: dict[str, facts.Node] = {}
         self.refusals: dict[str, str] = {}
+        # Of a controller that has written a lot before; the model's own writes are not counted.
+        self.attempts = repairs.Attempts()
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
 
     def stamp(self) -> str:
@@ -83,6 +85,7 @@ class Cluster(kubernetes_model.Kubernetes):
             revisions=seen["ControllerRevision"],
             workloads=seen["Workload"],
             remembered=self.memory,
+            attempts=self.attempts,
         )
         nodes = {
             node: None if node in self.lost_nodes else self.nodes.get(node, _NODE)
@@ -113,7 +116,7 @@ class Cluster(kubernetes_model.Kubernetes):
         if seen.lws is None:
             self.memory = {}
         else:
-            self.memory = {**self.memory, **decide.members(seen)}
+            self.memory = {**self.memory, **decide.members(seen, plan)}
         for count, action in enumerate(self.in_order(plan)):
             if writes is not None and count >= writes:
                 self.restart()

@@ -3,6 +3,7 @@ without the admission of its own group, whatever happens in between and wherever
 """
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import hypothesis
@@ -10,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, kueue, names
-from lws_kueue.controller import decide, observed
+from lws_kueue.controller import decide, observed, repairs
 from lws_kueue.workload import build
 from tests.controller import cluster_model
 
@@ -258,12 +259,36 @@ def test_pods_without_a_workload_that_cannot_be_made_are_stopped() -> None:
     assert not model.of_kind("Workload")
 
 
+def test_a_restart_that_is_put_off_is_not_forgotten() -> None:
+    """The worker is back when the pause is over, and nothing but memory tells of its loss."""
+    model = cluster(replicas=1, queue=None)
+    model.objects[names.LWS_KIND, SET]["spec"]["leaderWorkerTemplate"]["restartPolicy"] = (
+        "RecreateGroupOnPodRestart"
+    )
+    settle(model)
+    attempts, occasion = repairs.Attempts(), repairs.occasion_of(model.observe(SET).lws)
+    leader = actions.Delete(actions.Ref("v1", "Pod", cluster_model.NAMESPACE, SET + "-0"), "any")
+    for _ in range(3):
+        attempts.made(leader, occasion=occasion, now=model.now)
+    model.attempts = attempts
+    before = model.objects["Pod", SET + "-0"]["metadata"]["uid"]
+    del model.objects["Pod", SET + "-0-1"]
+    for seconds in (0.0, 1.0, 1.9):
+        environment(model)
+        model.pass_once(SET)
+        assert model.objects["Pod", SET + "-0"]["metadata"]["uid"] == before, seconds
+    model.now += timedelta(seconds=3)
+    model.pass_once(SET)
+    settle(model)
+    assert model.objects["Pod", SET + "-0"]["metadata"]["uid"] != before
+
+
 def test_a_worker_that_vanished_unseen_recreates_its_group_once() -> None:
     model = cluster(queue=None, replicas=1)
     group = model.objects[names.LWS_KIND, SET]["spec"]["leaderWorkerTemplate"]
     group["restartPolicy"] = "RecreateGroupOnPodRestart"
     settle(model)
-    remembered = decide.members(model.observe(SET))
+    remembered = decide.members(model.observe(SET), actions.Plan())
     model.delete("Pod", "demo-0-1")
     model.make_pods()
     seen = dataclasses.replace(model.observe(SET), remembered=remembered)
@@ -275,10 +300,10 @@ def test_a_worker_that_vanished_unseen_recreates_its_group_once() -> None:
 def test_a_group_that_kueue_holds_is_not_remembered() -> None:
     model = cluster(replicas=2)
     settle(model)
-    assert sorted(decide.members(model.observe(SET))) == [0, 1]
+    assert sorted(decide.members(model.observe(SET), actions.Plan())) == [0, 1]
     model.evict(model.admitted()[0])
     settle(model, admit=False)
-    assert sorted(decide.members(model.observe(SET))) == [1]
+    assert sorted(decide.members(model.observe(SET), actions.Plan())) == [1]
 
 
 def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:

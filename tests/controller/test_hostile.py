@@ -205,7 +205,7 @@ def test_spoilt_objects_neither_end_a_pass_nor_harm_a_stranger(seed: int, faults
     assert plan == decide.decide(seen, now=NOW, options=build.Options())
     assert not deleted_pods(plan) & foreign
     assert all(warning.message for warning in plan.warnings)
-    decide.members(seen)
+    decide.members(seen, actions.Plan())
 
 
 @hypothesis.settings(max_examples=150, deadline=None)

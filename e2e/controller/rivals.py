@@ -181,7 +181,14 @@ RIVALS: Final = (
     ),
     # What is made anew when it is gone.
     Rival("a leader StatefulSet that is deleted", STATEFUL_SET, _alive(SET)),
-    Rival("a worker StatefulSet that is deleted", STATEFUL_SET, _alive(f"{SET}-0"), queue=False),
+    Rival(
+        "a worker StatefulSet that is deleted",
+        STATEFUL_SET,
+        _alive(f"{SET}-0"),
+        queue=False,
+        # Otherwise the group fails as well, and each leader has a StatefulSet of its own.
+        template={"restartPolicy": "None"},
+    ),
     Rival("a Service that is deleted", ("v1", "Service"), _alive(SET), queue=False),
     Rival("a ControllerRevision that is deleted", ("apps/v1", "ControllerRevision"), _of_set),
     Rival("a Workload that is deleted", WORKLOAD, _first(bool)),

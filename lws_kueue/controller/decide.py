@@ -54,7 +54,7 @@ UNMANAGED = standing.Standing()
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     """Return what to do about a set now."""
     plan = _decide(seen, now=now, options=options)
-    return repairs.hold(plan, seen.attempts, occasion=repairs.occasion_of(seen.lws), now=now)
+    return repairs.hold(plan, seen.attempts, occasion=seen.attempts.occasion(seen.lws), now=now)
 
 
 def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:

@@ -1,14 +1,16 @@
 """Writes that are repeated because somebody undoes them: a pause that grows, and a Warning.
 
-A repair is a write that has been made before: the same content, for the same object, while the set
-is at the same generation. Whatever causes it (another controller that owns the field as well, a
+A repair is a write that has been made before: the same content, for the same object, while nobody
+changes the set. Whatever causes it (another controller that owns the field as well, a
 person with an editor, an admission webhook, pods that end as soon as they are let go), repeating it
 at once may go on for ever, several times a second, at everybody's cost. So the pause between two
 equal writes grows from none to five minutes, as that of a container that fails does. The set says
 so in a condition, and a Warning names the other writer.
 
 New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
-another admission. Neither does a deletion that stops what runs without admission. A status tells
+another admission, another leader. Neither does a deletion that stops what runs without admission.
+Pods may come and go for other reasons than a rival: their pauses grow more slowly, and one that has
+been there for a minute before it went is let go as if for the first time. A status tells
 what is and may well go back and forth, so it is repeated only if it is the last one again and
 something else stands there by now.
 
@@ -29,6 +31,10 @@ from lws_kueue.api import actions, facts, lws, names
 # Seconds between equal writes: before the first repetition, the second and so on, then LONGEST.
 PAUSES: Final = (0.0, 1.0, 3.0, 8.0, 20.0)
 LONGEST: Final = 300.0
+# Pods and groups of pods fail for many reasons, and people delete them.
+PAUSES_OF_PODS: Final = (*PAUSES, 45.0, 90.0, 180.0)
+# Seconds after which a pod that goes has not gone because of what was written to it.
+STOOD: Final = 60.0
 # Seconds without a write after which the next one counts as the first.
 FORGOTTEN: Final = 600.0
 
@@ -37,6 +43,7 @@ RETRIED: Final = 120.0
 
 # From so many repetitions on it is told: fewer may be a coincidence.
 TOLD: Final = 3
+TOLD_OF_PODS: Final = 5
 
 # The condition that stands while a pause is the longest.
 BACK_OFF: Final = "RepairBackOff"
@@ -49,7 +56,7 @@ _MOST_NAMED: Final = 5
 _NO_TRACE: Final = "somebody who leaves no trace in managedFields"
 
 # What says when or which, and not what.
-_VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion", "uid"})
+_VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion"})
 _OURS: Final = frozenset(
     {names.FIELD_MANAGER, names.ADMISSION_FIELD_MANAGER, names.PODS_READY_FIELD_MANAGER}
 )
@@ -62,26 +69,30 @@ class _Record:
     """What was written to one object, and how often again.
 
     ``before`` are the repetitions that an earlier process has told of, ``status`` is the last one
-    that was written. ``writer`` is who undoes it, None while nobody has looked.
+    that was written, ``undone`` when that was first found to be gone. ``writer`` is who undoes it,
+    None while nobody has looked.
     """
 
+    pauses: tuple[float, ...]
     contents: deque[bytes]
     before: int
     at: datetime
     status: Mapping[str, Any] | None = None
     repetitions: int = 0
+    undone: datetime | None = None
     writer: str | None = None
 
     @property
     def pause(self) -> float:
         """Seconds between the last write and the next equal one."""
         done = self.before + self.repetitions
-        return PAUSES[done] if done < len(PAUSES) else LONGEST
+        return self.pauses[done] if done < len(self.pauses) else LONGEST
 
     @property
     def told(self) -> bool:
         """Whether it was repeated too often for a coincidence."""
-        return self.repetitions > 0 and self.before + self.repetitions >= TOLD
+        least = TOLD if self.pauses == PAUSES else TOLD_OF_PODS
+        return self.repetitions > 0 and self.before + self.repetitions >= least
 
     @property
     def backs_off(self) -> bool:
@@ -117,6 +128,8 @@ class Attempts:
     """
 
     weary_until: datetime | None = None
+    _epoch: int = 0
+    _owner: tuple[object, ...] = ()
     _records: dict[actions.WriteKey, _Record] = field(default_factory=dict)
     _refusals: dict[actions.WriteKey, Refusal] = field(default_factory=dict)
 
@@ -128,6 +141,21 @@ class Attempts:
         )
         return cls(weary_until=now + timedelta(seconds=FORGOTTEN) if stands else None)
 
+    def occasion(self, owner: lws.LeaderWorkerSet | None) -> str:
+        """Return what makes a write of the same content another one: each change of the set.
+
+        What a label or an annotation asks for may go back and forth as well, so they are counted.
+        """
+        now = (
+            (owner.meta.uid, owner.meta.generation, owner.meta.labels, owner.meta.annotations)
+            if owner
+            else ()
+        )
+        if now != self._owner:
+            self._owner = now
+            self._epoch += 1
+        return str(self._epoch)
+
     def weary(self, now: datetime) -> bool:
         """Whether an earlier process left this set in back-off a moment ago."""
         return self.weary_until is not None and now < self.weary_until
@@ -135,10 +163,15 @@ class Attempts:
     def wait(self, write: Write, *, occasion: str, now: datetime) -> float:
         """Return in how many seconds a write may be made; 0 is now.
 
-        ``occasion`` is ``occasion_of`` the set.
+        ``occasion`` is that of the set.
         """
-        record = self._record(actions.key_of(write), now)
+        key = actions.key_of(write)
+        record = self._record(key, now)
         if record is None or not record.repeats(write, _digest(write, occasion)):
+            return 0.0
+        record.undone = record.undone or now
+        if _is_pod(key) and (record.undone - record.at).total_seconds() >= STOOD:
+            del self._records[key]
             return 0.0
         # A clock that was set back must not make a pause longer than it is.
         passed = max(0.0, (now - record.at).total_seconds())
@@ -146,16 +179,21 @@ class Attempts:
 
     def made(self, write: Write, *, occasion: str, now: datetime) -> bool:
         """Note that a write has succeeded; returns whether it was a repetition."""
+        if isinstance(write, actions.Delete) and write.stops:
+            return False
         self._prune(now)
         key, digest = actions.key_of(write), _digest(write, occasion)
         self._refusals.pop(key, None)
         # Those that were written last stand last, so that the first are the first to be forgotten.
         record = self._records.pop(key, None)
         if record is None:
-            before = len(PAUSES) if self.weary(now) else 0
-            record = _Record(deque(maxlen=1 if key.reports else _MOST_CONTENTS), before, now)
+            contents: deque[bytes] = deque(maxlen=1 if key.reports else _MOST_CONTENTS)
+            if _is_pod(key):
+                record = _Record(PAUSES_OF_PODS, contents, 0, now)
+            else:
+                record = _Record(PAUSES, contents, len(PAUSES) if self.weary(now) else 0, now)
         self._records[key] = record
-        record.at = now
+        record.at, record.undone = now, None
         repeated = record.repeats(write, digest)
         if repeated:
             record.repetitions += 1
@@ -231,11 +269,6 @@ class Attempts:
             if not self._records[first].is_old(now):
                 return
             del self._records[first]
-
-
-def occasion_of(owner: lws.LeaderWorkerSet | None) -> str:
-    """Return what makes a write of the same content another one: a change of the set's spec."""
-    return f"{owner.meta.uid}/{owner.meta.generation}" if owner else ""
 
 
 def hold(plan: actions.Plan, attempts: Attempts, *, occasion: str, now: datetime) -> actions.Plan:
@@ -358,7 +391,11 @@ def _makes_pods(chain: Sequence[actions.Action]) -> bool:
 
 def _has_writer(key: actions.WriteKey) -> bool:
     """Whether what undoes the write is another write to the same object."""
-    return key.verb not in ("create", "delete") and key.ref.kind != "Pod"
+    return key.verb not in ("create", "delete") and not _is_pod(key)
+
+
+def _is_pod(key: actions.WriteKey) -> bool:
+    return key.ref.kind == "Pod"
 
 
 def _cause(key: actions.WriteKey, writer: str) -> str:

@@ -126,7 +126,7 @@ class Loop:
         self, seen: observed.Observed, plan: actions.Plan, outcome: execute.Outcome
     ) -> bool:
         """Remember what was written; returns whether it was found out who undoes what is held."""
-        occasion = repairs.occasion_of(seen.lws)
+        occasion = seen.attempts.occasion(seen.lws)
         now = datetime.datetime.now(datetime.UTC)
         for write, message in outcome.refused:
             seen.attempts.refused(write, message, now=now)

@@ -266,7 +266,8 @@ def test_a_restart_that_is_put_off_is_not_forgotten() -> None:
         "RecreateGroupOnPodRestart"
     )
     settle(model)
-    attempts, occasion = repairs.Attempts(), repairs.occasion_of(model.observe(SET).lws)
+    attempts = repairs.Attempts()
+    occasion = attempts.occasion(model.observe(SET).lws)
     leader = actions.Delete(actions.Ref("v1", "Pod", cluster_model.NAMESPACE, SET + "-0"), "any")
     for _ in range(3):
         attempts.made(leader, occasion=occasion, now=model.now)

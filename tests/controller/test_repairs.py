@@ -41,7 +41,7 @@ EACH_KIND_OF_WRITE: dict[str, repairs.Write] = {
     "a creation": actions.Create(LEADERS),
     "an apply": actions.Apply(LEADERS, "lws"),
     "a patch": patch(finalizers=["a"]),
-    "a deletion": actions.Delete(POD, "u"),
+    "a deletion": actions.Delete(WORKLOAD, "u"),
     "a report of a Workload": actions.Apply(
         {"apiVersion": "v1", "kind": "Workload", "metadata": {"name": "w"}, "status": {"a": 1}},
         "m",
@@ -131,11 +131,72 @@ def test_a_change_of_the_set_makes_every_write_the_first_again() -> None:
     attempts = repairs.Attempts()
     write = actions.Delete(POD, "u", because="key")
     fight(attempts, lambda _: write, seconds=MINUTE)
-    assert attempts.wait(write, occasion=OCCASION, now=at(MINUTE)) > 200
+    assert attempts.wait(write, occasion=OCCASION, now=at(MINUTE)) > 10
     assert attempts.wait(write, occasion="uid/2", now=at(MINUTE)) == 0
-    assert repairs.occasion_of(given.an_lws(generation=1)) != repairs.occasion_of(
-        given.an_lws(generation=2)
-    )
+
+
+def test_each_change_of_the_set_is_an_occasion_also_one_that_goes_back() -> None:
+    attempts = repairs.Attempts()
+    sets = [
+        given.an_lws(generation=1),
+        given.an_lws(generation=2),
+        given.an_lws(generation=2, labels={"a": "b"}),
+        given.an_lws(generation=2),
+        given.an_lws(generation=2, annotations={"a": "b"}),
+        None,
+    ]
+    occasions = [attempts.occasion(owner) for owner in sets]
+    assert len(set(occasions)) == len(sets)
+    same = given.an_lws(generation=2, status={"readyReplicas": 1})
+    assert attempts.occasion(given.an_lws(generation=2)) == attempts.occasion(same)
+
+
+def test_stops_are_neither_held_nor_counted() -> None:
+    attempts = repairs.Attempts()
+    stop = actions.Delete(POD, "u", stops=True)
+    assert len(fight(attempts, lambda _: stop, seconds=MINUTE)) == 600
+    assert hold(actions.Plan(), attempts).warnings == ()
+
+
+def test_the_statefulset_of_another_leader_is_another_one() -> None:
+    def workers(leader: str) -> actions.Create:
+        meta = {"namespace": "ns", "name": "sample-0", "ownerReferences": [{"uid": leader}]}
+        return actions.Create({**LEADERS, "metadata": meta})
+
+    attempts = repairs.Attempts()
+    fight(attempts, lambda _: workers("old"), seconds=MINUTE)
+    assert attempts.wait(workers("old"), occasion=OCCASION, now=at(MINUTE)) > 200
+    assert attempts.wait(workers("new"), occasion=OCCASION, now=at(MINUTE)) == 0
+
+
+@pytest.mark.row("P5", "WAR-02")
+@pytest.mark.parametrize("write", [patch(POD, a=1), actions.Delete(POD, "u")])
+def test_the_pauses_of_pods_grow_more_slowly_to_the_same_five_minutes(write: repairs.Write) -> None:
+    times = fight(repairs.Attempts(), lambda _: write, seconds=20 * MINUTE)
+    gaps = [round(b - a) for a, b in itertools.pairwise(times)]
+    assert gaps == [0, 1, 3, 8, 20, 45, 90, 180, 300, 300]
+
+
+def test_a_pod_that_stood_for_a_minute_is_let_go_as_if_for_the_first_time() -> None:
+    attempts, write, now = repairs.Attempts(), patch(POD, a=1), 0.0
+    for _ in range(20):
+        assert attempts.wait(write, occasion=OCCASION, now=at(now)) == 0
+        attempts.made(write, occasion=OCCASION, now=at(now))
+        now += 61
+
+
+def test_a_pod_that_went_at_once_has_not_stood_while_it_was_held() -> None:
+    attempts, write = repairs.Attempts(), patch(POD, a=1)
+    for _ in range(8):
+        attempts.made(write, occasion=OCCASION, now=NOW)
+    assert attempts.wait(write, occasion=OCCASION, now=NOW) == 180
+    assert attempts.wait(write, occasion=OCCASION, now=at(100)) == 80
+
+
+def test_a_back_off_of_something_else_does_not_slow_down_pods_after_a_restart() -> None:
+    attempts = repairs.Attempts.of(in_back_off(), now=NOW)
+    write = patch(POD, a=1)
+    assert len(fight(attempts, lambda _: write, seconds=MINUTE)) == 6
 
 
 def test_after_ten_quiet_minutes_the_next_repair_is_immediate() -> None:

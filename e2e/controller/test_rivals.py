@@ -6,6 +6,7 @@ import pytest
 
 from e2e.controller import harness, rivals
 from lws_kueue import sandbox
+from lws_kueue.api import names
 
 # All six have come by then; a seventh may come minutes later only.
 FIGHT_SECONDS = 75.0
@@ -101,3 +102,52 @@ def test_a_restart_of_the_controller_costs_one_repair_and_not_another_war(
         assert len(times) - len(after) <= 6, (what, times)
         assert len(after) <= 1, (what, times, after)
         assert one.condition is not None, f"{what}: the condition is lost"
+
+
+@pytest.mark.row("WAR-02")
+def test_what_people_do_again_and_again_is_followed_each_time_and_is_no_war(
+    installed: sandbox.Sandbox, controller: harness.ControllerProcess, namespace: str
+) -> None:
+    """Queues are drained and opened, and labels go back and forth: seven times in a row."""
+    cluster, kueue = installed, names.KUEUE_API_VERSION
+    assert controller.running
+    queue = harness.queues(cluster, namespace=namespace, cpu="10")
+    for name, value in ((f"{namespace}-0", 10), (f"{namespace}-1", 20)):
+        cluster.api.create(
+            {
+                "apiVersion": kueue,
+                "kind": "WorkloadPriorityClass",
+                "metadata": {"name": name},
+                "value": value,
+            }
+        )
+    body = harness.leader_worker_set(
+        "busy", namespace=namespace, replicas=1, size=2, queue=queue, cpu="10m"
+    )
+    body["metadata"]["labels"][names.PRIORITY_CLASS] = f"{namespace}-1"
+    cluster.api.create(body)
+    harness.wait_ready(cluster, "busy", namespace=namespace, groups=1)
+    for time_ in range(7):
+        wanted = f"{namespace}-{time_ % 2}"
+        labels = {"metadata": {"labels": {names.PRIORITY_CLASS: wanted}}}
+        cluster.api.patch(*rivals.LWS, "busy", namespace=namespace, body=labels)
+        cluster.api.wait_for_all(
+            *rivals.WORKLOAD,
+            lambda seen, wanted=wanted: (
+                [  # type: ignore[misc]
+                    w["spec"]["priorityClassRef"]["name"] for w in seen.values()
+                ]
+                == [wanted]
+            ),
+            namespace=namespace,
+            what=f"change {time_} of the priority is followed",
+        )
+    for _ in range(7):
+        for policy, groups in (("HoldAndDrain", 0), ("None", 1)):
+            stop = {"spec": {"stopPolicy": policy}}
+            cluster.api.patch(kueue, "ClusterQueue", namespace, body=stop)
+            harness.wait_ready(cluster, "busy", namespace=namespace, groups=groups)
+    told = cluster.api.list("events.k8s.io/v1", "Event", namespace=namespace)
+    assert not [event["note"] for event in told if event["reason"] == "RepairBackOff"]
+    for number in range(2):
+        cluster.api.delete(kueue, "WorkloadPriorityClass", f"{namespace}-{number}")

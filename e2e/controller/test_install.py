@@ -25,8 +25,10 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_installing_twice_changes_nothing_the_second_time_and_says_so(
     installed: sandbox.Sandbox,
 ) -> None:
-    done = command("install", "--kubeconfig", installed.kubeconfig)
-    assert done.returncode == 0, done.stderr
+    # Other tests may have asked for more on the shared cluster, which the first time takes away.
+    for _ in range(2):
+        done = command("install", "--kubeconfig", installed.kubeconfig)
+        assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert len(rows) >= 7
     assert {row[-1] for row in rows} == {"unchanged"}

@@ -31,10 +31,8 @@ class Queued(Sample):
         return by_group({obj["metadata"]["name"]: obj for obj in found}, self.name)
 
     def workload(self, group: int) -> Object:
-        """Return the Workload of a group."""
-        found = self.workloads()
-        assert group in found, f"no Workload of group {group}, only of {sorted(found)}"
-        return found[group]
+        """Return the Workload of a group, which comes when the group's pods are there."""
+        return self.wait_workload(group, lambda _: True, what="is there")
 
     def pods_of(self, group: int) -> dict[str, Object]:
         """Return the pods of a group by name."""

@@ -80,7 +80,11 @@ def test_the_request_that_made_the_nodes_is_on_the_pods_when_their_gate_falls(
         one = queued.create(installed, namespace=namespace, queue=queue, size=SIZE, change=asks)
         one.wait_gated(0, pods=SIZE)
         # Kueue makes the request from the Workload, which says what is asked of it.
-        assert one.workload(0)["metadata"]["annotations"][PROVREQ] == "600"
+        one.wait_workload(
+            0,
+            lambda seen: seen["metadata"]["annotations"].get(PROVREQ) == "600",
+            what="says what is asked of the request",
+        )
         test_admission_checks.answer(one, 0, check, "Pending", message="nodes are on their way")
         one.wait_told("group 0:", check, "nodes are on their way")
         one.wait_gated(0, pods=SIZE)

@@ -445,7 +445,10 @@ def test_the_finalizer_of_a_pod_group_without_pods_is_taken_off_again_and_again(
     """Whoever puts it back fights Kueue's pod integration for ever."""
     queues.create({"cpu": "2"})
     queues.submit("w")
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "no-such-uid"}
+    kind = {"apiVersion": "v1", "kind": "ConfigMap"}
+    # Garbage collection would take the Workload of an owner that does not exist.
+    made = queues.api.create({**kind, "metadata": {"name": "x", "namespace": queues.namespace}})
+    owner = {**kind, "name": "x", "uid": made["metadata"]["uid"]}
     marks = {names.IS_GROUP_WORKLOAD: "true"}
     metadata: Object = {"ownerReferences": [owner], "annotations": marks}
     for _ in range(2):

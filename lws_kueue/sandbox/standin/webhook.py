@@ -26,7 +26,7 @@ from lws_kueue.sandbox.standin import pod_marks, schemas
 Json = dict[str, Any]
 Mark = Callable[[Json, str], Json]
 
-NAME: Final = "pods.stand-in.lws-kueue.dev"
+NAME: Final = "pods.stand-in-for-kueue.test"
 CONFIGURATION: Final = ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
 _PATH: Final = "/mutate-pod"
 _ACTIVE_SECONDS: Final = 30.0

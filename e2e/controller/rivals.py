@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -419,6 +419,26 @@ def _undo(api: client.Client, one: Fight, obj: Object) -> None:
             raise
 
 
+def _told(cluster: sandbox.Sandbox, one: Fight) -> list[str]:
+    """Wait for the Warnings, which a busy API server takes later than other writes."""
+
+    def notes(events: Mapping[str, Object]) -> list[str]:
+        return [e["note"] for e in events.values() if e["reason"] == "RepairBackOff"]
+
+    part = "field manager lws-kueue-sandbox" if one.rival.named else ""
+    events = ("events.k8s.io/v1", "Event")
+    # A row without its Warning is a row that fails, and no other.
+    with contextlib.suppress(client.WaitTimeoutError):
+        cluster.api.wait_for_all(
+            *events,
+            lambda seen: any(part in note for note in notes(seen)),
+            namespace=one.namespace,
+            timeout=30,
+        )
+    found = cluster.api.list(*events, namespace=one.namespace)
+    return notes({event["metadata"]["name"]: event for event in found})
+
+
 def _look(cluster: sandbox.Sandbox, one: Fight, requests: Iterable[audit.Request]) -> None:
     place = one.namespace
     one.writes = [
@@ -429,7 +449,7 @@ def _look(cluster: sandbox.Sandbox, one: Fight, requests: Iterable[audit.Request
         and request.namespace == place
         and request.resource != "events"
     ]
-    told = cluster.api.list("events.k8s.io/v1", "Event", namespace=place)
-    one.told = [event["note"] for event in told if event["reason"] == "RepairBackOff"]
+    if not one.forbidden:
+        one.told = _told(cluster, one)
     live = cluster.api.get(*LWS, SET, namespace=place)
     one.condition = harness.condition(live, "RepairBackOff")

@@ -32,7 +32,8 @@ class Rival:
 
     ``stands`` says of an object that what the rival does not want is there. ``patch`` undoes it;
     without one the rival deletes the object. ``named`` says that it sets a value, so that the
-    object's ``managedFields`` tell who it was.
+    object's ``managedFields`` tell who it was, ``takes_workers`` that it is the StatefulSet of the
+    workers of a leader that stays.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Rival:
     patch: Callable[[Object], Object] | None = None
     subresource: str = ""
     named: bool = False
+    takes_workers: bool = False
     queue: bool = True
     quota: str = "10"
     template: dict[str, Any] = field(default_factory=dict)
@@ -186,6 +188,7 @@ RIVALS: Final = (
         STATEFUL_SET,
         _alive(f"{SET}-0"),
         queue=False,
+        takes_workers=True,
         # Otherwise the group fails as well, and each leader has a StatefulSet of its own.
         template={"restartPolicy": "None"},
     ),
@@ -298,9 +301,16 @@ class Fight:
         return max(self.times(resource=self.rival.counted).values(), key=len)
 
     def times(self, *, resource: str) -> dict[tuple[str, str], list[float]]:
-        """Seconds since the beginning of the writes to a resource, by verb and name."""
+        """Seconds since the beginning of the writes to a resource, by verb and name.
+
+        The StatefulSet of workers that is made for another leader is another one, and the log does
+        not tell them apart. So it counts only where the rival takes that, and no leader.
+        """
         found: dict[tuple[str, str], list[float]] = {}
         for write in self.writes:
+            of_leader = (write.resource, write.verb) == ("statefulsets", "create")
+            if of_leader and not self.rival.takes_workers:
+                continue
             if write.resource == resource and write.status < 300:
                 seconds = datetime.fromisoformat(write.received).timestamp() - self.began
                 found.setdefault((write.verb, write.name), []).append(seconds)

@@ -49,7 +49,7 @@ TOLD_OF_PODS: Final = 5
 BACK_OFF: Final = "RepairBackOff"
 
 # How many contents of one object are told apart; a write of another one is the first again.
-_MOST_CONTENTS: Final = 16
+_MOST_CONTENTS: Final = 32
 _MOST_NAMED: Final = 5
 
 # Whoever takes something away owns nothing of the object afterwards.
@@ -99,11 +99,12 @@ class _Record:
         """Whether the pause is the longest."""
         return self.repetitions > 0 and self.pause == LONGEST
 
-    def repeats(self, write: Write, digest: bytes) -> bool:
-        """Whether a write has been made before, and is not there any more."""
+    def repeats(self, write: Write, digests: Sequence[bytes]) -> bool:
+        """Whether a write, or a field of it, has been made before and is not there any more."""
+        known = any(digest in self.contents for digest in digests)
         if isinstance(write, actions.StatusWrite) and self.status is not None:
-            return digest in self.contents and write.replaces != self.status
-        return digest in self.contents
+            return known and write.replaces != self.status
+        return known
 
     def is_old(self, now: datetime) -> bool:
         """Whether the next write counts as the first."""
@@ -167,7 +168,7 @@ class Attempts:
         """
         key = actions.key_of(write)
         record = self._record(key, now)
-        if record is None or not record.repeats(write, _digest(write, occasion)):
+        if record is None or not record.repeats(write, _digests(write, occasion)):
             return 0.0
         record.undone = record.undone or now
         if _is_pod(key) and (record.undone - record.at).total_seconds() >= STOOD:
@@ -182,7 +183,7 @@ class Attempts:
         if isinstance(write, actions.Delete) and write.stops:
             return False
         self._prune(now)
-        key, digest = actions.key_of(write), _digest(write, occasion)
+        key, digests = actions.key_of(write), _digests(write, occasion)
         self._refusals.pop(key, None)
         # Those that were written last stand last, so that the first are the first to be forgotten.
         record = self._records.pop(key, None)
@@ -194,11 +195,10 @@ class Attempts:
                 record = _Record(PAUSES, contents, len(PAUSES) if self.weary(now) else 0, now)
         self._records[key] = record
         record.at, record.undone = now, None
-        repeated = record.repeats(write, digest)
+        repeated = record.repeats(write, digests)
         if repeated:
             record.repetitions += 1
-        elif digest not in record.contents:
-            record.contents.append(digest)
+        record.contents.extend(one for one in digests if one not in record.contents)
         if isinstance(write, actions.StatusWrite):
             record.status = write.status
         return repeated
@@ -420,16 +420,33 @@ def _warning(text: str) -> actions.Event:
     return actions.Event("Warning", BACK_OFF, text)
 
 
-def _digest(write: Write, occasion: str) -> bytes:
-    """Return what tells a write from another one to the same object."""
+def _digests(write: Write, occasion: str) -> list[bytes]:
+    """Return what tells a write from another one to the same object.
+
+    A patch has only what is not there, so each of its fields stands for itself: two rivals, or one
+    who takes away more and more, do not make it another one. A pod is let go as a whole.
+    """
     match write:
+        case actions.Patch(ref=ref, body=body, subresource="") if ref.kind != "Pod":
+            parts: list[Any] = [
+                (outer, inner, value)
+                for outer, fields in body.items()
+                for inner, value in (
+                    fields.items() if isinstance(fields, Mapping) else [("", fields)]
+                )
+            ]
+            return [_digest(part, write.because, occasion) for part in parts]
         case actions.StatusWrite(status=status):
-            content: Any = {"status": status}
+            return [_digest({"status": status}, "", occasion)]
+        case actions.Create(body=body):
+            return [_digest(body, "", occasion)]
         case actions.Delete():
-            content = None
+            return [_digest(None, write.because, occasion)]
         case _:
-            content = write.body
-    because = "" if isinstance(write, actions.Create | actions.StatusWrite) else write.because
+            return [_digest(write.body, write.because, occasion)]
+
+
+def _digest(content: Any, because: str, occasion: str) -> bytes:
     text = json.dumps([_lasting(content), because, occasion], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).digest()[:16]
 

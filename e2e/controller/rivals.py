@@ -296,6 +296,12 @@ class Fight:
     told: list[str] = field(default_factory=list)
     condition: Object | None = None
 
+    def most(self, resource: str, key: tuple[str, str]) -> int:
+        """How many writes are no war: six, and one patch of the finalizer for each deletion."""
+        verb, name = key
+        removals = self.times(resource=resource).get(("delete", name), ())
+        return 6 + (len(removals) if verb == "patch" else 0)
+
     def contested(self) -> list[float]:
         """Seconds since the beginning of the writes that were made most often."""
         return max(self.times(resource=self.rival.counted).values(), key=len)

@@ -1,7 +1,23 @@
 """What all tests without a cluster share."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # A busy machine makes single examples slow; that is no property of the code.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record", type=Path, metavar="FILE", help="write plans and texts down (tests/frozen)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--record"):
+        from tests.frozen import recorder
+
+        config.pluginmanager.register(recorder.Recorder(file))

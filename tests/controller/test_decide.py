@@ -165,7 +165,7 @@ def test_a_deleted_set_lets_its_workloads_go_when_no_pod_can_run() -> None:
     model = cluster()
     settle(model)
     del model.objects[names.LWS_KIND, SET]
-    workloads = set(model.of_kind("Workload"))
+    workloads = list(model.of_kind("Workload"))
     for name in workloads:
         model.delete("Workload", name)
     assert model.decide(SET).empty, "the pods still run"

@@ -92,19 +92,35 @@ def was_stopped_once(told: Story, one: queued.Queued, before: dict[str, str]) ->
     is made like that is gated, and goes with it.
     """
     leader = min(before)
-    asked = [
-        write
-        for write in budget.writes(one.cluster, namespace=one.namespace)
-        if (write.verb, write.resource, write.name) == ("delete", "pods", leader)
-    ]
     # On a machine under load kwok asks late for what it ends, by name alone, and may take a gated
     # successor with it. So it is the controller's deletions that count, and who ran.
-    assert len(asked) == 1, f"{leader} was deleted {len(asked)} times"
+    asked = _deletions_asked_for(one, leader)
+    assert asked == 1, f"{leader} was deleted {asked} times"
     for name, uid in before.items():
         ran = _incarnations_that_ran(told.pods, name)
         assert ran[0] == uid, f"{name} was another one before"
         assert len(ran) <= 2, f"{name} ran {len(ran)} times"
     assert not [text for reason, text in one.events() if reason == "RecreateGroup"]
+
+
+def was_stopped_only_while_it_ran(told: Story, one: queued.Queued, before: dict[str, str]) -> None:
+    """Each incarnation of a group's leader that ran was deleted once, but for the last one.
+
+    For groups that may be admitted and preempted once more on the way to where they end.
+    """
+    leader = min(before)
+    ran = _incarnations_that_ran(told.pods, leader)
+    assert ran[0] == before[leader], f"{leader} was another one before"
+    asked = _deletions_asked_for(one, leader)
+    assert asked == len(ran) - 1, f"{leader} ran {len(ran)} times and was deleted {asked} times"
+    assert not [text for reason, text in one.events() if reason == "RecreateGroup"]
+
+
+def _deletions_asked_for(one: queued.Queued, pod: str) -> int:
+    return sum(
+        (write.verb, write.resource, write.name) == ("delete", "pods", pod)
+        for write in budget.writes(one.cluster, namespace=one.namespace)
+    )
 
 
 def _incarnations_that_ran(pods: harness.Recording, name: str) -> list[str]:

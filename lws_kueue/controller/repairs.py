@@ -249,7 +249,7 @@ class Attempts:
         )
 
     def over_in(self, now: datetime) -> float | None:
-        """Return in how many seconds the back-off is over at the earliest, None without one."""
+        """Return in how many seconds the last back-off is over, None without one."""
         ends = [
             record.at + timedelta(seconds=FORGOTTEN)
             for record in self._records.values()

@@ -56,9 +56,9 @@ e2e-kind: $(INSTALLED) ## The whole-system tests on kind with a released Kueue (
 constraints: ## Write constraints.txt anew, with the newest versions that pyproject.toml allows.
 	directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
 	$(PYTHON) -m venv "$$directory"; \
-	"$$directory/bin/python" $(PIP_INSTALL) '.[test,lint]'; \
+	"$$directory/bin/python" $(PIP_INSTALL) '.[test,lint]' ./lab; \
 	{ sed -n '/^#/p' constraints.txt; \
-	  "$$directory/bin/python" -m pip freeze --exclude lws-kueue | LC_ALL=C sort -f; \
+	  "$$directory/bin/python" -m pip freeze --exclude lws-kueue --exclude lws-kueue-lab | LC_ALL=C sort -f; \
 	} > "$$directory/constraints.txt"; \
 	cp "$$directory/constraints.txt" constraints.txt
 
@@ -66,9 +66,9 @@ clean: ## Remove the virtual environment and the tools' caches; the sandbox's pr
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Anew whenever the dependencies change. The stamp is the last step, so a failure is tried again.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml lab/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]' --editable lab
 	@touch $@

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, engine, kueue
 
 from e2e.controller.fixtures import controller, installed, shared_controller
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, engine, kueue
 
 __all__ = ["controller", "installed", "shared_controller"]
 

@@ -4,8 +4,8 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from lws_kueue import sandbox
-from lws_kueue.sandbox import binaries
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import binaries
 
 
 def kubectl(

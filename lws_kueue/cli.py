@@ -1,38 +1,50 @@
-"""The command line: install, run, demo, sandbox."""
+"""The command line: install, run, and what other distributions add to it."""
 
 import asyncio
-import importlib
 import sys
-from collections.abc import Mapping
+from importlib import metadata
 from typing import Final, NoReturn
 
 import click
 from rich import console as rich_console
 from rich import table as rich_table
 
-from lws_kueue.runtime import client, command, flags, install, manifests, preflight
+from lws_kueue.install import install, manifests, preflight
+from lws_kueue.manager import command
+from lws_kueue.manager.settings import flags
+from lws_kueue.runtime import client
 
-# Commands of the cluster on this machine. The controller in a cluster has no use for their
-# modules, so they are imported when they are asked for.
-_LATER: Final[Mapping[str, tuple[str, str]]] = {
-    "demo": ("lws_kueue.demo.command", "demo_command"),
-    "sandbox": ("lws_kueue.sandbox.cli", "sandbox_group"),
-}
+# What other distributions add to the commands: the laboratory has some.
+_ENTRY_POINTS: Final = "lws_kueue.commands"
+
+# Told where one of them is asked for and not installed.
+_OF_THE_LAB: Final = ("demo", "sandbox")
 
 
 class _Group(click.Group):
-    """A group that also has the commands of `_LATER`."""
+    """A group that also has the commands of installed distributions.
+
+    They are imported when they are asked for: the controller in a cluster has no use for them.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_LATER])
+        return sorted([*super().list_commands(ctx), *_added().names])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _LATER:
-            return super().get_command(ctx, cmd_name)
-        module, attribute = _LATER[cmd_name]
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        if cmd_name in _added().names:
+            command = _added()[cmd_name].load()
+            assert isinstance(command, click.Command)
+            return command
+        if cmd_name in _OF_THE_LAB:
+            ctx.fail(f"{cmd_name} belongs to the laboratory: pip install 'lws-kueue[lab]'")
+        return None
+
+
+def _added() -> metadata.EntryPoints:
+    return metadata.entry_points(group=_ENTRY_POINTS)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

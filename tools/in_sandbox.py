@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 
-from lws_kueue import sandbox
-from lws_kueue.sandbox import binaries
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import binaries
 
 
 def main(command: list[str]) -> int:

@@ -1,10 +1,10 @@
 """Fixtures of the admission tests: the API installed, and nothing that reconciles it."""
 
 import pytest
+from lws_kueue_lab.sandbox import Sandbox, client
 
 from e2e.admission import support
 from lws_kueue.api import names
-from lws_kueue.sandbox import Sandbox, client
 
 
 @pytest.fixture(scope="session")

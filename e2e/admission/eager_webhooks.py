@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lws_kueue_lab.sandbox import client, manager_certificate
+
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, manager_certificate
 
 Object = dict[str, Any]
 

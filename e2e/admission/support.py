@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names, probes
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import client
+from lws_kueue.install import manifests
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab.kueue_standin import installation
+from lws_kueue_lab.sandbox import Options, Sandbox, client
 
 from e2e.admission import support
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import Options, Sandbox, client
-from lws_kueue.sandbox.standin import installation
+from lws_kueue.install import manifests
 
 Object = dict[str, Any]
 

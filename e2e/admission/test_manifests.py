@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab.sandbox import Sandbox, binaries, client
 
 from e2e.admission import support
 from lws_kueue.api import names, probes
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import Sandbox, binaries, client
+from lws_kueue.install import manifests
 from tools.crds import definition
 
 Object = dict[str, Any]

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.admission import eager_webhooks, support
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import lws, names
-from lws_kueue.controller import statefulsets
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import client
+from lws_kueue.controller.objects import statefulsets
+from lws_kueue.install import manifests
 
 QUEUE = eager_webhooks.DEFAULT_QUEUE
 BUILT_IN = names.KUEUE_LWS_FRAMEWORK

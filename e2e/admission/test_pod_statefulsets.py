@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab.sandbox import client
 
 from e2e.admission import support
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 Object = dict[str, Any]
 

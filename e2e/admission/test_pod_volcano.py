@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab.sandbox import client
 
 from e2e.admission import support
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import client
+from lws_kueue.install import manifests
 
 
 @pytest.fixture(scope="module")

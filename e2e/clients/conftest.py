@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.clients import running
 from e2e.controller import harness
-from lws_kueue import sandbox
 
 Serve = Callable[..., running.Running]
 

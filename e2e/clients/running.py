@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import budget, harness
 from e2e.kubectl import kubectl
 from e2e.lws import sets
 from e2e.lws.sample import Sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 Object = dict[str, Any]
 

@@ -4,12 +4,12 @@ import copy
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.clients import running
 from e2e.clients.conftest import Serve
 from e2e.clients.running import NAME, NEW_IMAGE, Running
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 ARGO = "argocd-controller"

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue
 
 from e2e.clients import running
 from e2e.clients.running import NAME, NEW_IMAGE, Running
 from e2e.controller import harness
 from e2e.takeover import recordings
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import kueue
+from lws_kueue.install import manifests
 
 Object = dict[str, Any]
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.kueue_standin import run as standin
+from lws_kueue_lab.sandbox import audit
 
-from lws_kueue import sandbox
 from lws_kueue.runtime import build_info
-from lws_kueue.sandbox import audit
-from lws_kueue.sandbox.standin import run as standin
 
 USER_AGENT = build_info.user_agent()
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 
 
 @pytest.fixture(scope="package")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 
 
 @pytest.fixture(scope="session")

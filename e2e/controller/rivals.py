@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, client
+
 from e2e.controller import budget, harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit, client
 
 Object = dict[str, Any]
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue
+
 from e2e.conftest import OpenCluster
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 

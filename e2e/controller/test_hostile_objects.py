@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 POD, SERVICE = ("v1", "Pod"), ("v1", "Service")

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
 
 from e2e.conftest import OpenCluster
 from e2e.controller import budget, harness
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:

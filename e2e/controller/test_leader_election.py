@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import election
-from lws_kueue.sandbox import audit
+from lws_kueue.manager.leader import election
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 LEASE = (election.LEASES.api_version, election.LEASES.kind, "b8b2488c.x-k8s.io")

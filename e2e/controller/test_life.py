@@ -1,10 +1,10 @@
 """Plain sets on the common path: create, scale, delete, status, columns, start-up policies."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kubectl import kubectl
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

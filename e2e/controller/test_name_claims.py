@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = [pytest.mark.row("P9"), pytest.mark.usefixtures("controller")]

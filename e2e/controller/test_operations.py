@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import ports
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import ports
+from lws_kueue.install import manifests
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, stages
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, stages
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -3,9 +3,9 @@
 import time
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness, rivals
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 # All six have come by then; a seventh may come minutes later only.

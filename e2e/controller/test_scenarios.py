@@ -9,11 +9,11 @@ import random
 import time
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, stages
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, stages
 from tests.controller import scenario_model, scenarios
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("controller")]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e import kubectl as tool
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = [pytest.mark.row("P1"), pytest.mark.usefixtures("controller")]

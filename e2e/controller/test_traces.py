@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
 
 from e2e.controller import budget, harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 

@@ -5,11 +5,11 @@ import itertools
 import time
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
 
 from e2e.controller import budget, harness
 from e2e.lws import sets
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit
 
 
 def gaps_between(requests: list[audit.Request]) -> list[float]:

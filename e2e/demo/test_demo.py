@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab.sandbox import binaries, client
 
 from lws_kueue.api import names
-from lws_kueue.sandbox import binaries, client
 
 pytestmark = pytest.mark.usefixtures("process_only")
 

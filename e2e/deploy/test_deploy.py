@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab import sandbox
 
 from e2e.kubectl import kubectl
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
+from lws_kueue.install import manifests
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLLER = "system:serviceaccount:lws-kueue-system:lws-kueue"

@@ -7,10 +7,10 @@ get a cluster that nothing else uses.
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kubectl import kubectl
-from lws_kueue import sandbox
 
 
 class Kubectl:

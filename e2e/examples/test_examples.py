@@ -11,7 +11,7 @@ import pytest
 from e2e.controller import harness
 from e2e.examples.conftest import Kubectl
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
+from lws_kueue.install import manifests
 
 QUEUES = "queues.yaml"
 HOSTNAME = "kubernetes.io/hostname"

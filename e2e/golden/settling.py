@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.golden import comparison
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests import golden
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.golden import comparison
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 POOL = {"pool": "gpu"}

@@ -4,12 +4,12 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.golden import comparison, settling, surroundings
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.controller import revisions
+from lws_kueue.controller.revision import revisions
 from tests import golden
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import harness
 from e2e.kueue.queued import ON_DEMAND, PREEMPTION
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
-from lws_kueue.sandbox import client
 
 # Failed checks tell what they saw.
 pytest.register_assert_rewrite("e2e.kueue.evictions")

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
+
 from e2e.controller import harness
 from e2e.kueue import ledger
 from e2e.lws import sets
 from e2e.lws.sample import LWS, Object
-from lws_kueue import sandbox
 from lws_kueue.api import names, quantity, requests
-from lws_kueue.sandbox import client
 
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 CLUSTER_QUEUE = (names.KUEUE_API_VERSION, "ClusterQueue")

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
+
 from e2e.kueue import killing, lanes
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit
 
 # While all that takes part is killed again and again, a step may take long.
 PATIENCE: Final = 120.0

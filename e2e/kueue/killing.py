@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
+
 from e2e.controller import harness
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit
 
 USER: Final = "system:serviceaccount:{}:{}".format(*harness.SERVICE_ACCOUNT)
 

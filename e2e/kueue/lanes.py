@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from lws_kueue_lab import sandbox
+
 from e2e.kueue.watcher import Object, Objects, Watcher
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests.controller import scenarios
 from tests.controller.kubernetes_model import true

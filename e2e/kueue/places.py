@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue, kueue_settings
 
 from e2e.controller import harness
-from lws_kueue import sandbox
-from lws_kueue.sandbox import kueue, kueue_settings
 
 
 class Place:

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.controller import harness
 from e2e.lws.sample import LWS, Object, Sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")

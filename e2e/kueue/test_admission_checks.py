@@ -7,13 +7,13 @@ each Workload.
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 pytestmark = pytest.mark.usefixtures("controller")
 

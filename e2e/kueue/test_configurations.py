@@ -6,15 +6,15 @@ All other tests have the configuration of Kueue's release (`kueue_settings`).
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue_manager
+from lws_kueue_lab.sandbox.kueue_settings import KueueSettings, WaitForPodsReady
 
 from e2e.controller import harness
 from e2e.kueue import places, queued
 from e2e.kueue.places import Place
 from e2e.lws.sample import LWS, Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue_manager
-from lws_kueue.sandbox.kueue_settings import KueueSettings, WaitForPodsReady
 
 SIZE = 2
 GROUP_CPU = 200

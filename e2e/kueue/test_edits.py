@@ -4,14 +4,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import harness
 from e2e.kueue import fleet
 from e2e.lws import sets
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names, quantity
-from lws_kueue.sandbox import client
 from tests.workload import edits
 from tests.workload.edits import Edit
 

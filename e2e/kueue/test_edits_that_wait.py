@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import fleet, ledger, queued
 from e2e.lws import checks, sets
 from e2e.lws.sample import LWS, Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests.workload import edits
 

@@ -7,11 +7,11 @@ at no moment without quota, so the rival goes on waiting. One that changes it is
 from collections.abc import Callable
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws.sample import LWS, Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests.workload import edits
 

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import history, hunting, killing, lanes, watcher
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from tests.controller import scenarios
 

@@ -1,10 +1,10 @@
 """A lost leader of a queue-managed group without a restart policy: its workers go with it."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.kueue import queued
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -1,12 +1,12 @@
 """What a queue-managed set needs and does not find is named on it, and heals when it comes."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
 from e2e.lws import checks
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, kueue, kueue_manager, kueue_settings
 
 from e2e.admission import support
 from e2e.controller import budget, harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, kueue, kueue_manager, kueue_settings
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 STATEFULSET = ("apps/v1", "StatefulSet")
@@ -62,7 +62,7 @@ def opened_with(
     settings: kueue_settings.KueueSettings, backend: sandbox.Backend, folder: Path
 ) -> Iterator[sandbox.Sandbox]:
     if kueue_manager.from_environment() is None or backend != "process":
-        pytest.skip("needs a real Kueue of its own: see lws_kueue.sandbox.kueue_manager")
+        pytest.skip("needs a real Kueue of its own: see lws_kueue_lab.sandbox.kueue_manager")
     with (
         sandbox.open(backend, options=sandbox.Options(nodes=2)) as opened,
         kueue.start(opened, mode="manager", settings=settings) as opened.kueue,

@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import LWS, Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.controller import shortages
-from lws_kueue.sandbox import client
+from lws_kueue.controller.admission import shortages
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("P6")]
 

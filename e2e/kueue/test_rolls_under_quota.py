@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import fleet
 from e2e.lws import sets
 from e2e.lws.sample import Object, rollout
-from lws_kueue import sandbox
 
 NEW_IMAGE = "registry.k8s.io/pause:3.9"
 SIZE = 2

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -1,12 +1,12 @@
 """Queue-managed sets start, grow and shrink (kueue-contract 5.8, S01 to S07)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws import checks
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

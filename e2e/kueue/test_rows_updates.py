@@ -1,12 +1,12 @@
 """Queue-managed sets get a new image and lose pods (kueue-contract 5.8, S08, S09, S15, S16)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws import checks, sets
 from e2e.lws.sample import Object, rollout
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

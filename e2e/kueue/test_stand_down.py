@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue_manager, kueue_settings
 
 from e2e.controller import harness
 from e2e.kueue import history, places, watcher
 from e2e.kueue.places import Place
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue_manager, kueue_settings
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
@@ -53,7 +53,9 @@ def shared_place(
     backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     if kueue_manager.from_environment() is None or backend != "process":
-        pytest.skip("needs a real Kueue that can be restarted: see lws_kueue.sandbox.kueue_manager")
+        pytest.skip(
+            "needs a real Kueue that can be restarted: see lws_kueue_lab.sandbox.kueue_manager"
+        )
     folder = tmp_path_factory.mktemp("stand-down")
     with places.opening(backend, folder=folder, mode="manager") as place:
         yield place

@@ -1,10 +1,10 @@
 """Queues that are stopped: Hold keeps others out, HoldAndDrain takes the quota back as well."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.kueue import evictions, queued
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -1,12 +1,12 @@
 """A plain set that runs and gets a queue is taken into it group by group, within its budget."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws import sets
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
 from lws_kueue.workload import naming
 

@@ -1,8 +1,9 @@
 """The watcher that other tests rely on sees what must not be, on a real control plane."""
 
+from lws_kueue_lab import sandbox
+
 from e2e.controller import harness
 from e2e.kueue import history, watcher
-from lws_kueue import sandbox
 
 
 def test_a_pod_that_somebody_let_go_by_hand_is_found_and_stopped(

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit
 
 from e2e.controller import budget, harness
 from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
 from e2e.lws.sample import Object
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
+
 from e2e.kueue import history
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 Object = dict[str, Any]
 # An object by its kind and name.

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from lws_kueue_lab.sandbox import client
+
 from e2e.controller import harness
 from e2e.lws.sample import Object, Sample, Stage, group_of
 from lws_kueue.api import names
-from lws_kueue.controller import revisions as keys
-from lws_kueue.sandbox import client
+from lws_kueue.controller.revision import revisions as keys
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,8 +1,7 @@
 """Fixtures of the rows on the control plane."""
 
 import pytest
-
-from lws_kueue import sandbox
+from lws_kueue_lab import sandbox
 
 # Failed checks tell what they saw.
 for module in ("checks", "playing", "podgroups", "scenarios", "sets", "tpus"):

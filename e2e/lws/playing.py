@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lws_kueue_lab import sandbox
+
 from e2e.controller import harness
 from e2e.lws import checks
 from e2e.lws.sample import LWS, Sample, base
 from e2e.lws.scenarios import Check, Play, Seen, says, that
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 PATIENCE = 90.0

@@ -6,9 +6,10 @@ Volcano does with them (lws-contract 3.7 and 6.0).
 
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.lws import checks
 from e2e.lws.sample import Object, Sample, group_of
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 POD_GROUP = (names.VOLCANO_API_VERSION, "PodGroup")

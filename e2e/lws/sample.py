@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import stages
+
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import stages
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 NAME = "test-sample"

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import stages
+
 from e2e.controller import harness
 from e2e.lws.sample import LWS, Object, Sample, base
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import stages
+from lws_kueue.install import manifests
 
 STATEFUL_SET = ("apps/v1", "StatefulSet")
 POD = ("v1", "Pod")

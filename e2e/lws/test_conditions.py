@@ -1,10 +1,10 @@
 """Conditions and the events about them (lws-contract 1.5; CTL-15, 16 and 23 to 26)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 
 pytestmark = pytest.mark.usefixtures("controller")
 

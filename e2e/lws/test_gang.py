@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import checks, podgroups, sets
 from e2e.lws.sample import LWS, Sample, create
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 CONFIGURATION = {

@@ -1,9 +1,9 @@
 """What a set is made of, and that it comes back (lws-contract 6.4, CTL-05 to CTL-14, 45 and 46)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

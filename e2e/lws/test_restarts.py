@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import stages
 
 from e2e.controller import harness
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import stages
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -3,9 +3,9 @@
 import datetime
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller")

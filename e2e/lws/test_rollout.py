@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import playing, scenarios, sets
-from lws_kueue import sandbox
 
 ROWS = {
     "x1": "CTL-27",

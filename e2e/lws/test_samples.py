@@ -10,12 +10,12 @@ import subprocess
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import stages
 
 from e2e.lws import checks, sets, tpus
 from e2e.lws.sample import Object, Sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import stages
 
 pytestmark = pytest.mark.usefixtures("controller", "played")
 

@@ -6,11 +6,11 @@
 from collections.abc import Iterable, Iterator
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import checks, sets
 from e2e.lws.sample import LWS, Object, Sample, first_seen
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 pytestmark = pytest.mark.usefixtures("controller", "played")

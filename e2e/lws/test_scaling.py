@@ -1,9 +1,9 @@
 """Groups come and go with the number of replicas (lws-contract 6.4, CTL-01 to CTL-06)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 
 pytestmark = pytest.mark.usefixtures("controller")
 

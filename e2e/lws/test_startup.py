@@ -1,10 +1,10 @@
 """When workers follow their leader (lws-contract 5.3; CTL-45 and CTL-46)."""
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import checks, sample
-from lws_kueue import sandbox
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.usefixtures("played")]
 

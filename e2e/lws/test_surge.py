@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import checks, sets
 from e2e.lws.sample import Sample, rollout
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 # What each set adds to the base. All have four groups, of which one may be unavailable if nothing

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.lws import sets, tpus
 from e2e.lws.sample import Object, Sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 

@@ -4,12 +4,12 @@
 """
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import stages
 
 from e2e.lws import checks, sets
 from e2e.lws.sample import LWS, Sample, base, create, group_of, rollout
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import stages
 
 pytestmark = pytest.mark.usefixtures("controller")
 

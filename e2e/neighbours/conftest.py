@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue.conftest import keep, on_demand, queue
 from e2e.neighbours import webhook
-from lws_kueue import sandbox
 
 __all__ = ["keep", "on_demand", "queue"]
 

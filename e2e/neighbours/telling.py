@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
-from lws_kueue import sandbox
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
+
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 

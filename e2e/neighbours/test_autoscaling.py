@@ -8,11 +8,11 @@ its check is passed; pods use them by an annotation that has to be there before 
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued, test_admission_checks
 from e2e.kueue.conftest import Keep
-from lws_kueue import sandbox
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-06")]
 

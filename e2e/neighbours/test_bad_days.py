@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from lws_kueue_lab import sandbox
 
 from e2e.controller import budget, harness
 from e2e.kueue import queued
 from e2e.lws import sets
 from e2e.lws.sample import LWS, rollout
 from e2e.neighbours import proxy
-from lws_kueue import sandbox
-from lws_kueue.runtime import election
+from lws_kueue.manager.leader import election
 
 pytestmark = pytest.mark.row("NBR-07")
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import binaries
 
 from e2e import kubectl
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws.sample import Sample
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import binaries
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-05")]
 

@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws.sample import LWS
 from e2e.neighbours import telling
-from lws_kueue import sandbox
 from lws_kueue.api import quantity
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-04")]

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.lws.sample import LWS
 from e2e.neighbours.conftest import Mutate
-from lws_kueue import sandbox
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-02")]
 

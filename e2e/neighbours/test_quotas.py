@@ -6,11 +6,11 @@ When there is room, what was refused comes up by itself.
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
 from e2e.neighbours import telling
-from lws_kueue import sandbox
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-04")]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lws_kueue import sandbox
-from lws_kueue.sandbox import manager_certificate
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import manager_certificate
 
 Object = dict[str, Any]
 # The operations of a JSON patch for a pod that is created.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lws_kueue.sandbox import stages
+from lws_kueue_lab.sandbox import stages
 
 
 def pod(

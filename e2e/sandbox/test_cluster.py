@@ -8,10 +8,10 @@ import urllib.request
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, client
 
 from e2e.sandbox import pods
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit, client
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from lws_kueue.sandbox import binaries, client
+from lws_kueue_lab.sandbox import binaries, client
 
 pytestmark = pytest.mark.usefixtures("process_only")
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from lws_kueue.sandbox import cli; cli.sandbox_group()"]
+COMMAND = [sys.executable, "-c", "from lws_kueue_lab.sandbox import cli; cli.sandbox_group()"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

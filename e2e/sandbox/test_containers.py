@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import engine
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import engine
 
 OWNER = """
 import signal

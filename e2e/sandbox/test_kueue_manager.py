@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, kueue, kueue_manager, kueue_settings
 
 from e2e.sandbox import pods
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, kueue, kueue_manager, kueue_settings
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import urllib3.exceptions
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import ports, process
 
 from e2e.conftest import OpenCluster
 from e2e.sandbox import pods
-from lws_kueue import sandbox
-from lws_kueue.sandbox import ports, process
 
 pytestmark = pytest.mark.usefixtures("process_only")
 
@@ -33,13 +33,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if sys.argv[1] == "early":
     # Says what it started as soon as the API server runs, then goes on starting.
-    from lws_kueue.sandbox import readiness
+    from lws_kueue_lab.sandbox import readiness
     original = readiness.populate
     def populate(api, options):
         report()
         signal.pause()
     readiness.populate = populate
-    from lws_kueue.sandbox import process
+    from lws_kueue_lab.sandbox import process
     created = []
     init = process.ProcessSandbox.__init__
     def remember(self, **arguments):
@@ -201,7 +201,7 @@ def test_a_component_that_cannot_start_ends_the_start() -> None:
     code = """
 from lws_kueue import sandbox
 sandbox_options = sandbox.Options(nodes=1)
-from lws_kueue.sandbox import components
+from lws_kueue_lab.sandbox import components
 def broken(layout):
     return components.Component("kwok", ("--no-such-flag",))
 components.kwok = broken

@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, stages
 
 from e2e.sandbox import pods
-from lws_kueue import sandbox
-from lws_kueue.sandbox import audit, stages
 
 Pod = dict[str, Any]
 

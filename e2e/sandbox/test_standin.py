@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import kueue_standin, sandbox
+from lws_kueue_lab.kueue_standin import lifecycle, schemas
+from lws_kueue_lab.sandbox import client
 
 from e2e.sandbox import pods
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client, standin
-from lws_kueue.sandbox.standin import lifecycle, schemas
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]
@@ -486,7 +486,7 @@ def test_while_the_stand_in_does_not_answer_pods_are_refused_and_after_it_they_a
     process_only: None, fresh_cluster: OpenCluster
 ) -> None:
     opened = fresh_cluster(ONE_NODE)
-    with standin.start(opened) as handle:
+    with kueue_standin.start(opened) as handle:
         opened.api.create(pods.pod("while", "default"))
         os.kill(handle.pid, signal.SIGKILL)
         assert os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT)
@@ -503,12 +503,12 @@ def test_the_stand_in_refuses_a_cluster_with_the_api_of_a_kueue(
     del foreign["metadata"]["annotations"]
     opened.api.create(foreign)
     with (
-        pytest.raises(standin.ForeignKueueError, match=r"workloads\.kueue\.x-k8s\.io"),
-        standin.start(opened),
+        pytest.raises(kueue_standin.ForeignKueueError, match=r"workloads\.kueue\.x-k8s\.io"),
+        kueue_standin.start(opened),
     ):
         pass
     # And by itself, when somebody starts it by hand.
-    command = (sys.executable, "-m", "lws_kueue.sandbox.standin")
+    command = (sys.executable, "-m", "lws_kueue_lab.kueue_standin")
     ended = subprocess.run(
         [*command, "--kubeconfig", str(opened.kubeconfig)],
         capture_output=True,
@@ -525,7 +525,7 @@ def test_the_stand_in_survives_its_api_server_and_ends_with_its_owner(
 ) -> None:
     opened = fresh_cluster(ONE_NODE)
     with contextlib.ExitStack() as stack:
-        handle = stack.enter_context(standin.start(opened))
+        handle = stack.enter_context(kueue_standin.start(opened))
         queues = Queues(opened.api, "default")
         queues.create({"cpu": "2"})
         queues.submit("before")
@@ -543,7 +543,7 @@ def test_the_stand_in_survives_its_api_server_and_ends_with_its_owner(
 def test_pods_that_do_not_become_ready_in_time_are_evicted(fresh_cluster: OpenCluster) -> None:
     opened = fresh_cluster(ONE_NODE)
     options = lifecycle.Options(pods_ready_timeout=1, backoff_base=1)
-    with standin.start(opened, options=options):
+    with kueue_standin.start(opened, options=options):
         queues = Queues(opened.api, "default")
         queues.create({"cpu": "1"})
         queues.submit("w")

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.controller import harness
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.controller import revisions
+from lws_kueue.controller.revision import revisions
 
 Object = dict[str, Any]
 

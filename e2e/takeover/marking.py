@@ -6,10 +6,11 @@ A policy of the API server marks new and changed sets that have a queue, as that
 
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.admission import support
-from lws_kueue import sandbox
 from lws_kueue.api import lws, names
-from lws_kueue.controller import stance
+from lws_kueue.controller.admission import stance
 
 Object = dict[str, Any]
 

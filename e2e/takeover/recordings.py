@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.controller import harness
 from e2e.golden import comparison
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.controller import ordinals
+from lws_kueue.controller.observe import ordinals
 from tests import golden
 
 Object = dict[str, Any]

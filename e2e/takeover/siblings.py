@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from lws_kueue_lab import sandbox
+
 from e2e.golden import comparison
 from e2e.takeover import state
-from lws_kueue import sandbox
 from lws_kueue.api import names
 
 # What is particular to a group, or made by the server from what is.

@@ -4,11 +4,12 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, client
+
 from e2e.controller import budget, harness
 from e2e.golden import comparison
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit, client
 
 _USER = "system:serviceaccount:{}:{}".format(*harness.SERVICE_ACCOUNT)
 _KINDS = (

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, kueue, kueue_manager, kueue_settings, lws_manager, stages
 
 from e2e.conftest import opening
 from e2e.controller import harness
 from e2e.golden import surroundings
 from e2e.takeover import life, sets, siblings, state
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import audit, kueue, kueue_manager, kueue_settings, lws_manager, stages
 from tests import golden
 
 Object = dict[str, Any]

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import audit, kueue, kueue_settings
 
 from e2e.conftest import opening
 from e2e.controller import harness
 from e2e.golden import settling, surroundings
 from e2e.takeover import life, marking, recordings, state
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.runtime import manifests
-from lws_kueue.sandbox import audit, kueue, kueue_settings
+from lws_kueue.install import manifests
 from tests import golden
 
 # As in the recordings: eight nodes in a rack, so that node-8 is in the second.

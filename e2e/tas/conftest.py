@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.tas import trees
-from lws_kueue import sandbox
 
 Grow = Callable[..., trees.Tree]
 

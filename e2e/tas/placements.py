@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
+
 from e2e.controller import harness
 from e2e.lws.sample import LWS, Object
 from e2e.tas import trees
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 BLOCK, RACK, HOST = "placement.test/block", "placement.test/rack", "kubernetes.io/hostname"
 _SCENARIO = "placement.test/scenario"

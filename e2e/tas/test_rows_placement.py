@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import sandbox
 
 from e2e.controller import harness
 from e2e.kueue import queued
@@ -25,7 +26,6 @@ from e2e.tas.placements import (
     PodSets,
     Scenario,
 )
-from lws_kueue import sandbox
 from lws_kueue.api import kueue, names
 from lws_kueue.tas import assignment
 

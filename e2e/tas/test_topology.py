@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
+from lws_kueue_lab.sandbox import client
 
 from e2e.controller import budget
 from e2e.kueue import queued
@@ -11,7 +12,6 @@ from e2e.tas import trees
 from e2e.tas.conftest import Grow
 from e2e.tas.trees import Object
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 IN_BLOCK = {names.PODSET_REQUIRED_TOPOLOGY: trees.BLOCK}
 IN_RACK = {names.PODSET_REQUIRED_TOPOLOGY: trees.RACK}

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
+
 from e2e.controller import harness
 from e2e.kueue import queued
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import client
 
 BLOCK = "cloud.provider.com/topology-block"
 RACK = "cloud.provider.com/topology-rack"

@@ -10,16 +10,11 @@ Kueue for one placement and LWS for another.
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import (
-    groups,
-    name_claims,
-    numbers,
-    ordinals,
-    plain,
-    revisions,
-    situation,
-)
+from lws_kueue.api import actions, facts, lws, names, numbers
+from lws_kueue.controller.admission import plain
+from lws_kueue.controller.objects import name_claims
+from lws_kueue.controller.observe import groups, ordinals, scope
+from lws_kueue.controller.revision import revisions
 from lws_kueue.tas import exclusivity, subgroups
 
 # So many at most at a time; the rest show when these have been dealt with.
@@ -28,12 +23,12 @@ MOST_TOLD = 20
 _NATIVE_FINALIZERS = ("foregroundDeletion", "orphan")
 
 
-def of(at: situation.Situation) -> tuple[actions.Event, ...]:
+def of(at: scope.Scope) -> tuple[actions.Event, ...]:
     """Return a Warning for each object that contradicts its set."""
     return tuple(islice(_all(at), MOST_TOLD))
 
 
-def _all(at: situation.Situation) -> Iterator[actions.Event]:
+def _all(at: scope.Scope) -> Iterator[actions.Event]:
     owner, found = at.owner, at.found
     yield from _topology(owner) if at.queue_gated else plain.held(found)
     if found.leader_set is not None:
@@ -134,7 +129,7 @@ def _held(group: groups.Group) -> Iterator[actions.Event]:
         yield _warning("Pod", meta.name, text)
 
 
-def _revision_of(at: situation.Situation, group: groups.Group) -> Iterator[actions.Event]:
+def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[actions.Event]:
     """Name a leader at a revision that there is not; one without workers is told elsewhere.
 
     The revision of a leader that is about to go may go before it: after a scaling down, those that
@@ -157,7 +152,7 @@ def _revision_of(at: situation.Situation, group: groups.Group) -> Iterator[actio
 
 
 def _outside(
-    owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Observation
+    owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups
 ) -> Iterator[actions.Event]:
     """Name a pod that takes the place of another one, or that only has the labels of one."""
     meta = pod.meta
@@ -197,7 +192,7 @@ def _outside(
         yield actions.Event(event.type, event.reason, text)
 
 
-def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Observation) -> bool:
+def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -> bool:
     """Whether a pod without a controller had its place in a group that is wanted no longer."""
     index, leader_set = groups.index_of(owner.meta.name, pod), found.leader_set
     if pod.meta.controller is not None or index is None or leader_set is None:
@@ -206,7 +201,7 @@ def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Obse
 
 
 def _selector_of_place(
-    owner: lws.LeaderWorkerSet, name: str, found: groups.Observation
+    owner: lws.LeaderWorkerSet, name: str, found: groups.Groups
 ) -> Mapping[str, str] | None:
     """Return what the StatefulSet that wants a pod of this name selects it by, if there is one."""
     parent, ordinal = ordinals.parent_and_ordinal(name)
@@ -221,7 +216,7 @@ def _selector_of_place(
     return None
 
 
-def _stateful_sets(at: situation.Situation) -> Iterator[actions.Event]:
+def _stateful_sets(at: scope.Scope) -> Iterator[actions.Event]:
     """Name StatefulSets that have the set's label and are none of its own or of its past."""
     own = {group.worker_set.meta.uid for group in at.found.groups if group.worker_set}
     for name, other in sorted(at.seen.stateful_sets.items()):
@@ -240,7 +235,7 @@ def _stateful_sets(at: situation.Situation) -> Iterator[actions.Event]:
 # Services ---------------------------------------------------------------------------------------
 
 
-def _services(at: situation.Situation) -> Iterator[actions.Event]:
+def _services(at: scope.Scope) -> Iterator[actions.Event]:
     """Name each Service through which pods of the set cannot be found.
 
     A Service of the right name is taken as it is, whoever made it (lws-contract 3.4).
@@ -268,7 +263,7 @@ def _mended(owner: lws.LeaderWorkerSet, service: facts.Service, why: str) -> str
     return f"{name_claims.holder(service.meta)} and {why}. {name_claims.remedy(service.meta)}"
 
 
-def _labels_of_services(at: situation.Situation) -> Iterator[actions.Event]:
+def _labels_of_services(at: scope.Scope) -> Iterator[actions.Event]:
     """Name the set's own Services that lack its label: nobody would notice that they go."""
     owners = {at.owner.meta.uid, *(group.leader.meta.uid for group in at.found.groups)}
     for _, service in sorted(at.seen.services.items()):
@@ -293,7 +288,7 @@ def _useless(service: facts.Service, pod: facts.Pod, *, labels: facts.Labels) ->
 # Revisions --------------------------------------------------------------------------------------
 
 
-def _revisions(at: situation.Situation) -> Iterator[actions.Event]:
+def _revisions(at: scope.Scope) -> Iterator[actions.Event]:
     """Name ControllerRevisions that cannot be used or that hide another one."""
     yield from _unusable(at)
     by_key: dict[str, list[facts.Revision]] = {}
@@ -309,7 +304,7 @@ def _revisions(at: situation.Situation) -> Iterator[actions.Event]:
                     yield _warning("ControllerRevision", revision.meta.name, text)
 
 
-def _unusable(at: situation.Situation) -> Iterator[actions.Event]:
+def _unusable(at: scope.Scope) -> Iterator[actions.Event]:
     stored = {revisions.key_label(revision) for revision in at.own_revisions}
     for name, revision in sorted(at.seen.revisions.items()):
         meta = revision.meta

@@ -9,37 +9,29 @@ import dataclasses
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import (
+from lws_kueue.controller import contradictions, repairs, restarts, status
+from lws_kueue.controller.admission import (
+    admissions,
     bridge,
-    contradictions,
-    exclusive,
-    fallback,
-    group_objects,
-    groups,
-    leaving,
+    deletion,
     management,
-    name_claims,
     node_failures,
     node_fitness,
-    observed,
-    ownership,
-    repairs,
-    replacement,
-    restarts,
-    revisions,
-    rollout,
-    scaling,
-    services,
     shortages,
-    situation,
     stance,
-    standing,
-    statefulsets,
-    status,
-    surge,
-    tool_marks,
-    waits,
 )
+from lws_kueue.controller.objects import (
+    apply_diff,
+    exclusive,
+    group_objects,
+    name_claims,
+    services,
+    statefulsets,
+    tool_marks,
+)
+from lws_kueue.controller.observe import groups, members, observed, scope
+from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.rollout import planner, replacement, revert, scaling, surge, unadmitted
 from lws_kueue.workload import build
 
 # While a leader StatefulSet is on its way out nothing can be made in its place (lws-contract 3).
@@ -48,7 +40,7 @@ RECHECK_DELETING = 5.0
 RECHECK_FOREIGN = 30.0
 
 # Of a set that does not wait for Kueue.
-UNMANAGED = standing.Standing()
+UNMANAGED = admissions.Admissions()
 
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
@@ -60,7 +52,7 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
 def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     owner = seen.lws
     if owner is None or owner.meta.deleting:
-        return leaving.plan(seen, now=now)
+        return deletion.plan(seen, now=now)
     own_stance = stance.take(seen, owner, queued=management.manages(seen, owner))
     found = groups.observe(
         owner,
@@ -73,10 +65,10 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
         return _blocked(seen, owner, found.foreign, own_stance, now=now)
     leader_set = found.leader_set
     if leader_set is not None and leader_set.meta.deleting:
-        return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
+        return deletion.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     mine = revisions.own(owner, seen.revisions.values())
     leader_key = revisions.key_of_set(leader_set, mine)
-    at = situation.Situation(
+    at = scope.Scope(
         seen=seen,
         owner=owner,
         found=found,
@@ -88,17 +80,17 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
     return _plan(at, now=now, options=options)
 
 
-def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> actions.Plan:
+def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
     manages = at.queue_gated and not at.stands_down
     short = shortages.Shortages(at, now=now)
-    stand = standing.observe(at, short, options=options, now=now) if manages else UNMANAGED
+    stand = admissions.observe(at, short, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
     bridged = bridge.plan(
         at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
     )
     taken_down = _taken_down(at, stand, target, stopping=bridged.stopping)
-    going = {deletion.uid for deletion in taken_down}
+    going = {taken.uid for taken in taken_down}
     made = [
         group_objects.missing(at, group)
         for group in found.groups
@@ -109,10 +101,10 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
         _leader_set(at, target),
         _shared_service(at),
         *(each.chain for each in made),
-        *((deletion,) for deletion in taken_down),
+        *((taken,) for taken in taken_down),
         *(tool_marks.removal(group.worker_set) for group in found.groups if group.worker_set),
         *bridged.chains,
-        *leaving.former(at.seen),
+        *deletion.former(at.seen),
     )
     return actions.Plan(
         prepare=(at.choice.create,) if at.choice.create else (),
@@ -137,8 +129,8 @@ def _plan(at: situation.Situation, *, now: datetime, options: build.Options) -> 
 
 
 def _target(
-    at: situation.Situation, waiting: waits.Waits, *, now: datetime
-) -> tuple[rollout.Target, float | None]:
+    at: scope.Scope, waiting: unadmitted.Unadmitted, *, now: datetime
+) -> tuple[planner.Target, float | None]:
     """Return where the rollout goes next, and when to look again if it goes no further now.
 
     Taking the gate into the pods' template, or out of it, is an update like that to another
@@ -149,7 +141,7 @@ def _target(
         groups.is_marked(found.leader_set.template_annotations) != at.queue_gated
     )
     return surge.kept(
-        rollout.decide(
+        planner.decide(
             owner,
             observation=found,
             key=choice.key,
@@ -163,20 +155,22 @@ def _target(
     )
 
 
-def _updating(owner: lws.LeaderWorkerSet, target: rollout.Target) -> bool:
+def _updating(owner: lws.LeaderWorkerSet, target: planner.Target) -> bool:
     return target.partition > 0 or target.replicas > owner.spec.replicas
 
 
 def _surge_in_vain(
-    owner: lws.LeaderWorkerSet, waiting: waits.Waits, target: rollout.Target
+    owner: lws.LeaderWorkerSet, waiting: unadmitted.Unadmitted, target: planner.Target
 ) -> tuple[actions.Event, ...]:
     """Tell that surge groups get no quota, and what the update does instead."""
-    hopeless = waiting.hopeless(desired=owner.spec.replicas, replicas=target.replicas)
-    if not hopeless:
+    surge_unadmitted = waiting.surge_unadmitted(
+        desired=owner.spec.replicas, replicas=target.replicas
+    )
+    if not surge_unadmitted:
         return ()
     text = (
-        f"surge groups {', '.join(map(str, hopeless))} of {owner.meta.name} are not admitted: the"
-        " rollout goes on without them and replaces groups in place. The condition"
+        f"surge groups {', '.join(map(str, surge_unadmitted))} of {owner.meta.name} are not"
+        " admitted: the rollout goes on without them and replaces groups in place. The condition"
         f" {bridge.WAITING} says what they wait for; maxSurge: 0 asks for none"
     )
     return (actions.Event("Warning", "SurgeNotAdmitted", text),)
@@ -192,9 +186,9 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
 
 
 def _taken_down(
-    at: situation.Situation,
-    stand: standing.Standing,
-    target: rollout.Target,
+    at: scope.Scope,
+    stand: admissions.Admissions,
+    target: planner.Target,
     *,
     stopping: frozenset[int],
 ) -> tuple[actions.Delete, ...]:
@@ -211,7 +205,7 @@ def _taken_down(
         lost_pods=_lost(at),
         moved={pod.meta.uid for pods in moved.values() for pod in pods},
     )
-    gone = {deletion.uid for deletion in recreated}
+    gone = {taken.uid for taken in recreated}
     restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
     bounds = scaling.bounds(at.owner)
     leave_alone = stopping | restarting
@@ -224,7 +218,7 @@ def _taken_down(
         leave_alone=leave_alone,
         waiting=stand.waiting,
     )
-    given_up = fallback.decide(
+    given_up = revert.decide(
         bounds,
         leader_set=at.found.leader_set,
         target=target,
@@ -236,9 +230,7 @@ def _taken_down(
     return (*recreated, *displaced, *outdated, *given_up)
 
 
-def _outcome(
-    at: situation.Situation, *, waiting: lws.Condition | None, now: datetime
-) -> status.Outcome:
+def _outcome(at: scope.Scope, *, waiting: lws.Condition | None, now: datetime) -> status.Outcome:
     return status.compute(
         at.owner,
         found=at.found.groups,
@@ -269,7 +261,7 @@ def _soonest(*delays: float | None) -> float | None:
     return min((delay for delay in delays if delay is not None), default=None)
 
 
-def members(seen: observed.Observed, plan: actions.Plan) -> dict[int, restarts.Members]:
+def complete_members(seen: observed.Observed, plan: actions.Plan) -> dict[int, members.Members]:
     """Return the members of every complete group, to be given back as ``remembered``.
 
     A group with gated pods is not remembered: what Kueue holds or takes back is no failure. Of one
@@ -286,11 +278,11 @@ def members(seen: observed.Observed, plan: actions.Plan) -> dict[int, restarts.M
         for group in found.groups
         if not any(pod.gates for pod in group.pods)
         and group.leader.meta.name not in held
-        and (complete := restarts.members(group)) is not None
+        and (complete := members.members(group)) is not None
     }
 
 
-def _lost(at: situation.Situation) -> dict[int, str]:
+def _lost(at: scope.Scope) -> dict[int, str]:
     """Return the worker pods that vanished between two looks, by group index."""
     remembered = at.seen.remembered
     lost = {
@@ -312,13 +304,13 @@ def _blocked(
     """Wait for the name: garbage collection frees that of a former set, a stranger's a person."""
     holder = foreign.meta.controller
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
-        return leaving.plan(seen, now=now, recheck_after=RECHECK_DELETING)
+        return deletion.plan(seen, now=now, recheck_after=RECHECK_DELETING)
     message = (
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
         f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
     )
     warning = actions.Event("Warning", "FailedCreate", message)
-    plan = leaving.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
+    plan = deletion.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
     if not own_stance.gated or own_stance.stands_down or owner.spec.replicas == 0:
         return plan
     waiting = bridge.name_taken(owner, message)
@@ -334,7 +326,7 @@ def _blocked(
     return dataclasses.replace(plan, status=_status(owner, outcome) if outcome.changed else None)
 
 
-def _leader_set(at: situation.Situation, target: rollout.Target) -> actions.Chain:
+def _leader_set(at: scope.Scope, target: planner.Target) -> actions.Chain:
     """Return the apply of the leader StatefulSet, unless it would change nothing."""
     owner, live = at.owner, at.found.leader_set
     desired = statefulsets.leader(
@@ -344,13 +336,13 @@ def _leader_set(at: situation.Situation, target: rollout.Target) -> actions.Chai
         replicas=target.replicas,
         queue_gated=at.queue_gated,
     )
-    if live is not None and ownership.covers(live, desired):
+    if live is not None and apply_diff.covers(live, desired):
         return ()
     if live is None:
         created = f"Created leader statefulset {owner.meta.name}"
         events: tuple[actions.Event, ...] = (actions.Event("Normal", "GroupsProgressing", created),)
     else:
-        events = rollout.events(owner, live=live, target=target, updated=at.choice.updated)
+        events = planner.events(owner, live=live, target=target, updated=at.choice.updated)
     return (
         actions.Apply(
             desired,
@@ -362,7 +354,7 @@ def _leader_set(at: situation.Situation, target: rollout.Target) -> actions.Chai
     )
 
 
-def _shared_service(at: situation.Situation) -> actions.Chain:
+def _shared_service(at: scope.Scope) -> actions.Chain:
     owner = at.owner
     policy = owner.spec.network_config.subdomain_policy
     if policy != "Shared" or owner.meta.name in at.seen.services:
@@ -392,7 +384,7 @@ def _status(
     )
 
 
-def _obsolete(at: situation.Situation) -> actions.Chain:
+def _obsolete(at: scope.Scope) -> actions.Chain:
     """Return the deletion of revisions that no group is at any more.
 
     After a scaling down a group that goes may still be at one, and come to stay after all when the

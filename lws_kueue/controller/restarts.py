@@ -6,75 +6,12 @@ already needs no second deletion, so a group is recreated once however many of i
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups
-from lws_kueue.tas import assignment
+from lws_kueue.controller.observe import groups, members
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
-    """Who a group consisted of when it was complete; ``pending`` if a pod did not run yet.
-
-    ``workers`` are the names of the worker pods by UID; ``unseen`` of those that are known to be
-    gone, and of which nobody knows whether the group was complete in their time.
-    """
-
-    leader: str
-    worker_set: str
-    workers: Mapping[str, str]
-    pending: bool
-    unseen: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Departed:
-    """A worker pod that is gone, and whose it was, by UIDs."""
-
-    index: int
-    leader: str
-    worker_set: str
-    uid: str
-    name: str
-
-
-def with_departed(
-    remembered: Mapping[int, Members], departed: Iterable[Departed]
-) -> dict[int, Members]:
-    """Return ``remembered`` with pods that no pass may have seen, because they lived so short."""
-    known = dict(remembered)
-    for pod in departed:
-        before = known.get(pod.index)
-        if before is None or (before.leader, before.worker_set) != (pod.leader, pod.worker_set):
-            before = Members(pod.leader, pod.worker_set, {}, pending=True)
-        known[pod.index] = replace(before, unseen={**before.unseen, pod.uid: pod.name})
-    return known
-
-
-def members(group: groups.Group) -> Members | None:
-    """Return who a group consists of, to be kept for ``lost``; None while it is incomplete."""
-    if group.worker_set is None or len(group.pods) != group.size:
-        return None
-    return Members(
-        leader=group.leader.meta.uid,
-        worker_set=group.worker_set.meta.uid,
-        workers={pod.meta.uid: pod.meta.name for pod in group.workers if not never_placed(pod)},
-        pending=_pending(group),
-    )
-
-
-def never_placed(pod: facts.Pod) -> bool:
-    """Whether the pod was let go onto a node that Kueue chose, and has not reached it.
-
-    When that node fails meanwhile, Kueue or we remove the pod for one that goes elsewhere. Nothing
-    of the group ran on it, so this is no failure: one failing node recreates a group once.
-    """
-    chosen = assignment.HOSTNAME in (pod.spec.get("nodeSelector") or {})
-    return chosen and names.WORKLOAD in pod.meta.annotations and not pod.node
-
-
-def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) -> str | None:
+def lost(owner: lws.LeaderWorkerSet, *, before: members.Members, group: groups.Group) -> str | None:
     """Return the name of a worker pod that went without anybody having seen it being deleted.
 
     A pod that is deleted without grace can vanish between two looks, which upstream does not
@@ -90,7 +27,7 @@ def lost(owner: lws.LeaderWorkerSet, *, before: Members, group: groups.Group) ->
     # A group that was starting when it lost a pod is left alone for good.
     unseen = {} if after_start else before.unseen
     # A pod that its StatefulSet let go, because somebody edited its labels, is not gone.
-    present = {pod.meta.uid for pod in (*group.workers, *group.squatters)}
+    present = {pod.meta.uid for pod in (*group.workers, *group.name_conflicts)}
     gone = (name for uid, name in {**known, **unseen}.items() if uid not in present)
     return min(gone, default=None)
 
@@ -130,7 +67,7 @@ def _only_after_start(owner: lws.LeaderWorkerSet) -> bool:
 def _failed(owner: lws.LeaderWorkerSet, group: groups.Group, moved: Collection[str]) -> str | None:
     """Return the name of the first pod whose failure recreates the group."""
     failed = next((pod for pod in group.pods if _triggers(pod, group, moved)), None)
-    if failed is None or (_only_after_start(owner) and _pending(group)):
+    if failed is None or (_only_after_start(owner) and members.pending(group)):
         return None
     return failed.meta.name
 
@@ -139,13 +76,7 @@ def _triggers(pod: facts.Pod, group: groups.Group, moved: Collection[str]) -> bo
     # A worker at another revision than its leader belongs to what an update replaces.
     current = pod.meta.labels.get(names.REVISION_KEY, "") == group.key
     fails = pod.meta.deleting or pod.restarted or pod.meta.uid in moved
-    return current and fails and not never_placed(pod)
-
-
-def _pending(group: groups.Group) -> bool:
-    """Whether a pod of the group is missing or does not run yet."""
-    incomplete = len(group.pods) != group.size
-    return incomplete or any(pod.phase == "Pending" for pod in group.pods)
+    return current and fails and not members.never_placed(pod)
 
 
 def _recreate(group: groups.Group, failed: str) -> actions.Delete:

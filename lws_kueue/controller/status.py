@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import groups, scaling
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import scaling
 
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"

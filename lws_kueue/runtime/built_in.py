@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import lws, names
-from lws_kueue.controller import stance
+from lws_kueue.controller.admission import stance
 from lws_kueue.runtime import client, resources
 
 # How many namespaces a round tries. An answer that has changed is a reason to try all of them.

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import pydantic
 
 from lws_kueue.api import completion, facts, kueue, lws, names
-from lws_kueue.controller import normalise, ordinals, restarts
+from lws_kueue.controller.observe import members, ordinals
+from lws_kueue.controller.revision import normalise
 from lws_kueue.runtime import resources
 
 TOMBSTONE_SECONDS: Final = 600.0
@@ -163,7 +164,7 @@ class Cache:
         self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
         self._sets: dict[SetKey, _Children] = defaultdict(lambda: defaultdict(dict))
         self._gone: dict[str, _Grave] = {}
-        self._departed: dict[SetKey, dict[str, restarts.Departed]] = {}
+        self._departed: dict[SetKey, dict[str, members.Departed]] = {}
         self._taken_down: dict[str, float] = {}
 
     # Reading ------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class Cache:
         """Return every set that exists or that still has objects."""
         return {key for key, children in self._sets.items() if any(children.values())}
 
-    def departed(self, key: SetKey) -> Iterable[restarts.Departed]:
+    def departed(self, key: SetKey) -> Iterable[members.Departed]:
         """Return the worker pods of a set that are gone and whose StatefulSet stands."""
         noted = self._departed.get(key, {}).values()
         sets = self._entries[resources.STATEFUL_SETS]
@@ -298,7 +299,7 @@ class Cache:
         while (oldest := next(iter(self._taken_down.items())))[1] < now - TOMBSTONE_SECONDS:
             del self._taken_down[oldest[0]]
 
-    def dealt_with(self, key: SetKey, departed: Iterable[restarts.Departed]) -> None:
+    def dealt_with(self, key: SetKey, departed: Iterable[members.Departed]) -> None:
         """Take that a pass has seen these pods to be gone, and that nothing of it is left to do.
 
         Noted for longer, they would recreate their group when the set's restart policy changes.
@@ -359,7 +360,7 @@ class Cache:
         meta, owner = entry.meta, entry.meta.controller
         if meta.uid in self._taken_down or entry.fact.gates or owner is None:
             return
-        if restarts.never_placed(entry.fact):
+        if members.never_placed(entry.fact):
             return
         worker_set = self._entries[resources.STATEFUL_SETS].get((meta.namespace, owner.name))
         leader = worker_set.meta.controller if worker_set else None
@@ -368,7 +369,7 @@ class Cache:
         if leader.kind != "Pod":
             return
         index = ordinals.parent_and_ordinal(leader.name)[1]
-        pod = restarts.Departed(index, leader.uid, owner.uid, uid=meta.uid, name=meta.name)
+        pod = members.Departed(index, leader.uid, owner.uid, uid=meta.uid, name=meta.name)
         for key in entry.belongs_to:
             others = self._departed.get(key, {}).values()
             kept = {
@@ -391,13 +392,13 @@ class Cache:
                 self._departed.pop(key, None)
 
     def _is_dead(self, resource: resources.Resource, meta: facts.Meta) -> bool:
-        grave = self._gone.get(meta.uid)
-        if grave is None:
+        tombstone = self._gone.get(meta.uid)
+        if tombstone is None:
             return False
-        if grave.version is None:
+        if tombstone.version is None:
             return True
         # Lists and watches by label speak of no version that lacks the label; this one was read.
-        return not _unlisted(resource, meta) and not newer(meta.resource_version, grave.version)
+        return not _unlisted(resource, meta) and not newer(meta.resource_version, tombstone.version)
 
     def _bury(self, uid: str, version: str | None) -> None:
         now = self._clock()

@@ -18,10 +18,10 @@ from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
 
-from lws_kueue.runtime import build_info, metrics, pause, resources, wire
+from lws_kueue.runtime import build_info, encoding, metrics, pause, resources
 
 # The library lets nobody else write bodies; all that it asks of this module is ``dumps``.
-kube_rest.json = wire  # type: ignore[attr-defined]
+kube_rest.json = encoding  # type: ignore[attr-defined]
 
 USER_AGENT = build_info.user_agent()
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from lws_kueue.api import names
-from lws_kueue.controller import observed
+from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import client
 
 _NOT_THERE: Final = (

@@ -8,19 +8,20 @@ import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide, observed, repairs, restarts
+from lws_kueue.controller import decide, repairs
+from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import (
     cache,
     client,
     execute,
-    gather,
-    inflow,
+    informer,
     metrics,
+    observe,
     recorder,
     status_writes,
     work_queue,
 )
-from lws_kueue.runtime import settings as runtime_settings
+from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +32,25 @@ class Loop:
     def __init__(
         self,
         *,
-        settings: runtime_settings.Settings,
+        options: build.Options,
+        status_interval: float,
+        gang: bool,
         store: cache.Cache,
         queue: work_queue.WorkQueue[cache.SetKey],
-        source: inflow.Inflow,
+        source: informer.Informer,
         executor: execute.Executor,
         events: recorder.Recorder,
     ) -> None:
-        self._settings = settings
-        self._options = runtime_settings.workload_options(settings)
+        self._options = options
+        self._gang = gang
         self._cache = store
         self._queue = queue
         self._inflow = source
         self._executor = executor
         self._events = events
-        self._status_writes = status_writes.StatusWrites(settings.status_interval)
+        self._status_writes = status_writes.StatusWrites(status_interval)
         self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
-        self._members: dict[cache.SetKey, dict[int, restarts.Members]] = {}
+        self._members: dict[cache.SetKey, dict[int, members.Members]] = {}
         self._attempts: dict[cache.SetKey, repairs.Attempts] = {}
 
     async def work(self) -> None:
@@ -70,16 +73,16 @@ class Loop:
     async def _pass(self, key: cache.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
         departed = tuple(self._cache.departed(key))
-        situation = gather.gather(
+        situation = observe.gather(
             self._cache,
             key,
             support=self._inflow.support,
             detail=self._inflow.detail,
             built_in=await self._inflow.built_in(key),
-            remembered=restarts.with_departed(self._members.get(key, {}), departed),
+            remembered=members.with_departed(self._members.get(key, {}), departed),
             unwritten=self._status_writes.conditions(key),
             attempts=self._attempts.get(key),
-            gang=self._settings.gang_scheduler is not None,
+            gang=self._gang,
             takes_unlabelled=await self._inflow.takes_unlabelled(key),
         )
         if isinstance(situation, cache.InvalidSet):
@@ -92,7 +95,7 @@ class Loop:
         plan = decide.decide(situation, now=now, options=self._options)
         regarding = situation.lws.meta if situation.lws else None
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
-        self._members.setdefault(key, {}).update(decide.members(situation, plan))
+        self._members.setdefault(key, {}).update(decide.complete_members(situation, plan))
         due, held = self._status_writes.due(key, plan.status)
         plan = dataclasses.replace(plan, status=due)
         outcome = await self._executor.run(key, regarding=regarding, plan=plan)

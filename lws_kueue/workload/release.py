@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import excess, landing, podsets, state
+from lws_kueue.workload import excess, placement_event, podsets, state
 from lws_kueue.workload import pods as group
 from lws_kueue.workload.problems import Problem
 
@@ -280,7 +280,7 @@ def plan_release(
     events: tuple[actions.Event, ...] = ()
     if len(patches) == len(waiting) and len(live) == _pods_admitted(workload):
         domains = {name: domain for part in parts for name, domain in part.domains.items()}
-        events = landing.events(workload, live, domains)
+        events = placement_event.events(workload, live, domains)
     return actions.Release(ref, meta.uid, meta.resource_version, patches, events), problems
 
 

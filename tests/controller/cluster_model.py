@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import decide, observed, repairs, restarts, shortages
+from lws_kueue.controller import decide, repairs
+from lws_kueue.controller.admission import shortages
+from lws_kueue.controller.observe import members, observed
 from lws_kueue.workload import build, conditions
 from tests.controller import kubernetes_model
 from tests.controller.kubernetes_model import Object, copied, true
@@ -47,7 +49,7 @@ class Cluster(kubernetes_model.Kubernetes):
         super().__init__(max_unavailable_gate=max_unavailable_gate)
         self.writes: list[str] = []
         self.built_in: bool | None = None
-        self.memory: dict[int, restarts.Members] = {}
+        self.memory: dict[int, members.Members] = {}
         self.now = NOW
         self.takes_unlabelled = False
         self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
@@ -116,7 +118,7 @@ class Cluster(kubernetes_model.Kubernetes):
         if seen.lws is None:
             self.memory = {}
         else:
-            self.memory = {**self.memory, **decide.members(seen, plan)}
+            self.memory = {**self.memory, **decide.complete_members(seen, plan)}
         for count, action in enumerate(self.in_order(plan)):
             if writes is not None and count >= writes:
                 self.restart()

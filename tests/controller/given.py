@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import facts, lws, names
-from lws_kueue.controller import groups
+from lws_kueue.controller.observe import groups
 
 NAMESPACE = "default"
 NAME = "test-sample"
@@ -229,7 +229,7 @@ def observe(
     stateful_sets: Iterable[facts.StatefulSet],
     pods: Iterable[facts.Pod],
     services: Iterable[facts.Service] = (),
-) -> groups.Observation:
+) -> groups.Groups:
     """Observe objects that are given as lists."""
     return groups.observe(
         owner,

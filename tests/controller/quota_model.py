@@ -4,7 +4,7 @@ import datetime
 import random
 
 from lws_kueue.api import facts, names, quantity, requests
-from lws_kueue.controller import groups
+from lws_kueue.controller.observe import groups
 from lws_kueue.workload import conditions
 from tests.controller import cluster_model, scenarios
 from tests.controller.kubernetes_model import Object, true

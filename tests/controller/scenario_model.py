@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, lws, names
-from lws_kueue.controller import groups, scaling
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import scaling
 from tests.controller import cluster_model, kubernetes_model, scenarios
 from tests.controller.kubernetes_model import Object
 from tests.controller.scenarios import SET
@@ -124,7 +125,7 @@ class Model(cluster_model.Cluster):
 
     # What must not be ---------------------------------------------------------------------
 
-    def _groups(self) -> tuple[lws.LeaderWorkerSet, groups.Observation]:
+    def _groups(self) -> tuple[lws.LeaderWorkerSet, groups.Groups]:
         seen = self.observe(SET)
         assert seen.lws is not None
         found = groups.observe(

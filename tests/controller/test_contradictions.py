@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import decide, observed, revisions
+from lws_kueue.controller import decide
+from lws_kueue.controller.observe import observed
+from lws_kueue.controller.revision import revisions
 from lws_kueue.workload import build
 from tests.controller import given
 

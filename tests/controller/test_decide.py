@@ -11,7 +11,8 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, kueue, names
-from lws_kueue.controller import decide, observed, repairs
+from lws_kueue.controller import decide, repairs
+from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.controller import cluster_model
 
@@ -289,7 +290,7 @@ def test_a_worker_that_vanished_unseen_recreates_its_group_once() -> None:
     group = model.objects[names.LWS_KIND, SET]["spec"]["leaderWorkerTemplate"]
     group["restartPolicy"] = "RecreateGroupOnPodRestart"
     settle(model)
-    remembered = decide.members(model.observe(SET), actions.Plan())
+    remembered = decide.complete_members(model.observe(SET), actions.Plan())
     model.delete("Pod", "demo-0-1")
     model.make_pods()
     seen = dataclasses.replace(model.observe(SET), remembered=remembered)
@@ -301,10 +302,10 @@ def test_a_worker_that_vanished_unseen_recreates_its_group_once() -> None:
 def test_a_group_that_kueue_holds_is_not_remembered() -> None:
     model = cluster(replicas=2)
     settle(model)
-    assert sorted(decide.members(model.observe(SET), actions.Plan())) == [0, 1]
+    assert sorted(decide.complete_members(model.observe(SET), actions.Plan())) == [0, 1]
     model.evict(model.admitted()[0])
     settle(model, admit=False)
-    assert sorted(decide.members(model.observe(SET), actions.Plan())) == [1]
+    assert sorted(decide.complete_members(model.observe(SET), actions.Plan())) == [1]
 
 
 def test_a_queue_change_that_has_to_wait_warns_but_nothing_waits() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from lws_kueue.api import facts, names
-from lws_kueue.controller import groups, ordinals
+from lws_kueue.controller.observe import groups, ordinals
 from tests.controller import given
 
 
@@ -58,7 +58,7 @@ def test_pods_of_a_leader_that_is_gone_are_stale() -> None:
         given.an_lws(), stateful_sets=[given.a_leader_set(), old_set], pods=[leader, worker]
     )
     (group,) = found.groups
-    assert (group.workers, group.worker_set, group.leftover) == ((), None, old_set)
+    assert (group.workers, group.worker_set, group.foreign_worker_set) == ((), None, old_set)
     assert not group.whole
     assert found.stale == (worker,)
 

@@ -15,7 +15,9 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller import bridge, decide, observed, restarts
+from lws_kueue.controller import decide
+from lws_kueue.controller.admission import bridge
+from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
 from tests.controller import cluster_model
@@ -172,7 +174,7 @@ def seen_in(model: cluster_model.Cluster) -> observed.Observed | cache.InvalidSe
         services=parsed("Service", facts.Service.of),
         revisions=parsed("ControllerRevision", facts.Revision.of),
         workloads=parsed("Workload", kueue.Workload.of),
-        remembered={0: restarts.Members("gone", "gone", {"gone": "x"}, pending=False)},
+        remembered={0: members.Members("gone", "gone", {"gone": "x"}, pending=False)},
     )
 
 
@@ -205,7 +207,7 @@ def test_spoilt_objects_neither_end_a_pass_nor_harm_a_stranger(seed: int, faults
     assert plan == decide.decide(seen, now=NOW, options=build.Options())
     assert not deleted_pods(plan) & foreign
     assert all(warning.message for warning in plan.warnings)
-    decide.members(seen, actions.Plan())
+    decide.complete_members(seen, actions.Plan())
 
 
 @hypothesis.settings(max_examples=150, deadline=None)

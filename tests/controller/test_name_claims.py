@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.controller import bridge, decide, name_claims, observed
+from lws_kueue.controller import decide
+from lws_kueue.controller.admission import bridge
+from lws_kueue.controller.objects import name_claims
+from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.controller import given, test_group_objects
 

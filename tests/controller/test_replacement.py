@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import facts, names
-from lws_kueue.controller import groups, replacement, rollout, scaling
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import planner, replacement, scaling
 from tests.controller import given
 
 OLD, NEW = ("old", "revision-1"), ("new", "revision-2")
@@ -54,7 +55,7 @@ def replaced(
     unavailable: int = 2,
     surge: int = 0,
     replicas: int | None = None,
-    target: rollout.Target | None = None,
+    target: planner.Target | None = None,
     leave_alone: set[int] | None = None,
     **live: Any,
 ) -> list[int]:
@@ -64,7 +65,7 @@ def replaced(
     deletions = replacement.decide(
         scaling.Bounds(replicas=count, unavailable=unavailable, surge=surge),
         leader_set=at,
-        target=target or rollout.Target(at.partition, at.replicas),
+        target=target or planner.Target(at.partition, at.replicas),
         found=found,
         key=NEW[0],
         leave_alone=leave_alone or (),
@@ -88,7 +89,7 @@ def test_a_deletion_names_the_leader_and_takes_its_workers_along() -> None:
     (deletion, *_) = replacement.decide(
         scaling.Bounds(replicas=6, unavailable=2),
         leader_set=leader_set(),
-        target=rollout.Target(0, 6),
+        target=planner.Target(0, 6),
         found=six(),
         key=NEW[0],
     )
@@ -114,15 +115,15 @@ def test_nothing_is_replaced_before_the_new_template_was_seen() -> None:
 
 
 def test_nothing_is_replaced_in_a_pass_that_moves_the_partition_or_scales() -> None:
-    assert replaced(six(), partition=4, target=rollout.Target(2, 6)) == []
-    assert replaced(six(), target=rollout.Target(0, 5)) == []
+    assert replaced(six(), partition=4, target=planner.Target(2, 6)) == []
+    assert replaced(six(), target=planner.Target(0, 5)) == []
 
 
 def test_without_a_leader_statefulset_nothing_is_replaced() -> None:
     deletions = replacement.decide(
         scaling.Bounds(replicas=2, unavailable=2),
         leader_set=None,
-        target=rollout.Target(0, 2),
+        target=planner.Target(0, 2),
         found=[group(0), group(1)],
         key=NEW[0],
     )

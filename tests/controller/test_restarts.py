@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, lws, names
-from lws_kueue.controller import groups, restarts
+from lws_kueue.controller import restarts
+from lws_kueue.controller.observe import groups, members
 from tests.controller import given
 
 
@@ -154,7 +155,7 @@ def without(group: groups.Group, name: str) -> groups.Group:
 
 
 def lost(owner: lws.LeaderWorkerSet, before: groups.Group, after: groups.Group) -> str | None:
-    kept = restarts.members(before)
+    kept = members.members(before)
     assert kept is not None
     return restarts.lost(owner, before=kept, group=after)
 
@@ -197,20 +198,20 @@ def test_a_loss_while_the_group_starts_counts_only_where_starting_counts() -> No
     [a_group(workers=({},), size=3), dataclasses.replace(a_group(), worker_set=None)],
 )
 def test_an_incomplete_group_has_no_members_to_keep(group: groups.Group) -> None:
-    assert restarts.members(group) is None
+    assert members.members(group) is None
 
 
 def test_a_worker_that_no_pass_has_seen_is_lost_as_well_unless_its_group_may_be_starting() -> None:
     group = given.a_group(0, size=3)
     assert group.worker_set is not None
     incarnation = (group.leader.meta.uid, group.worker_set.meta.uid)
-    gone = restarts.Departed(0, *incarnation, uid="short-lived", name="test-sample-0-1")
-    before = restarts.members(group)
+    gone = members.Departed(0, *incarnation, uid="short-lived", name="test-sample-0-1")
+    before = members.members(group)
     assert before is not None
     for known in ({}, {0: before}, {0: replace(before, leader="former")}):
-        (memory,) = restarts.with_departed(known, [gone]).values()
+        (memory,) = members.with_departed(known, [gone]).values()
         assert restarts.lost(given.an_lws(size=3), before=memory, group=group) == gone.name
     after_start = given.an_lws(size=3, template={"restartPolicy": "RecreateGroupAfterStart"})
     for known in ({}, {0: before}):
-        (memory,) = restarts.with_departed(known, [gone]).values()
+        (memory,) = members.with_departed(known, [gone]).values()
         assert restarts.lost(after_start, before=memory, group=group) is None

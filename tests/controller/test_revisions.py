@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import facts, lws, names
-from lws_kueue.controller import revisions
+from lws_kueue.controller.revision import revisions
 from tests import golden
 from tests.controller import given
 

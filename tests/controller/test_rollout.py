@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
-from lws_kueue.controller import rollout, scaling
+from lws_kueue.controller.rollout import planner, scaling
 from tests.controller import given
 from tests.controller.world import World
 
@@ -89,7 +89,7 @@ def test_x6_scaling_down_during_an_update() -> None:
     assert w.stage == (5, 6, 6, 0)
     before = len(w.targets)
     w.configure(replicas=3)
-    assert w.targets[before] == rollout.Target(partition=3, replicas=3)
+    assert w.targets[before] == planner.Target(partition=3, replicas=3)
     assert w.stage == (2, 3, 3, 0)
     w.ready(2, 1, 0)
     assert w.stage == (0, 3, 3, 3)
@@ -136,7 +136,7 @@ def test_x10_scaling_up_with_an_update_and_surge() -> None:
     w = world(2, 1, 2)
     w.bounds = scaling.Bounds(replicas=4, unavailable=1, surge=2)
     w.update()
-    assert w.targets[0] == rollout.Target(partition=2, replicas=4)
+    assert w.targets[0] == planner.Target(partition=2, replicas=4)
     assert w.stage[:2] == (2, 6)
     w.ready(5, 4, 3, 2, 1, 0)
     assert w.available
@@ -305,7 +305,7 @@ def test_surge_is_reclaimed_as_unready_groups_fit_into_the_budget(
     replicas: int, surge: int, unavailable: int, unready: int, expected: int
 ) -> None:
     bounds = scaling.Bounds(replicas=replicas, unavailable=unavailable, surge=surge)
-    assert rollout.reclaim(bounds, unready) == expected
+    assert planner.reclaim(bounds, unready) == expected
 
 
 @pytest.mark.parametrize(
@@ -320,10 +320,10 @@ def test_the_first_step_from_rest(
     bounds: tuple[int, int, int], updated: bool, expected: tuple[int, int]
 ) -> None:
     replicas, unavailable, surge = bounds
-    target = rollout.plan(
+    target = planner.plan(
         scaling.Bounds(replicas=replicas, unavailable=unavailable, surge=surge),
-        current=rollout.Current(replicas=2, partition=0, desired_then=2),
-        states=(rollout.GroupState(ready=True, updated=True),) * 2,
+        current=planner.Current(replicas=2, partition=0, desired_then=2),
+        states=(planner.GroupState(ready=True, updated=True),) * 2,
         updated=updated,
     )
     assert (target.partition, target.replicas) == expected
@@ -379,8 +379,8 @@ def test_scaling_down_at_rest_opens_no_surge_for_broken_groups(
 @pytest.mark.parametrize("floor", [0, 3, 9])
 def test_a_new_set_starts_with_all_its_groups(floor: int) -> None:
     bounds = scaling.Bounds(replicas=3, surge=2, floor=floor)
-    target = rollout.plan(bounds, current=None, states=(), updated=False)
-    assert target == rollout.Target(partition=floor, replicas=3)
+    target = planner.plan(bounds, current=None, states=(), updated=False)
+    assert target == planner.Target(partition=floor, replicas=3)
 
 
 def test_a_set_of_no_groups_updates_at_once() -> None:
@@ -412,7 +412,7 @@ def test_the_partition_that_the_user_raises_is_followed() -> None:
 # The same from observed objects.
 
 
-def decide(*, key: str = "key", updated: bool = False, **leader_set: Any) -> rollout.Target:
+def decide(*, key: str = "key", updated: bool = False, **leader_set: Any) -> planner.Target:
     found = [given.a_group(index, key="key") for index in range(4)]
     observation = given.observe(
         given.an_lws(replicas=4),
@@ -422,29 +422,29 @@ def decide(*, key: str = "key", updated: bool = False, **leader_set: Any) -> rol
         ],
         pods=[pod for group in found for pod in group.pods],
     )
-    return rollout.decide(
+    return planner.decide(
         given.an_lws(replicas=4), observation=observation, key=key, updated=updated
     )
 
 
 def test_a_set_is_decided_from_its_objects() -> None:
     annotations = {names.REPLICAS: "4"}
-    assert decide(annotations=annotations) == rollout.Target(0, 4)
-    assert decide(annotations=annotations, key="new", updated=True) == rollout.Target(4, 4)
-    assert decide(annotations=annotations, key="new", partition=4) == rollout.Target(3, 4)
-    assert decide(annotations=annotations, partition=4) == rollout.Target(0, 4)
+    assert decide(annotations=annotations) == planner.Target(0, 4)
+    assert decide(annotations=annotations, key="new", updated=True) == planner.Target(4, 4)
+    assert decide(annotations=annotations, key="new", partition=4) == planner.Target(3, 4)
+    assert decide(annotations=annotations, partition=4) == planner.Target(0, 4)
 
 
 @pytest.mark.parametrize("written", ["", "many", "-1", "²"])
 def test_an_annotation_that_is_no_number_does_not_stop_an_update(written: str) -> None:
     target = decide(annotations={names.REPLICAS: written}, key="new", partition=4)
-    assert target == rollout.Target(3, 4)
+    assert target == planner.Target(3, 4)
 
 
 def test_without_a_leader_set_everything_is_made() -> None:
     observation = given.observe(given.an_lws(), stateful_sets=[], pods=[])
-    target = rollout.decide(given.an_lws(), observation=observation, key="key", updated=False)
-    assert target == rollout.Target(0, 2)
+    target = planner.decide(given.an_lws(), observation=observation, key="key", updated=False)
+    assert target == planner.Target(0, 2)
 
 
 def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
@@ -452,19 +452,19 @@ def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
         given.an_lws(), stateful_sets=[given.a_leader_set()], pods=[given.a_leader(1)]
     )
     whole = given.a_group(0)
-    states = rollout.states_of((whole, *lone.groups), count=3, key="key")
+    states = planner.states_of((whole, *lone.groups), count=3, key="key")
     assert states == (
-        rollout.GroupState(ready=True, updated=True),
-        rollout.GroupState(),
-        rollout.GroupState(),
+        planner.GroupState(ready=True, updated=True),
+        planner.GroupState(),
+        planner.GroupState(),
     )
 
 
 def test_a_group_whose_leader_is_being_deleted_is_no_longer_ready() -> None:
     going = given.a_group(0, deleted=True)
     assert going.ready, "its conditions say so for a moment"
-    states = rollout.states_of((going,), count=1, key="key")
-    assert states == (rollout.GroupState(ready=False, updated=True),)
+    states = planner.states_of((going,), count=1, key="key")
+    assert states == (planner.GroupState(ready=False, updated=True),)
 
 
 @pytest.mark.parametrize(
@@ -483,10 +483,10 @@ def test_a_group_whose_leader_is_being_deleted_is_no_longer_ready() -> None:
 def test_a_step_is_told_by_events(
     live: tuple[int, int], target: tuple[int, int], updated: bool, expected: list[str]
 ) -> None:
-    found = rollout.events(
+    found = planner.events(
         given.an_lws(),
         live=given.a_leader_set(partition=live[0], replicas=live[1]),
-        target=rollout.Target(*target),
+        target=planner.Target(*target),
         updated=updated,
     )
     assert [event.message for event in found] == expected
@@ -549,32 +549,32 @@ def test_a_rollout_ends_within_its_budget_and_moves_one_way(
     assert w.stage == (0, bounds.replicas, bounds.replicas, bounds.replicas)
 
 
-_STATES = st.lists(st.builds(rollout.GroupState, st.booleans(), st.booleans()), max_size=12)
+_STATES = st.lists(st.builds(planner.GroupState, st.booleans(), st.booleans()), max_size=12)
 
 
 @from_strategy(_BOUNDS, _STATES, st.integers(0, 12), st.integers(0, 8), st.booleans())
 @settings(max_examples=1000, deadline=None)
 def test_no_pass_takes_more_than_the_budget_whatever_it_finds(
     bounds: scaling.Bounds,
-    states: list[rollout.GroupState],
+    states: list[planner.GroupState],
     partition: int,
     desired_then: int,
     updated: bool,
 ) -> None:
-    current = rollout.Current(len(states), partition, desired_then)
-    target = rollout.plan(bounds, current=current, states=states, updated=updated)
+    current = planner.Current(len(states), partition, desired_then)
+    target = planner.plan(bounds, current=current, states=states, updated=updated)
     assert bounds.replicas <= target.replicas <= bounds.burst
     at_rest = partition == 0 and desired_then == len(states)
     if len(states) > bounds.burst or (at_rest and not updated):
         # Groups that the user does not want any more go, whatever their state is.
         return
 
-    def staying(now: rollout.Target) -> int:
+    def staying(now: planner.Target) -> int:
         below = states[: now.replicas]
         return sum(s.ready and (s.updated or i < now.partition) for i, s in enumerate(below))
 
     opened = len(states) if updated else partition
-    before = staying(rollout.Target(opened, len(states)))
+    before = staying(planner.Target(opened, len(states)))
     assert staying(target) >= min(bounds.replicas - bounds.unavailable, before)
     assert target.partition <= max(opened, bounds.floor)
 

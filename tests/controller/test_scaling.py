@@ -1,6 +1,6 @@
 import pytest
 
-from lws_kueue.controller import scaling
+from lws_kueue.controller.rollout import scaling
 from tests.controller import given
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.controller import decide, shortages
+from lws_kueue.controller import decide
+from lws_kueue.controller.admission import shortages
 from lws_kueue.workload import build
 from tests.controller import cluster_model
 from tests.controller.test_decide import SET, cluster, environment, gated, settle

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import lws, names
-from lws_kueue.controller import observed, stance
+from lws_kueue.controller.admission import stance
+from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.controller import cluster_model, given
 from tests.controller.test_decide import SET, body, environment, gated, settle

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names
-from lws_kueue.controller import groups, startup
+from lws_kueue.controller.objects import startup
+from lws_kueue.controller.observe import groups
 from tests.controller import given
 
 
@@ -71,13 +72,13 @@ def test_a_leader_without_identity_gets_no_workers() -> None:
 
 def test_what_garbage_collection_will_remove_is_waited_for() -> None:
     before = given.a_worker_set(given.a_leader(0, uid="before"))
-    group = groups.Group(index=0, size=2, leader=given.a_leader(0), leftover=before)
+    group = groups.Group(index=0, size=2, leader=given.a_leader(0), foreign_worker_set=before)
     assert startup.worker_set(given.an_lws(), group) == startup.Startup(create=False)
 
 
 def test_a_strangers_stateful_set_of_that_name_is_reported() -> None:
     stranger = given.a_stateful_set("test-sample-0")
-    group = groups.Group(index=0, size=2, leader=given.a_leader(0), leftover=stranger)
+    group = groups.Group(index=0, size=2, leader=given.a_leader(0), foreign_worker_set=stranger)
     found = startup.worker_set(given.an_lws(), group)
     assert not found.create
     assert found.warning is not None

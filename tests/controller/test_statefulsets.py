@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import facts, lws, names
-from lws_kueue.controller import revisions, scaling, services, statefulsets
+from lws_kueue.controller.objects import services, statefulsets
+from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.rollout import scaling
 from tests import golden
 from tests.controller import given
 

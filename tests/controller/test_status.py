@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import lws
-from lws_kueue.controller import groups, scaling, status
+from lws_kueue.controller import status
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import scaling
 from tests import golden
 from tests.controller import given
 

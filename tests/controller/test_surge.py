@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lws_kueue.api import facts, names
-from lws_kueue.controller import groups, rollout, surge
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import planner, surge
 from tests.controller import given
 
 NOW = datetime(2030, 1, 1, 12, 0, 10, tzinfo=UTC)
@@ -32,7 +33,7 @@ def kept(
 ) -> tuple[int, float | None]:
     """How many groups stay, and in how many seconds to look again, to the millisecond."""
     result, wait = surge.kept(
-        rollout.Target(partition=1, replicas=target),
+        planner.Target(partition=1, replicas=target),
         leader_set=leader_set(replicas=replicas, desired=applied),
         found=found,
         desired=2,
@@ -76,5 +77,5 @@ def test_a_target_that_takes_nothing_back_is_left_as_it_is(replicas: int) -> Non
 
 
 def test_without_a_leader_statefulset_there_is_no_surge() -> None:
-    target = rollout.Target(partition=0, replicas=2)
+    target = planner.Target(partition=0, replicas=2)
     assert surge.kept(target, leader_set=None, found=(), desired=2, now=NOW) == (target, None)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import statefulsets, tool_marks
+from lws_kueue.controller.objects import statefulsets, tool_marks
 from tests.controller import given
 
 pytestmark = pytest.mark.row("P1")

@@ -6,7 +6,7 @@ are at another revision, and brings them back at the new one. Readiness is given
 
 from dataclasses import dataclass, field, replace
 
-from lws_kueue.controller import rollout, scaling
+from lws_kueue.controller.rollout import planner, scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class World:
     replicas: int = 0
     partition: int = 0
     groups: dict[int, Group] = field(default_factory=dict)
-    targets: list[rollout.Target] = field(default_factory=list)
+    targets: list[planner.Target] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.replicas = self.desired_then = self.bounds.replicas
@@ -36,12 +36,12 @@ class World:
         self.groups = {index: Group(1, True) for index in range(self.replicas)}
 
     @property
-    def states(self) -> tuple[rollout.GroupState, ...]:
+    def states(self) -> tuple[planner.GroupState, ...]:
         found = (self.groups.get(index) for index in range(self.replicas))
         return tuple(
-            rollout.GroupState()
+            planner.GroupState()
             if group is None
-            else rollout.GroupState(ready=group.ready, updated=group.revision == self.revision)
+            else planner.GroupState(ready=group.ready, updated=group.revision == self.revision)
             for group in found
         )
 
@@ -62,8 +62,8 @@ class World:
     def reconcile(self) -> bool:
         """Run one pass and apply its target; return whether that changed anything."""
         updated = self.revision != self.applied_revision
-        current = rollout.Current(self.replicas, self.partition, self.desired_then)
-        target = rollout.plan(self.bounds, current=current, states=self.states, updated=updated)
+        current = planner.Current(self.replicas, self.partition, self.desired_then)
+        target = planner.plan(self.bounds, current=current, states=self.states, updated=updated)
         self.targets.append(target)
         before = (self.replicas, self.partition, self.desired_then, self.applied_revision)
         self.replicas, self.partition = target.replicas, target.partition

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lws_kueue_lab.demo import snapshot
+
 from lws_kueue.api import names
-from lws_kueue.demo import snapshot
 
 RACKS = {"node-0": "rack-0-0", "node-1": "rack-0-0", "node-2": "rack-0-1"}
 REASON = "couldn't assign flavors to pod set main: insufficient unused quota for cpu"

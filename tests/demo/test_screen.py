@@ -3,8 +3,8 @@
 import io
 
 import pytest
+from lws_kueue_lab.demo import screen, table
 
-from lws_kueue.demo import screen, table
 from tests.demo import objects
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
+from lws_kueue_lab.demo import snapshot
 
 from lws_kueue.api import kueue
-from lws_kueue.demo import snapshot
 from tests.demo import objects
 
 

@@ -1,6 +1,7 @@
 """What a step that does not come to its end leaves to read."""
 
-from lws_kueue.demo import story, watching
+from lws_kueue_lab.demo import story, watching
+
 from tests.demo import objects
 
 

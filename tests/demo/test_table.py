@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from lws_kueue.demo import snapshot, table
+from lws_kueue_lab.demo import snapshot, table
+
 from tests.demo import objects
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from lws_kueue.controller import management
-from lws_kueue.runtime import manifests
+from lws_kueue.controller.admission import management
+from lws_kueue.install import manifests
 
 
 def test_the_policies_know_the_same_holders_of_sets_as_the_controller() -> None:

@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 import lws_kueue
 from lws_kueue import cli
-from lws_kueue.runtime import build_info, configuration, go_values, logs, process, settings
+from lws_kueue.manager import logs, process
+from lws_kueue.manager.settings import configuration, go_values, settings
+from lws_kueue.runtime import build_info
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue_settings
 
-from lws_kueue import sandbox
 from lws_kueue.api import names
-from lws_kueue.sandbox import kueue_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 KIND = ROOT / "e2e" / "kind"

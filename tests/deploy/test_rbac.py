@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 import lws_kueue
-from lws_kueue.runtime import access, election, metrics_server, preflight, resources
+from lws_kueue.install import preflight
+from lws_kueue.manager.leader import election
+from lws_kueue.manager.serve import authorization, metrics_server
+from lws_kueue.runtime import resources
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(lws_kueue.__file__).parent
@@ -33,7 +36,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
         resources.STATEFUL_SETS, "create", "patch", *REREAD
     ),
     ("controller/decide.py", "Create"): rights_of(resources.SERVICES, *CREATE, *REREAD),
-    ("controller/group_objects.py", "Create"): (
+    ("controller/objects/group_objects.py", "Create"): (
         rights_of(resources.STATEFUL_SETS, *CREATE, *REREAD)
         | rights_of(resources.SERVICES, *CREATE, *REREAD)
         | rights_of(resources.POD_GROUPS, *CREATE, *REREAD)
@@ -42,18 +45,24 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/decide.py", "StatusWrite"): (
         rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
     ),
-    ("controller/node_failures.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
-    ("controller/replacement.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
+    ("controller/admission/node_failures.py", "Delete"): rights_of(
+        resources.PODS, "delete", *REREAD
+    ),
+    ("controller/rollout/replacement.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("controller/restarts.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
-    ("controller/revisions.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),
-    ("controller/tool_marks.py", "Patch"): rights_of(resources.STATEFUL_SETS, "patch", *REREAD),
+    ("controller/revision/revisions.py", "Create"): rights_of(
+        resources.REVISIONS, *CREATE, *REREAD
+    ),
+    ("controller/objects/tool_marks.py", "Patch"): rights_of(
+        resources.STATEFUL_SETS, "patch", *REREAD
+    ),
     ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("workload/group_mark.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
-    ("workload/ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
-    ("workload/reconcile.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
-    ("workload/reconcile.py", "Delete"): rights_of(resources.WORKLOADS, "delete", *REREAD),
-    ("workload/reconcile.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
+    ("workload/pods_ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
+    ("workload/diff.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
+    ("workload/diff.py", "Delete"): rights_of(resources.WORKLOADS, "delete", *REREAD),
+    ("workload/diff.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
     ("workload/release.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
     # A release reads its Workload once more.
     ("workload/release.py", "Release"): rights_of(resources.WORKLOADS, *REREAD),
@@ -71,18 +80,18 @@ OTHERS: set[Right] = (
     rights_of(resources.EVENTS, "create", "list")
     # Nodes are read where a decision needs them (decide.nodes_asked).
     | rights_of(resources.NODES, "get")
-    # The namespace of a set that has no StatefulSet yet (runtime/inflow.py).
+    # The namespace of a set that has no StatefulSet yet (runtime/informer.py).
     | rights_of(resources.NAMESPACES, "get")
     # Dry runs only (runtime/built_in.py).
     | rights_of(resources.SETS, "create")
     # kopf looks which kinds are served, and watches for new ones.
     | rights_of(resources.CRDS, "list", "watch")
-    # Owner references that block the owner's deletion (controller/owners.py).
+    # Owner references that block the owner's deletion (api/owners.py).
     | rights_of(resources.SETS, "update", sub="finalizers")
     | rights_of(resources.PODS, "update", sub="finalizers")
 )
 
-# runtime/preflight.py looks for these two by name.
+# install/preflight.py looks for these two by name.
 PREFLIGHT = {
     ("admissionregistration.k8s.io", plural, "get")
     for plural in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
@@ -143,7 +152,7 @@ def test_the_lease_may_be_written_in_the_own_namespace_and_nowhere_else() -> Non
     (namespace,) = load("namespace.yaml")
     (account,) = load("service-account.yaml")
     (rule,) = role["rules"]
-    # runtime/election.py reads it, makes it when it is missing, and replaces it.
+    # manager/leader/election.py reads it, makes it when it is missing, and replaces it.
     assert granted(rule) == rights_of(election.LEASES, "get", "create", "update")
     assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
@@ -161,7 +170,7 @@ def test_the_metrics_server_may_ask_who_asks_and_a_reader_may_only_read() -> Non
     # The paths in the code are those of these kinds.
     assert {
         f"/apis/{group}/v1/{resource}" for group, resource, verb in allowed if verb == "create"
-    } == {access.TOKEN_REVIEWS, access.ACCESS_REVIEWS}
+    } == {authorization.TOKEN_REVIEWS, authorization.ACCESS_REVIEWS}
     assert len(allowed) == 2
     assert binding["roleRef"]["name"] == asking["metadata"]["name"]
     assert [subject["name"] for subject in binding["subjects"]] == [account["metadata"]["name"]]

@@ -93,6 +93,8 @@ def test_constraints_pin_every_dependency_to_a_version_that_the_project_allows()
     pinned = dict(line.split("==") for line in lines)
     versions = {re.sub(r"[-_.]+", "-", name).lower(): pinned[name] for name in pinned}
     for one in map(Requirement, wanted):
+        if one.name == "lws-kueue-lab":
+            continue  # It is made of this very tree.
         assert versions[re.sub(r"[-_.]+", "-", one.name).lower()] in one.specifier, one
     assert lines == sorted(lines, key=str.lower)
 

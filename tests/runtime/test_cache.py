@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import facts, names
-from lws_kueue.controller import restarts
+from lws_kueue.controller.observe import members
 from lws_kueue.runtime import cache, resources
 
 KEY = cache.SetKey("ns", "set")
@@ -179,7 +179,7 @@ def with_worker_set() -> cache.Cache:
     return store
 
 
-GONE = restarts.Departed(0, "leader", "workers", uid="w1", name="set-0-1")
+GONE = members.Departed(0, "leader", "workers", uid="w1", name="set-0-1")
 
 
 @pytest.mark.parametrize("deleted", [None, "2030-01-01T00:00:00Z"])

@@ -4,7 +4,7 @@ import pytest
 
 from lws_kueue.api import actions, kueue, names
 from lws_kueue.runtime import client
-from lws_kueue.workload import build, naming, reconcile, renewal
+from lws_kueue.workload import build, diff, naming, recreate
 from tests.runtime import test_execute as scripted
 from tests.workload import builders
 
@@ -22,11 +22,11 @@ def planned(
 ) -> actions.Plan:
     """The writes for a set that wants one group, of index 0."""
     owner = builders.lws_object(labels=labels, annotations=annotations)
-    content = renewal.content(owner, "key", options=builders.OPTIONS)
-    found = reconcile.changes(
+    content = recreate.content(owner, "key", options=builders.OPTIONS)
+    found = diff.changes(
         owner,
         existing,
-        wanted={0: reconcile.Wanted(content)},
+        wanted={0: diff.Wanted(content)},
         pods={},
         classes=build.PriorityClasses(workload={"class": HUNDRED}),
         options=builders.OPTIONS,

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lws_kueue.sandbox import audit
+from lws_kueue_lab.sandbox import audit
 
 
 def line(uri: str) -> str:

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import binaries, engine
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import binaries, engine
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +127,7 @@ def test_two_processes_build_once_and_one_says_that_it_waits(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_GO_SECONDS", "2")
-    code = "from lws_kueue.sandbox import binaries; binaries.ensure()"
+    code = "from lws_kueue_lab.sandbox import binaries; binaries.ensure()"
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -192,7 +191,7 @@ def test_a_long_build_says_in_a_log_that_it_goes_on(
     monkeypatch.setenv("FAKE_GO_SECONDS", "1")
     code = textwrap.dedent(
         """
-        from lws_kueue.sandbox import binaries, progress
+        from lws_kueue_lab.sandbox import binaries, progress
         progress._LINE_EVERY_SECONDS = 0.3
         binaries.ensure()
         """

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import kueue_manager, kueue_settings, manager
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue_manager, kueue_settings, manager
 
 Object = dict[str, Any]
 

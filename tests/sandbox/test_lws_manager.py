@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import lws_manager, manager
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import lws_manager, manager
 
 
 def test_it_listens_on_loopback_alone_with_the_certificate_that_it_is_given() -> None:

@@ -9,9 +9,8 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import manager, manager_certificate, manager_manifests
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import manager, manager_certificate, manager_manifests
 
 Object = dict[str, Any]
 

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import records
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import records
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +42,7 @@ def test_a_name_has_one_owner() -> None:
 def test_the_record_of_a_dead_owner_counts_for_nothing() -> None:
     code = """
 import os
-from lws_kueue.sandbox import records
+from lws_kueue_lab.sandbox import records
 with records.claim("mine"):
     os._exit(1)
 """

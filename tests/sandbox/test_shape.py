@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from lws_kueue import sandbox
-from lws_kueue.sandbox import components, credentials, nodes, stages
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import components, credentials, nodes, stages
 
 
 def layout(directory: Path, *, audit_log: str | None = "/audit.log") -> components.Layout:

@@ -14,9 +14,9 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lws_kueue_lab.kueue_standin import model, nodes, placement
 
 from lws_kueue.api import kueue
-from lws_kueue.sandbox.standin import model, nodes, placement
 from lws_kueue.tas import assignment, ranks
 from tests.tas import forms
 from tests.tas.cases import BLOCK, HOST, RACK

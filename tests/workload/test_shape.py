@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import completion, kueue, lws, names
-from lws_kueue.workload import build, renewal, shape
+from lws_kueue.workload import build, recreate, shape
 from tests.workload import builders, edits
 from tests.workload.edits import Edit, Json
 
@@ -64,7 +64,9 @@ BARE = completion.completions([], [LIGHT, runtime_class(edits.RUNTIME_CLASS)])
 
 
 def difference(old: Json, new: Json, completions: shape.Completions = CLUSTER) -> str | None:
-    content = renewal.content(stored(new), "key", options=builders.OPTIONS, completions=completions)
+    content = recreate.content(
+        stored(new), "key", options=builders.OPTIONS, completions=completions
+    )
     assert content.shape is not None
     return shape.difference(admitted(old), content.shape, flavors=FLAVORS, completions=completions)
 
@@ -184,7 +186,7 @@ def test_what_asks_for_less_is_told_by_the_same_sums(old: str, new: str, shrinks
     for cpu, change in ((old, edits.nothing), (new, edits.first())):
         obj = edits.base()
         edits.all_of(edits.requests(cpu=cpu), change)(obj)
-        content = renewal.content(stored(obj), "k", options=builders.OPTIONS, completions=BARE)
+        content = recreate.content(stored(obj), "k", options=builders.OPTIONS, completions=BARE)
         assert content.shape is not None
         shapes.append(content.shape)
     assert shape.shrinks(*shapes) is shrinks
@@ -313,7 +315,7 @@ def test_a_toleration_that_the_flavor_itself_gives_opens_nothing() -> None:
     )
     old, new = edits.base(), edits.base()
     edits.pod(tolerations=[edits.SPOT])(new)
-    wanted = renewal.content(stored(new), "key", options=builders.OPTIONS).shape
+    wanted = recreate.content(stored(new), "key", options=builders.OPTIONS).shape
     assert wanted is not None
     assert shape.difference(admitted(old), wanted, flavors={"spot": given}) is None
 
@@ -323,7 +325,7 @@ def test_taints_that_only_prefer_make_no_flavor_depend_on_a_toleration() -> None
     mild = kueue.ResourceFlavor.of({"metadata": {"name": "m"}, "spec": {"nodeTaints": [taint]}})
     new = edits.base()
     edits.pod(tolerations=[edits.SPOT])(new)
-    wanted = renewal.content(stored(new), "key", options=builders.OPTIONS).shape
+    wanted = recreate.content(stored(new), "key", options=builders.OPTIONS).shape
     assert wanted is not None
     assert shape.difference(admitted(edits.base()), wanted, flavors={"m": mild}) is None
 
@@ -334,12 +336,15 @@ def test_taints_that_only_prefer_make_no_flavor_depend_on_a_toleration() -> None
 def test_a_workload_under_which_pods_of_this_revision_run_stays() -> None:
     old, new = edits.base(), edits.base()
     edits.requests(cpu="200m")(new)
-    workload, content = admitted(old), renewal.content(stored(new), "new", options=builders.OPTIONS)
+    workload, content = (
+        admitted(old),
+        recreate.content(stored(new), "new", options=builders.OPTIONS),
+    )
     marks = {names.WORKLOAD: workload.meta.name}
 
     def outdated(key: str, **given: Any) -> str | None:
         pod = builders.pod(labels={names.REVISION_KEY: key}, annotations=marks, **given)
-        return renewal.outdated(workload, content, [pod], flavors=FLAVORS)
+        return recreate.outdated(workload, content, [pod], flavors=FLAVORS)
 
     assert outdated("new", gates=(), phase="Running") is None
     assert outdated("new") == edits.REQUESTS, "a gated pod runs under nothing"
@@ -350,6 +355,6 @@ def test_a_workload_under_which_pods_of_this_revision_run_stays() -> None:
 def test_topology_annotations_that_cannot_be_read_are_no_reason_to_give_quota_back() -> None:
     broken = edits.base()
     edits.topology(names.PODSET_UNCONSTRAINED_TOPOLOGY, "perhaps")(broken)
-    content = renewal.content(stored(broken), "key", options=builders.OPTIONS)
+    content = recreate.content(stored(broken), "key", options=builders.OPTIONS)
     assert content.shape is None
-    assert renewal.outdated(admitted(edits.base()), content, [], flavors=FLAVORS) is None
+    assert recreate.outdated(admitted(edits.base()), content, [], flavors=FLAVORS) is None

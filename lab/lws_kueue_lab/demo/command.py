@@ -1,0 +1,78 @@
+"""`lws-kueue demo`."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+import click
+
+from lws_kueue.install import preflight
+from lws_kueue.runtime import client as runtime_client
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.demo import screen, story
+from lws_kueue_lab.sandbox import client
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# What is wrong outside of the program, to be told in words.
+_TOLD: Final = (
+    story.FailedError,
+    sandbox.SandboxError,
+    client.ApiError,
+    client.WaitTimeoutError,
+    runtime_client.ApiError,
+    preflight.Unfit,
+    TimeoutError,
+)
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Unwinds everything from wherever a signal reached it.
+
+    It is a KeyboardInterrupt because an event loop lets only that one through.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave everything up at the end, until Ctrl-C.")
+def demo_command(keep: bool) -> None:
+    """Watch a LeaderWorkerSet being admitted group by group on a cluster of its own.
+
+    Starts a real Kubernetes control plane on this machine, and ends everything again.
+    """
+    try:
+        with screen.open() as show, _signals():
+            story.tell(show, keep=keep)
+    except _Interrupted as interruption:
+        click.echo("Interrupted: everything is stopped.")
+        sys.exit(128 + interruption.number)
+    except _TOLD as error:
+        click.echo(f"lws-kueue demo: {error}", err=True)
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn the first signal into an exception; while that unwinds, further ones do nothing."""
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise _Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,288 @@
+"""Topology-aware placement: which domains a pod set's pods go to.
+
+The free capacity of a domain is what its nodes can allocate, less the pods bound there, less
+what admitted Workloads are assigned there (kueue-contract 3.5). Pod sets of a group are placed
+as a unit (2.2): the larger one, the workers, decides, and the leader goes where it takes none of
+the room that they need. `packing` chooses the domains.
+"""
+
+import collections
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from lws_kueue.api import quantity, requests, taints
+from lws_kueue_lab.kueue_standin import matching, model, packing
+from lws_kueue_lab.kueue_standin import nodes as machines
+
+HOSTNAME: Final = machines.HOSTNAME
+
+# Level values of a lowest domain, and what is used there.
+Domain = packing.Values
+# Pod counts by domain, in the order of the domains' values: the order of the ranks.
+Placed = list[tuple[Domain, int]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """Pods that a topology assignment put into one lowest domain of a flavor."""
+
+    label: str
+    domain: Domain
+    count: int
+    single: quantity.Amounts
+    flavors: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One pod set to place."""
+
+    pod_set: model.PodSet
+    count: int
+
+    @property
+    def single(self) -> quantity.Amounts:
+        """What one pod takes."""
+        return self.pod_set.single | {requests.PODS: 1}
+
+
+class UnplacedError(Exception):
+    """There is no place; the message says how much of it there is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Places:
+    """The nodes of the cluster and what is taken on them, for one pass."""
+
+    nodes: Mapping[str, machines.Node]
+    bound: Mapping[str, quantity.Amounts]
+
+    @classmethod
+    def of(cls, observed: model.Observed) -> "Places":
+        """Sum up the bound pods by node."""
+        bound: dict[str, quantity.Amounts] = {}
+        for pod in observed.pods.values():
+            if pod.node and pod.requests:
+                bound[pod.node] = quantity.add(bound.get(pod.node, {}), pod.requests)
+        return cls(nodes=observed.nodes, bound=bound)
+
+    def place(
+        self,
+        wanted: Sequence[Request],
+        *,
+        topology: model.Topology,
+        flavor: model.Flavor,
+        taken: Iterable[Taken],
+        within: Domain = (),
+    ) -> dict[str, Placed]:
+        """Place pod sets as a unit, inside the domain ``within``.
+
+        Raises:
+            UnplacedError: they do not fit.
+        """
+        main, leader = _members(wanted)
+        shape = shape_of(main, topology, leader=leader is not None)
+        tree = self._tree(wanted, topology=topology, flavor=flavor, within=within)
+        _subtract(tree, topology, flavor, taken)
+        packing.measure(tree, shape, main.single, leader.single if leader else {})
+        try:
+            chosen = packing.pack(tree, shape)
+        except packing.NoRoomError as error:
+            message = _shortfall(tree, main, topology, shape, error)
+            raise UnplacedError(message) from error
+        placed = {main.pod_set.name: sorted((d.values, d.given) for d in chosen if d.given)}
+        if leader:
+            placed[leader.pod_set.name] = [(d.values, 1) for d in chosen if d.led]
+        return placed
+
+    def leaves(self, topology: model.Topology, flavor: model.Flavor) -> set[Domain]:
+        """All lowest domains with a node that is up, whether it may take pods or not."""
+        return {
+            _values(node, topology)
+            for node in self.nodes.values()
+            if node.usable and _belongs(node, topology, flavor)
+        }
+
+    def _tree(
+        self,
+        wanted: Sequence[Request],
+        *,
+        topology: model.Topology,
+        flavor: model.Flavor,
+        within: Domain,
+    ) -> packing.Domain:
+        root = packing.Domain(values=())
+        for node in self.nodes.values():
+            values = _values(node, topology)
+            if not _belongs(node, topology, flavor) or values[: len(within)] != within:
+                continue
+            if not _eligible(node, wanted, flavor):
+                continue
+            leaf = root
+            for depth, value in enumerate(values, start=1):
+                leaf = leaf.children.setdefault(value, packing.Domain(values=values[:depth]))
+            used = quantity.times(self.bound.get(node.name, {}), -1)
+            leaf.free = quantity.add(leaf.free, node.allocatable, used)
+        return root
+
+
+def _members(wanted: Sequence[Request]) -> tuple[Request, Request | None]:
+    """The pod set that decides, and the leader that goes with it."""
+    if len(wanted) == 1:
+        return wanted[0], None
+    first, second, *more = wanted
+    main, leader = (second, first) if second.count > first.count else (first, second)
+    if more or leader.count != 1:
+        raise UnplacedError("the stand-in for Kueue only groups a pod set with one leader")
+    return main, leader
+
+
+def _values(node: machines.Node, topology: model.Topology) -> Domain:
+    return tuple(node.labels.get(level, "") for level in topology.levels)
+
+
+def _belongs(node: machines.Node, topology: model.Topology, flavor: model.Flavor) -> bool:
+    labelled = all(node.labels.get(key) == value for key, value in flavor.labels.items())
+    return labelled and all(_values(node, topology))
+
+
+def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flavor) -> bool:
+    if not node.usable:
+        return False
+    for request in wanted:
+        spec = request.pod_set.spec
+        tolerations = (*(spec.get("tolerations") or ()), *flavor.tolerations)
+        if taints.untolerated(node.taints, tolerations) is not None:
+            return False
+        if not matching.node_affinity(spec, node.labels):
+            return False
+    return True
+
+
+def assigned_levels(topology: model.Topology) -> tuple[str, ...]:
+    """The levels that an assignment lists: a hostname says everything (kueue-contract 2.3)."""
+    return (HOSTNAME,) if topology.levels[-1] == HOSTNAME else topology.levels
+
+
+def assigned_values(topology: model.Topology, domain: Domain) -> Domain:
+    """The values that an assignment lists for a domain."""
+    return domain[-len(assigned_levels(topology)) :]
+
+
+def _subtract(
+    tree: packing.Domain, topology: model.Topology, flavor: model.Flavor, taken: Iterable[Taken]
+) -> None:
+    leaves = {assigned_values(topology, leaf.values): leaf for leaf in tree.leaves()}
+    lowest = topology.levels[-1]
+    for part in taken:
+        # A host is the same one in every flavor; another domain is made of the flavor's own nodes.
+        same = part.label == lowest and (lowest == HOSTNAME or flavor.name in part.flavors)
+        leaf = leaves.get(part.domain) if same else None
+        if leaf is not None:
+            leaf.free = quantity.add(leaf.free, quantity.times(part.single, -part.count))
+
+
+# The shape of a request -------------------------------------------------------------------------
+
+
+def shape_of(main: Request, topology: model.Topology, *, leader: bool) -> packing.Shape:
+    """Translate a request into depths of the topology.
+
+    Raises:
+        UnplacedError: its slices contradict each other or the topology.
+    """
+    asked, lowest = main.pod_set.topology, len(topology.levels)
+    constraints = main.pod_set.constraints
+    named = asked.get("required") or asked.get("preferred")
+    depth = _depth(topology, named) if named else 1 if constraints else lowest
+    size, slice_depth = 1, lowest
+    if constraints:
+        level, size = constraints[0]
+        slice_depth = _depth(topology, level)
+        if size <= 0:
+            raise UnplacedError("slice topology requested, but slice size not provided")
+        if depth > slice_depth:
+            raise UnplacedError(
+                f"podset slice topology {level} is above the podset topology {named}"
+            )
+    return packing.Shape(
+        count=main.count,
+        depth=depth,
+        lowest=lowest,
+        leader=leader,
+        required=bool(asked.get("required")),
+        lean=not named,
+        slice_size=size,
+        slice_depth=slice_depth,
+        inner=_inner(constraints, topology),
+    )
+
+
+def _depth(topology: model.Topology, level: str) -> int:
+    if level not in topology.levels:
+        raise UnplacedError(f"no requested topology level: {level}")
+    return topology.levels.index(level) + 1
+
+
+def _inner(constraints: Sequence[model.Constraint], topology: model.Topology) -> dict[int, int]:
+    """The sizes of the slices inside slices; the levels between have the size of the next."""
+    inner: dict[int, int] = {}
+    for (outer, whole), (level, size) in itertools.pairwise(constraints):
+        above, depth = _depth(topology, outer), _depth(topology, level)
+        if depth <= above:
+            raise UnplacedError(
+                f"additional slice layer topology {level} must be at a lower level than {outer}"
+            )
+        if size <= 0 or whole % size:
+            raise UnplacedError(
+                f"additional slice layer size {size} must evenly divide parent layer size {whole}"
+            )
+        inner |= dict.fromkeys(range(above + 1, depth + 1), size)
+    return inner
+
+
+# What is said when there is no place ------------------------------------------------------------
+
+
+def _shortfall(
+    tree: packing.Domain,
+    main: Request,
+    topology: model.Topology,
+    shape: packing.Shape,
+    error: packing.NoRoomError,
+) -> str:
+    unit = "pod" if shape.slice_size == 1 else "slice"
+    if shape.inner:
+        found = f"doesn't allow to fit{_by_layer(tree, main, topology, error.depth)}"
+    elif error.fits <= 0:
+        found = f"doesn't allow to fit any of {shape.slices} {unit}(s)"
+    else:
+        found = f"allows to fit only {error.fits} out of {shape.slices} {unit}(s)"
+    return f'topology "{topology.name}" {found}{_full_domains(tree, main.single)}'
+
+
+def _by_layer(tree: packing.Domain, main: Request, topology: model.Topology, depth: int) -> str:
+    """How many slices of each size the roomiest domain of the level that was tried holds."""
+    domains = sorted(tree.at(depth), key=lambda domain: (-domain.slices, domain.values))
+    parts = []
+    for level, size in main.pod_set.constraints if domains else ():
+        below = domains[0].at(_depth(topology, level) - depth)
+        fits = sum(domain.pods // size for domain in below)
+        parts.append(f"; {fits}/{main.count // size} slice(s) fit on level {level}")
+    return "".join(parts)
+
+
+def _full_domains(tree: packing.Domain, single: quantity.Amounts) -> str:
+    """Count the lowest domains without room for a single pod, by the resource that lacks."""
+    leaves = list(tree.leaves()) if tree.children else []
+    lacking = collections.Counter(
+        min(single, key=lambda name: (leaf.free.get(name, 0) / max(single[name], 1), name))
+        for leaf in leaves
+        if packing.fit(leaf.free, single) == 0
+    )
+    if not lacking:
+        return ""
+    excluded = ", ".join(f'resource "{name}": {lacking[name]}' for name in sorted(lacking))
+    return f". Total nodes: {len(leaves)}; excluded: {excluded}"

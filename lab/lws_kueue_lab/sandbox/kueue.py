@@ -1,0 +1,137 @@
+"""Which Kueue decides about admission in a sandbox, and its start.
+
+A real one always comes first: the Kueue that the cluster already has, then a manager that
+the environment names, and only then the stand-in, which says so and which never touches a
+cluster that has Kueue.
+"""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from lws_kueue.api import names
+from lws_kueue_lab import kueue_standin
+from lws_kueue_lab.kueue_standin import lifecycle, pod_marks
+from lws_kueue_lab.sandbox import client, cluster, kueue_manager, kueue_settings
+
+Mode = Literal["auto", "manager", "standin", "none"]
+
+_DEFAULT_SETTINGS: Final = kueue_settings.KueueSettings()
+_STANDIN_NOTICE: Final = (
+    "Kueue is not at hand: a stand-in decides about admission. It admits by nominal quota, "
+    "priority and age alone; set %s and %s to use a real Kueue."
+)
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def start(
+    sandbox: cluster.Sandbox,
+    *,
+    mode: Mode = "auto",
+    settings: kueue_settings.KueueSettings = _DEFAULT_SETTINGS,
+) -> Iterator[cluster.KueueInfo]:
+    """Make sure that a Kueue serves while the context is open, and say which.
+
+    - `auto` takes the Kueue of the cluster, the manager that the environment names or the
+      stand-in, in this order;
+    - `manager` and `standin` insist on theirs; `none` starts nothing.
+
+    `settings` shape what is started; a Kueue of the cluster has its own. Raises SandboxError
+    if the Kueue that was asked for cannot be had, or would meet another one in the cluster.
+    """
+    if mode == "none":
+        yield cluster.NO_KUEUE
+        return
+    installed = find_installed(sandbox.api)
+    if installed is not None and mode != "auto":
+        raise cluster.SandboxError(
+            f"{mode} was asked for, but the cluster has a Kueue already ({installed})"
+        )
+    if installed is not None:
+        _log.info("using the %s", installed)
+        yield installed
+        return
+    source = kueue_manager.from_environment() if mode != "standin" else None
+    if source is not None:
+        with kueue_manager.run(sandbox, source=source, settings=settings) as version:
+            yield cluster.KueueInfo(kind="manager", version=version)
+        return
+    if mode == "manager":
+        raise cluster.SandboxError(
+            f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
+            f"{kueue_manager.MANIFESTS_VARIABLE}"
+        )
+    _log.warning(_STANDIN_NOTICE, kueue_manager.BINARY_VARIABLE, kueue_manager.MANIFESTS_VARIABLE)
+    with kueue_standin.start(sandbox, options=_standin_options(settings)):
+        yield cluster.KueueInfo(kind="standin")
+
+
+def find_installed(api: client.Client) -> cluster.KueueInfo | None:
+    """Find the Kueue that the cluster has, if any.
+
+    The Workload CRD alone is no Kueue: the stand-in brings it too, and an uninstalled Kueue
+    may leave it behind. A Deployment of the manager (kept even when scaled to zero) or a
+    webhook for Workloads has to be there as well.
+    """
+    crd = f"workloads.{names.KUEUE_GROUP}"
+    if api.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd) is None:
+        return None
+    deployments = api.list(
+        "apps/v1",
+        "Deployment",
+        label_selector="app.kubernetes.io/name=kueue,control-plane=controller-manager",
+    )
+    if deployments:
+        return cluster.KueueInfo(kind="cluster", version=_image_version(deployments[0]))
+    configurations = api.list("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+    if any(_validates_workloads(configuration) for configuration in configurations):
+        return cluster.KueueInfo(kind="cluster")
+    return None
+
+
+def _image_version(deployment: client.Object) -> str:
+    """Take the tag of the manager's image, such as `v0.19.2`; nothing if it has none."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    manager = next((c for c in containers if c["name"] == "manager"), containers[0])
+    image = str(manager["image"]).partition("@")[0]
+    return image.rpartition("/")[2].partition(":")[2]
+
+
+def _validates_workloads(configuration: client.Object) -> bool:
+    rules: list[dict[str, Any]] = [
+        rule
+        for webhook in configuration.get("webhooks") or ()
+        for rule in webhook.get("rules") or ()
+    ]
+    return any(
+        names.KUEUE_GROUP in rule.get("apiGroups", ()) and "workloads" in rule.get("resources", ())
+        for rule in rules
+    )
+
+
+def _standin_options(settings: kueue_settings.KueueSettings) -> lifecycle.Options:
+    defaults = lifecycle.Options(pods=_pod_integration(settings))
+    wait = settings.wait_for_pods_ready
+    if wait is None:
+        return defaults
+    base, longest = wait.backoff_base_seconds, wait.backoff_max_seconds
+    return dataclasses.replace(
+        defaults,
+        pods_ready_timeout=wait.timeout,
+        backoff_base=defaults.backoff_base if base is None else base,
+        backoff_max=defaults.backoff_max if longest is None else longest,
+        backoff_limit=wait.backoff_limit_count,
+    )
+
+
+def _pod_integration(settings: kueue_settings.KueueSettings) -> pod_marks.Integration | None:
+    if "pod" not in settings.frameworks:
+        return None
+    return pod_marks.Integration(
+        external=kueue_settings.LEADER_WORKER_SET in settings.external_frameworks,
+        everything=bool(settings.overrides.get("manageJobsWithoutQueueName")),
+    )

@@ -1,0 +1,1 @@
+"""The bridge to Kueue: who manages a set, who is admitted for what, and what follows."""

@@ -1,0 +1,308 @@
+"""How the groups of a queue-managed set stand with Kueue: made from what, under which Workload.
+
+Each group is looked at by itself. What its pods are made from is the revision of its leader, never
+the set as it is now: during an update groups differ, and each has the admission that fits it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from lws_kueue.api import completion, facts, kueue, lws, names
+from lws_kueue.controller.admission import shortages
+from lws_kueue.controller.observe import groups, scope
+from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.rollout import unadmitted
+from lws_kueue.workload import build, conditions, diff, recreate, shape, state
+
+Pods = Sequence[facts.Pod]
+
+# For so long a group that waits may be admitted as a matter of course.
+PATIENCE = timedelta(seconds=5)
+# A group that has waited for so long does not get the quota that became free for it. Somebody else
+# has, or it never will: then more of the same will help.
+OVERDUE = timedelta(minutes=2)
+
+
+class Change(Enum):
+    """What the update that is under way makes of the admissions that its groups have."""
+
+    NONE = "none"
+    SMALLER = "smaller"
+    ANOTHER = "another"
+
+
+@dataclass(frozen=True, slots=True)
+class Admissions:
+    """What is known of a set's groups and their Workloads, by the index of the group.
+
+    ``pods`` are all that have their place in a group, also what a former group has left.
+    ``outdated`` says in words what of a group its Workload was not made for, ``in_vain`` why it
+    asks for quota that it cannot use; ``short`` is what pods are missing. ``look_again`` is in how
+    many seconds a group will have waited for a while.
+    """
+
+    own: Mapping[int, groups.Group] = field(default_factory=dict)
+    pods: Mapping[int, tuple[facts.Pod, ...]] = field(default_factory=dict)
+    workloads: Mapping[int, kueue.Workload] = field(default_factory=dict)
+    contents: "Contents | None" = None
+    outdated: Mapping[int, str] = field(default_factory=dict)
+    waiting: unadmitted.Unadmitted = unadmitted.NOBODY
+    look_again: float | None = None
+    short: shortages.Shortages | None = None
+    in_vain: Mapping[int, str] = field(default_factory=dict)
+
+    def wanted(self, index: int) -> diff.Wanted:
+        """Return what the Workload of a group has to be for."""
+        content = self.contents.of(index) if self.contents else None
+        return diff.Wanted(content, self.outdated.get(index), self.in_vain.get(index))
+
+    def may_ask(self, index: int) -> bool:
+        """Whether a group has the pods for which it would get quota."""
+        return self.short is not None and self.short.complete(index)
+
+    def taken_in(self, index: int) -> bool:
+        """Whether the group is one that waits for Kueue, and not one from before the set did."""
+        group = self.own.get(index)
+        return group is None or group.in_queue
+
+
+class Contents:
+    """What each group is made from, each revision worked out once."""
+
+    def __init__(self, at: scope.Scope, *, options: build.Options) -> None:
+        self._at = at
+        self._options = options
+        self._groups = {group.index: group for group in at.found.groups}
+        self._by_key: dict[str, recreate.Content | None] = {}
+        self.completions = completion.completions(
+            at.seen.limit_ranges.values(), at.seen.runtime_classes.values()
+        )
+        self.current = self._content(at.owner, at.choice.key)
+
+    def of(self, index: int) -> recreate.Content | None:
+        """Return what a group is made from; None if nobody can tell."""
+        group = self._groups.get(index)
+        if group is not None:
+            return self._at_key(group.key)
+        return self.current if self._comes_at_current(index) else None
+
+    def _comes_at_current(self, index: int) -> bool:
+        """Whether a group that is not there will come at the current revision.
+
+        Below the partition the StatefulSet controller makes leaders from the template before.
+        """
+        leader_set = self._at.found.leader_set
+        if leader_set is None or index >= leader_set.replicas:
+            return True
+        makes = leader_set.template_labels.get(names.REVISION_KEY)
+        if makes != self._at.choice.key:
+            return False
+        return index >= leader_set.partition or leader_set.settled
+
+    def _at_key(self, key: str) -> recreate.Content | None:
+        if key == self.current.key:
+            return self.current
+        if key not in self._by_key:
+            self._by_key[key] = self._restored(key)
+        return self._by_key[key]
+
+    def _restored(self, key: str) -> recreate.Content | None:
+        revision = revisions.find(self._at.own_revisions, key)
+        if revision is None:
+            return None
+        try:
+            restored = revisions.restore(self._at.owner, revision)
+        except revisions.BrokenRevision:
+            return None
+        return self._content(restored, key)
+
+    def _content(self, owner: lws.LeaderWorkerSet, key: str) -> recreate.Content:
+        return recreate.content(owner, key, options=self._options, completions=self.completions)
+
+    def outdated(self, index: int, workload: kueue.Workload, pods: Pods) -> str | None:
+        """Return in words what of a group its Workload was not made for, None if it fits."""
+        content = self.of(index)
+        if content is None:
+            return None
+        return recreate.outdated(
+            workload,
+            content,
+            pods,
+            flavors=self._at.seen.kueue.flavors,
+            completions=self.completions,
+        )
+
+    def becomes(self, workload: kueue.Workload, *, outdated: bool) -> Change:
+        """Return what the current revision makes of an admission.
+
+        ``outdated`` says that a group of that revision has found it to be for something else.
+        """
+        wanted, flavors = self.current.shape, self._at.seen.kueue.flavors
+        if wanted is None:
+            return Change.ANOTHER
+        completions = self.completions
+        if not outdated and not shape.difference(
+            workload, wanted, flavors=flavors, completions=completions
+        ):
+            return Change.NONE
+        stored = shape.of(workload.spec.pod_sets, completions=completions)
+        return Change.SMALLER if shape.shrinks(stored, wanted) else Change.ANOTHER
+
+
+def observe(
+    at: scope.Scope,
+    short: shortages.Shortages,
+    *,
+    options: build.Options,
+    now: datetime,
+) -> Admissions:
+    """Return how the groups of a queue-managed set stand; ``short`` is what they lack."""
+    contents = Contents(at, options=options)
+    own = {group.index: group for group in at.found.groups}
+    pods = {index: group.pods for index, group in own.items()}
+    for pod in at.found.stale:
+        if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
+            pods[place] = (*pods.get(place, ()), pod)
+    workloads = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    outdated = {
+        index: what
+        for index, workload in workloads.items()
+        if (what := contents.outdated(index, workload, pods.get(index, ())))
+    }
+    ages = {
+        index: _age(own.get(index), workloads.get(index), now=now)
+        for index in _waiting(at, own, workloads, outdated)
+    }
+    change = _change(at, contents, workloads, outdated)
+    patient = _waited(ages, PATIENCE)
+    smaller = change is Change.SMALLER
+    # Surge groups that hold quota give way first.
+    surging = any(i >= at.owner.spec.replicas and i not in ages for i in own)
+    return Admissions(
+        own=own,
+        pods=pods,
+        workloads=workloads,
+        contents=contents,
+        outdated=outdated,
+        waiting=unadmitted.Unadmitted(
+            groups=frozenset(ages),
+            patient=patient,
+            reshaping=change is not Change.NONE,
+            overdue=_waited(ages, OVERDUE) if smaller and not surging else frozenset(),
+            give_way=any(_needs_way(at, own.get(index)) for index in patient),
+        ),
+        look_again=_patience_ends(ages.values()),
+        short=short,
+        in_vain=_in_vain(at, short, own, workloads, now=now),
+    )
+
+
+def _in_vain(
+    at: scope.Scope,
+    short: shortages.Shortages,
+    own: Mapping[int, groups.Group],
+    workloads: Mapping[int, kueue.Workload],
+    *,
+    now: datetime,
+) -> dict[int, str]:
+    """Return the groups that ask for quota in vain; MultiKueue's Workloads are not ours to end."""
+    checks = at.seen.kueue.admission_checks
+    if names.MULTIKUEUE_ORIGIN in at.owner.meta.labels:
+        return {}
+    return {
+        index: why
+        for index, workload in workloads.items()
+        if (index not in own or own[index].in_queue)
+        and not state.runs_elsewhere(workload, checks)
+        and (why := short.in_vain(index, workload, now=now)) is not None
+    }
+
+
+def _waiting(
+    at: scope.Scope,
+    own: Mapping[int, groups.Group],
+    workloads: Mapping[int, kueue.Workload],
+    outdated: Mapping[int, str],
+) -> frozenset[int]:
+    """Return the groups that cannot be ready before Kueue has admitted them."""
+    leader_set = at.found.leader_set
+    checks = at.seen.kueue.admission_checks
+    return frozenset(
+        index
+        for index in range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
+        if (index not in own or own[index].in_queue)
+        and not (
+            (workload := workloads.get(index)) is not None
+            and state.may_run(workload, checks)
+            and index not in outdated
+        )
+    )
+
+
+def _age(
+    group: groups.Group | None, workload: kueue.Workload | None, *, now: datetime
+) -> timedelta | None:
+    """Return for how long a group has waited for quota; None for one that has some.
+
+    That one waits for checks, or for its own pods to end. The others have waited since their leader
+    is there, their Workload is, and Kueue has said no to that: while a leader is being made anew
+    its group has not waited at all.
+    """
+    if group is None:
+        return timedelta(0)
+    times = [group.leader.meta.created]
+    if workload is not None:
+        if state.has_quota(workload):
+            return None
+        reserved = workload.condition(state.QUOTA_RESERVED)
+        times += [workload.meta.created, reserved.last_transition_time if reserved else ""]
+    moments = [moment for time in times if (moment := conditions.moment(time)) is not None]
+    return now - max(moments) if moments else timedelta(0)
+
+
+def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> frozenset[int]:
+    return frozenset(i for i, age in ages.items() if age is not None and age >= at_least)
+
+
+def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:
+    """Return in how many seconds the next group has waited for a while, or is overdue."""
+    left = (
+        (limit - age).total_seconds()
+        for age in ages
+        for limit in (PATIENCE, OVERDUE)
+        if age is not None and age < limit
+    )
+    return min(left, default=None)
+
+
+def _change(
+    at: scope.Scope,
+    contents: Contents,
+    workloads: Mapping[int, kueue.Workload],
+    outdated: Mapping[int, str],
+) -> Change:
+    """Return whether, and how, the set's update changes what its groups have to be admitted for."""
+    current = contents.current
+    if current.shape is None:
+        return Change.ANOTHER
+    found = Change.NONE
+    for index, workload in workloads.items():
+        if index >= at.owner.spec.replicas or workload.meta.deleting:
+            continue
+        content = contents.of(index)
+        same = content is not None and content.key == current.key
+        if same and index not in outdated:
+            continue
+        change = contents.becomes(workload, outdated=same)
+        if change is Change.ANOTHER:
+            return change
+        if change is Change.SMALLER:
+            found = change
+    return found
+
+
+def _needs_way(at: scope.Scope, group: groups.Group | None) -> bool:
+    """Whether a group that waits is a desired one which the update has made anew."""
+    return group is not None and group.index < at.owner.spec.replicas and group.key == at.choice.key

@@ -1,0 +1,55 @@
+"""What is left to do for a set that Kueue's built-in integration looks after (kueue-contract 8.1).
+
+The integration adopts pods that wait, by marking them. It cannot adopt those that the bridge has
+let go before: Kueue's own webhook refuses the marks on a pod that runs, and without them an
+eviction stops nothing and the quota is never given back. So the bridge stops these, and no others;
+what comes in their place waits, and is the integration's, which gives the quota back. Workloads
+that the bridge has made lack the annotation without which it adopts none, and get it.
+"""
+
+from collections.abc import Mapping
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller.observe import groups, scope
+from lws_kueue.controller.rollout import scaling
+from lws_kueue.workload import build, diff, eviction, group_mark
+
+
+def stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[actions.Delete, ...]]:
+    """Return the deletions of pods that only the bridge can stop, by the index of their group."""
+    left: dict[int, list[facts.Pod]] = {}
+    for pod in at.found.pods:
+        place = groups.index_of(at.owner.meta.name, pod)
+        if place is not None and _not_adopted(pod):
+            left.setdefault(place, []).append(pod)
+    workloads = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    found = {
+        index: eviction.stop(workloads[index], pods)
+        for index, pods in left.items()
+        if index in workloads
+    }
+    return {index: deletions for index, deletions in found.items() if deletions}
+
+
+def marks(at: scope.Scope, *, options: build.Options) -> list[actions.Patch]:
+    """Return the writes after which the built-in integration adopts the groups' Workloads."""
+    serving = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    return group_mark.given(at.owner.meta, serving.values())
+
+
+def _not_adopted(pod: facts.Pod) -> bool:
+    """Whether the bridge has let a pod go: only then it names a Workload and lacks the mark."""
+    return names.WORKLOAD in pod.meta.annotations and names.MANAGED not in pod.meta.labels
+
+
+def warnings(owner: lws.LeaderWorkerSet) -> tuple[actions.Event, ...]:
+    """Warn of what the built-in integration is known to wait for in vain (kueue-contract 7.2)."""
+    surge = owner.spec.rollout_strategy.rolling_update_configuration.max_surge
+    if not (isinstance(surge, str) and scaling.bounds(owner).surge > 0):
+        return ()
+    text = (
+        f"Kueue's built-in integration manages the groups of {owner.meta.name}, and makes no"
+        f" Workloads for surge groups of maxSurge {surge}: updates may wait for them for ever. Set"
+        " maxSurge to a number"
+    )
+    return (actions.Event("Warning", "SurgeNotAdmitted", text),)

@@ -1,0 +1,59 @@
+"""Exclusive placement: a group has a topology domain to itself (lws-contract 5.5).
+
+The leader goes where no other group is, by terms of affinity that the admission policy gives it.
+Once it has a node, its workers are pinned to the value that this node has for the topology's key,
+in the template of their StatefulSet. So a decision needs the labels of a few nodes, at the moment
+when workers are made; nodes are not watched for that.
+"""
+
+from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.controller.objects import startup
+from lws_kueue.controller.observe import groups, observed
+
+
+def topology_key(owner: lws.LeaderWorkerSet) -> str:
+    """Return the node label whose values are the domains, "" without exclusive placement."""
+    return owner.meta.annotations.get(names.EXCLUSIVE_TOPOLOGY, "")
+
+
+def nodes_asked(seen: observed.Observed) -> frozenset[str]:
+    """Return the names of the nodes whose labels the next decision needs."""
+    owner = seen.lws
+    if owner is None or owner.meta.deleting or not topology_key(owner):
+        return frozenset()
+    found = groups.observe(
+        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
+    )
+    return frozenset(
+        group.leader.node for group in found.groups if startup.worker_set(owner, group).create
+    )
+
+
+def domain(
+    owner: lws.LeaderWorkerSet, leader: facts.Pod, *, seen: observed.Observed
+) -> str | actions.Event:
+    """Return the leader's domain, for its workers to follow, or what stands against it."""
+    key = topology_key(owner)
+    if leader.node not in seen.nodes:
+        return _refused(
+            f"node {leader.node} of leader pod {leader.meta.name} could not be read, so its "
+            f"workers cannot be placed in the same {key}; the controller's log says why"
+        )
+    node = seen.nodes[leader.node]
+    if node is None:
+        return _refused(
+            f"leader pod {leader.meta.name} is on node {leader.node}, which does not exist, so "
+            f"its workers cannot be placed in the same {key}"
+        )
+    value = node.meta.labels.get(key)
+    if value is None:
+        return _refused(
+            f"node {leader.node} of leader pod {leader.meta.name} has no label {key}, which the "
+            f"annotation {names.EXCLUSIVE_TOPOLOGY} asks for; label the node or change the "
+            "annotation"
+        )
+    return value
+
+
+def _refused(text: str) -> actions.Event:
+    return actions.Event("Warning", "FailedCreate", text)

@@ -1,0 +1,70 @@
+"""Everything one pass over a set may look at, as one value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lws_kueue.api import completion, facts, lws
+from lws_kueue.api import kueue as kueue_api
+from lws_kueue.controller import repairs
+from lws_kueue.controller.observe import members
+
+Support = Literal["served", "missing", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kueue:
+    """What is known of Kueue; ``detail`` says in words what is wrong unless it is served.
+
+    Mappings are by name. ``local_queues`` are those of the set's namespace. ``takes_unlabelled``
+    says that sets without a queue wait for Kueue in that namespace, too; ``built_in`` whether
+    Kueue's own LeaderWorkerSet integration is on for it, None while nobody knows.
+    """
+
+    support: Support
+    detail: str = ""
+    takes_unlabelled: bool = False
+    built_in: bool | None = None
+    local_queues: Mapping[str, kueue_api.LocalQueue] = field(default_factory=dict)
+    cluster_queues: Mapping[str, kueue_api.ClusterQueue] = field(default_factory=dict)
+    flavors: Mapping[str, kueue_api.ResourceFlavor] = field(default_factory=dict)
+    workload_priority_classes: Mapping[str, kueue_api.WorkloadPriorityClass] = field(
+        default_factory=dict
+    )
+    priority_classes: Mapping[str, kueue_api.PriorityClass] = field(default_factory=dict)
+    admission_checks: Mapping[str, kueue_api.AdmissionCheck] = field(default_factory=dict)
+
+
+Conditions = tuple[lws.Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A set and its objects by name; ``lws`` is None when the set itself is gone.
+
+    ``remembered`` are the members of each group by index, from when it was last complete.
+    ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
+    asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
+    of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
+    conditions of a status that was decided on and is not written yet; None if there is none.
+    ``limit_ranges`` are those of the namespace; ``attempts`` are the writes that were made for the
+    set in the last minutes.
+    """
+
+    namespace: str
+    name: str
+    lws: lws.LeaderWorkerSet | None
+    kueue: Kueue
+    stateful_sets: Mapping[str, facts.StatefulSet] = field(default_factory=dict)
+    pods: Mapping[str, facts.Pod] = field(default_factory=dict)
+    services: Mapping[str, facts.Service] = field(default_factory=dict)
+    revisions: Mapping[str, facts.Revision] = field(default_factory=dict)
+    workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
+    pod_groups: Mapping[str, facts.PodGroup] | None = None
+    nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
+    limit_ranges: Mapping[str, completion.LimitRange] = field(default_factory=dict)
+    runtime_classes: Mapping[str, completion.RuntimeClass] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    remembered: Mapping[int, members.Members] = field(default_factory=dict)
+    unwritten: Conditions | None = None
+    attempts: repairs.Attempts = field(default_factory=repairs.Attempts)

@@ -1,0 +1,118 @@
+"""Replacing outdated groups together where the API server knows no ``maxUnavailable`` for pods.
+
+A StatefulSet keeps ``rollingUpdate.maxUnavailable`` only under the feature gate
+MaxUnavailableStatefulSet (lws-contract 3.2). Without it the field is dropped, and the StatefulSet
+controller replaces one leader after the other, whatever the set allows. Then outdated groups that
+the partition has opened (lws-contract 4.3) are replaced here, as many at once as the budget lets.
+
+Why two parties that take down groups stay within one budget:
+
+- The partition opens only groups that may all be down together: ``rollout`` leaves R - U ready
+  ones that are not to be replaced, if there are as many. Both parties take open groups only.
+- Groups may have failed since the partition moved. So what is taken here is counted afresh: ready
+  groups of this moment, of which R - U have to stay. What is being deleted, or about to be, does
+  not count as ready.
+- The StatefulSet controller takes the topmost outdated leader, and only while none above it is
+  unavailable. The order here is the same, from the top down. So what it may be taking at this very
+  moment, or has taken unseen, is what is counted here first: the two take the same groups, never
+  different ones. A deletion that comes second meets the UID of a leader that is going or gone.
+- A group that is not ready, or became ready unseen, is none of those that have to stay.
+
+Where groups wait for Kueue, the StatefulSet controller replaces none below them, with the gate on
+or off, because their leaders are not available. Then it is done here in any case (``waits``).
+"""
+
+from collections.abc import Collection, Iterable
+
+from lws_kueue.api import actions, facts, names
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import planner, scaling, unadmitted
+
+
+def decide(
+    bounds: scaling.Bounds,
+    *,
+    leader_set: facts.StatefulSet | None,
+    target: planner.Target,
+    found: Iterable[groups.Group],
+    key: str,
+    leave_alone: Collection[int] = (),
+    waiting: unadmitted.Unadmitted = unadmitted.NOBODY,
+) -> tuple[actions.Delete, ...]:
+    """Return the deletions of leaders whose groups come back at revision ``key``.
+
+    ``leave_alone`` are the indices of groups that somebody else takes down: they are not replaced,
+    and do not count as ready. ``waiting`` are the groups that wait for Kueue.
+    """
+    if leader_set is None or not makes(leader_set, key):
+        return ()
+    if not (waiting.groups or _is_ours(bounds, leader_set)):
+        return ()
+    if target != planner.Target(leader_set.partition, leader_set.replicas):
+        # First the StatefulSet controller has to see what this pass changes.
+        return ()
+    present = [group for group in found if group.index < leader_set.replicas]
+    ready = {group.index for group in present if _stands(group) and group.index not in leave_alone}
+    bounds = waiting.effective(bounds, replicas=leader_set.replicas)
+    not_counted = waiting.not_counted(bounds.replicas) - ready
+    spare = len(ready) + len(not_counted) - (bounds.replicas - bounds.unavailable)
+    deletions = []
+    for group in sorted(present, key=lambda group: group.index, reverse=True):
+        if group.index < leader_set.partition or group.index in leave_alone:
+            continue
+        if group.leader.meta.deleting or not _outdated(group, leader_set=leader_set, key=key):
+            continue
+        if group.index in ready:
+            if spare <= 0:
+                continue
+            spare -= 1
+        deletions.append(deletion(group.leader.meta, because=key))
+    return tuple(deletions)
+
+
+def _is_ours(bounds: scaling.Bounds, leader_set: facts.StatefulSet) -> bool:
+    """Whether the StatefulSet controller does not do it: it replaces one, and more are allowed."""
+    rolling = (leader_set.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    return "maxUnavailable" not in rolling and bounds.unavailable + bounds.surge > 1
+
+
+def makes(leader_set: facts.StatefulSet, key: str) -> bool:
+    """Whether a leader that is deleted now comes back at revision ``key``.
+
+    Until the StatefulSet controller has seen the newest template, it makes leaders from an older.
+    """
+    template = (leader_set.spec.get("template") or {}).get("metadata") or {}
+    return (
+        leader_set.status.get("observedGeneration") == leader_set.meta.generation
+        and (template.get("labels") or {}).get(names.REVISION_KEY) == key
+    )
+
+
+def _stands(group: groups.Group) -> bool:
+    return group.whole and group.ready and not group.leader.meta.deleting
+
+
+def _outdated(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -> bool:
+    """Whether a group has to be replaced, in our terms and in those of the StatefulSet controller.
+
+    A leader that is outdated only by a label that somebody edits would come back the same, and be
+    replaced for ever.
+    """
+    kept = group.key == key and group.gated_as_wanted
+    return not kept and made_from(group) != leader_set.status.get("updateRevision")
+
+
+def made_from(group: groups.Group) -> str:
+    """Return the revision that the StatefulSet controller made the leader from."""
+    return group.leader.meta.labels.get("controller-revision-hash", "")
+
+
+def deletion(leader: facts.Meta, *, because: str) -> actions.Delete:
+    """Return the deletion of a group by its leader; ``because`` is what it is to become.
+
+    The StatefulSet controller deletes the leader alone, and garbage collection the workers once it
+    has ended. In the foreground all pods of the group end at the same time, which is faster by the
+    grace period of one, and the new leader never meets workers of the old one.
+    """
+    ref = actions.Ref("v1", "Pod", leader.namespace, leader.name)
+    return actions.Delete(ref, leader.uid, propagation="Foreground", because=because)

@@ -1,0 +1,69 @@
+"""Groups of an update that was given up: back to what they were, where the next one waits for them.
+
+A second update may come while groups of the first are not ready, and often just because they never
+will be. They are outdated and cost nothing to replace, but the partition opens groups from the top
+down, and above them may stand ready ones that the budget cannot spare: surge groups of the first
+update, which are outdated as well. Then the second update, the remedy, would wait for ever for what
+it is meant to mend (lws-contract 4.3; upstream takes the surge groups, and goes over the budget).
+
+A leader that is deleted below the partition comes back at the revision from which the first update
+set out. There its group was ready once, and as soon as it is again, the surge can be spared.
+"""
+
+from collections.abc import Collection, Iterable
+
+from lws_kueue.api import actions, facts
+from lws_kueue.controller.observe import groups
+from lws_kueue.controller.rollout import planner, replacement, scaling
+
+
+def decide(
+    bounds: scaling.Bounds,
+    *,
+    leader_set: facts.StatefulSet | None,
+    target: planner.Target,
+    found: Iterable[groups.Group],
+    key: str,
+    leave_alone: Collection[int] = (),
+) -> tuple[actions.Delete, ...]:
+    """Return the deletions of leaders that come back at the revision before the last two.
+
+    ``key`` is the current revision; ``leave_alone`` are the indices of groups that somebody else
+    takes down.
+    """
+    if leader_set is None or not replacement.makes(leader_set, key):
+        return ()
+    if target != planner.Target(leader_set.partition, leader_set.replicas):
+        return ()
+    present = {group.index: group for group in found}
+    opened = range(leader_set.partition, leader_set.replicas)
+    if not all(_settled(present.get(index), key) for index in opened):
+        # The update goes on by itself.
+        return ()
+    waiting = (present.get(index) for index in range(bounds.floor, leader_set.partition))
+    return tuple(
+        replacement.deletion(group.leader.meta, because=f"back from {group.key}")
+        for group in waiting
+        if group is not None
+        and group.index not in leave_alone
+        and _given_up(group, leader_set=leader_set, key=key)
+    )
+
+
+def _settled(group: groups.Group | None, key: str) -> bool:
+    return group is not None and group.whole and group.ready and group.updated(key)
+
+
+def _given_up(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -> bool:
+    """Whether a group is neither what it was nor what it is to be, and not ready either.
+
+    One that has come back is at the StatefulSet's current revision, so it is deleted once.
+    """
+    before, after = (leader_set.status.get(k) for k in ("currentRevision", "updateRevision"))
+    return (
+        not group.ready
+        and not group.leader.meta.deleting
+        and group.key != key
+        and bool(before)
+        and replacement.made_from(group) not in (before, after)
+    )

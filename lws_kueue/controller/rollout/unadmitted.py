@@ -1,0 +1,75 @@
+"""Groups that wait for Kueue, as a rollout has to take them.
+
+A group that Kueue has not admitted cannot become ready, whatever the rollout does, and to wait for
+it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most such rolls):
+
+- A surge group that gets no quota helps nobody. Once it has waited for a while it does not count
+  any more. Without any other surge, groups are replaced in place, one at a time if the set allows
+  none to be down. Nor are surge groups opened while others wait: they would only queue up as well.
+- A desired group that waits, while the update changes nothing that Kueue looks at, waits for
+  reasons of its own. The update passes it by, as if it were ready.
+- Where the update does change what has to be admitted, a group that waits may be waiting for the
+  new thing, and is down by our doing. It counts as unavailable: no more groups are taken down than
+  the set allows, and the others go on serving. What the set allows beyond it is used all the same,
+  for groups below it, although a rollout otherwise goes on only below groups that are ready.
+  Only if the update asks for less, a group that has waited for very long is passed by as well:
+  what comes down then gives back more than it needs, so going on is what helps.
+- Surge groups that hold quota, while a desired group waits for some, give way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lws_kueue.controller.rollout import scaling
+
+
+@dataclass(frozen=True, slots=True)
+class Unadmitted:
+    """Indices of the ``groups`` that Kueue has not admitted.
+
+    ``patient`` are those of them that have waited for a while. ``reshaping`` says that the update
+    which is under way changes what has to be admitted, and ``overdue`` are the groups that have
+    waited for very long where it asks for less; ``give_way`` that a desired group, at the
+    newest revision, has been waiting for a while, perhaps for the quota of surge groups.
+    """
+
+    groups: frozenset[int] = frozenset()
+    patient: frozenset[int] = frozenset()
+    reshaping: bool = False
+    overdue: frozenset[int] = frozenset()
+    give_way: bool = False
+
+    def not_counted(self, desired: int) -> frozenset[int]:
+        """Return the desired groups whose waiting is none of the update's doing."""
+        passed_by = self.overdue if self.reshaping else self.groups
+        return frozenset(index for index in passed_by if index < desired)
+
+    def uses_budget(self, bounds: scaling.Bounds) -> frozenset[int]:
+        """Return the desired groups that use up a part, not all, of what may be unavailable."""
+        down = frozenset(index for index in self.groups if index < bounds.replicas)
+        down -= self.not_counted(bounds.replicas)
+        return down if len(down) < bounds.unavailable else frozenset()
+
+    def surge_unadmitted(self, *, desired: int, replicas: int) -> Sequence[int]:
+        """Return the surge groups that nobody counts on any more, of ``replicas`` groups."""
+        return sorted(index for index in self.patient if desired <= index < replicas)
+
+    def effective(
+        self, bounds: scaling.Bounds, *, replicas: int, updated: bool = False
+    ) -> scaling.Bounds:
+        """Return what a rollout can keep to, of ``bounds``, while there are ``replicas`` groups.
+
+        ``updated`` says that the update begins in this very pass.
+        """
+        surge_unadmitted = self.surge_unadmitted(desired=bounds.replicas, replicas=replicas)
+        short = bool(surge_unadmitted) or any(index < bounds.replicas for index in self.groups)
+        if not short and (updated or not self.reshaping):
+            return bounds
+        there = max(0, replicas - bounds.replicas - len(surge_unadmitted))
+        surge = min(bounds.surge, there)
+        in_place = self.give_way or (bounds.surge > 0 and surge == 0)
+        unavailable = max(1, bounds.unavailable) if in_place else bounds.unavailable
+        return replace(bounds, surge=surge, unavailable=unavailable)
+
+
+NOBODY = Unadmitted()

@@ -1,0 +1,1 @@
+"""The process around the engine: its command, its settings, its lease and what it serves."""

@@ -1,0 +1,56 @@
+"""What the leader knows of the cluster, as metrics; counted when somebody asks.
+
+These are of our own: the Go manager has no metrics about sets.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import core, registry
+
+from lws_kueue.api import kueue, lws
+from lws_kueue.runtime import cache, informer, metrics, resources
+from lws_kueue.workload import state
+
+
+class _Cluster(registry.Collector):
+    """Sets, groups and Workloads in the cache, if there is one."""
+
+    def __init__(self) -> None:
+        self.store: cache.Cache | None = None
+        self.source: informer.Informer | None = None
+
+    def collect(self) -> Iterator[core.Metric]:
+        if self.store is None or self.source is None:
+            return
+        sets = [s for s in self.store.all(resources.SETS) if isinstance(s, lws.LeaderWorkerSet)]
+        yield core.GaugeMetricFamily("lws_kueue_sets", "LeaderWorkerSets.", value=len(sets))
+        groups = core.GaugeMetricFamily(
+            "lws_kueue_groups", "Groups of all sets, as their status has them.", labels=["state"]
+        )
+        groups.add_metric(["existing"], sum(s.status.replicas for s in sets))
+        groups.add_metric(["ready"], sum(s.status.ready_replicas for s in sets))
+        groups.add_metric(["updated"], sum(s.status.updated_replicas for s in sets))
+        yield groups
+        found = self.store.all(resources.WORKLOADS)
+        counts = Counter(state.admission(w) for w in found if isinstance(w, kueue.Workload))
+        workloads = core.GaugeMetricFamily(
+            "lws_kueue_workloads", "Workloads by where they stand.", labels=["state"]
+        )
+        for each in state.Admission:
+            workloads.add_metric([each.value], counts[each])
+        yield workloads
+        served = self.source.support == "served"
+        yield core.GaugeMetricFamily(
+            "lws_kueue_kueue_served", "Whether Kueue's API is served: 1 or 0.", value=served
+        )
+
+
+_cluster: Final = _Cluster()
+metrics.REGISTRY.register(_cluster)
+
+
+def observe(*, store: cache.Cache | None, source: informer.Informer | None) -> None:
+    """Count what is in this cache from now on; None: nothing, as nothing is known any more."""
+    _cluster.store, _cluster.source = store, source

@@ -1,0 +1,1 @@
+"""Which of several processes works: the election and its Lease."""

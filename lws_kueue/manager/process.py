@@ -1,0 +1,302 @@
+"""Wires the parts together and runs them until told to stop, or until another process leads.
+
+Every replica answers probes. Only the leader watches, lists and writes: a replica that waits costs
+the API server next to nothing, and begins with a list of everything when its turn comes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import kopf
+
+from lws_kueue.api import selectors
+from lws_kueue.install import preflight
+from lws_kueue.manager import cluster_metrics
+from lws_kueue.manager.leader import election
+from lws_kueue.manager.serve import health, metrics_server
+from lws_kueue.manager.settings import settings as runtime_settings
+from lws_kueue.runtime import (
+    cache,
+    client,
+    execute,
+    informer,
+    loop,
+    metrics,
+    recorder,
+    resources,
+    watch,
+    work_queue,
+)
+from lws_kueue.runtime import unowned as runtime_strangers
+
+STARTUP_PATIENCE = 120.0
+WATCH_PAUSE = 3.0
+LAST_SECONDS = 1.0
+CONTROL_PATIENCE = 1.0
+STRANGERS_INTERVAL = 10.0
+
+# An API server takes JSON that is nested ten thousand levels deep, from anyone who may create a
+# ControllerRevision with our label. Reading it must not end the list or the watch of all others.
+DEEPEST_JSON = 25_000
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run the controller until ``stop`` is set or the process is signalled.
+
+    Raises:
+        preflight.Unfit: the cluster lacks something, with the reason.
+        client.ApiError: the API server could not be reached at start, or refuses the identity.
+        configuration.ConfigurationError: an address to serve at cannot be had.
+        election.NoElectionError: no leader can be elected.
+        election.LeaseLostError: another process leads, or may lead by now.
+    """
+    stop = stop or asyncio.Event()
+    _heed_signals(stop)
+    asyncio.get_running_loop().set_exception_handler(_tell)
+    sys.setrecursionlimit(DEEPEST_JSON)
+    ready = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(health.serving(settings.health, ready=ready))
+        pace = client.pace(qps=settings.qps, burst=settings.burst)
+        api = await client.Client.load(
+            kubeconfig=settings.kubeconfig, context=settings.context, pace=pace
+        )
+        stack.push_async_callback(api.close)
+        # Renewing a lease must not wait behind the work, nor for so long that it is lost.
+        control = await client.Client.load(
+            kubeconfig=settings.kubeconfig, context=settings.context, patience=CONTROL_PATIENCE
+        )
+        stack.push_async_callback(control.close)
+        await stack.enter_async_context(metrics_server.serving(settings.metrics, api=control))
+        if not await _unless(stop, _patiently(lambda: preflight.check(api))):
+            return
+        ready.set()
+        if settings.leader_election is None:
+            await _run(settings, api=api, stop=stop)
+        else:
+            candidate = election.Election(
+                settings.leader_election, api=control, identity=election.identity()
+            )
+            await _run_as_leader(settings, api=api, candidate=candidate, stop=stop)
+
+
+async def _run_as_leader(
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    candidate: election.Election,
+    stop: asyncio.Event,
+) -> None:
+    """Wait to be elected, and work for as long as that lasts."""
+    api.may_write = candidate.leads
+    if not await _unless(stop, candidate.acquire()):
+        return
+    keeping = asyncio.create_task(candidate.keep(), name="lease")
+
+    async def resign() -> None:
+        await _end(keeping)
+        await candidate.release()
+
+    working = asyncio.create_task(_run(settings, api=api, stop=stop, idle=resign), name="leader")
+    try:
+        await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done() and not keeping.cancelled():
+            logger.error("This process ends: %s", keeping.exception())
+            # From now on no write gets out. A process that does not come to its end would only keep
+            # its replacement from starting.
+            asyncio.get_running_loop().call_later(3 * LAST_SECONDS, os._exit, 1)
+            stop.set()
+            await asyncio.wait({working}, timeout=LAST_SECONDS)
+            await keeping
+        await working
+    finally:
+        await _end(working)
+        await resign()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waits for, but for one thing: it is no fault when a watch is cut off.
+
+    kopf leaves the generator of a watch open that was about to hand on an event when all ended.
+    """
+    if "asyncgen" in context:
+        logger.debug("%s", context["message"])
+    else:
+        loop.default_exception_handler(context)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    """End at SIGINT and SIGTERM.
+
+    kopf wants to hear them as well. When it is the one that does, it takes five seconds longer to
+    end, because it then waits for a task of its own.
+    """
+    loop = asyncio.get_running_loop()
+    # Only the main thread of a process hears signals; a test may run this in another one.
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+
+
+async def _unless(stop: asyncio.Event, action: Coroutine[Any, Any, None]) -> bool:
+    """Do something unless it is cut short by ``stop``; returns whether it was done."""
+    doing = asyncio.create_task(action)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            await doing
+        return doing.done()
+    finally:
+        await _end(doing, stopping)
+
+
+async def _over(task: asyncio.Task[None]) -> None:
+    """Wait for a task without ending it when the wait is cut short."""
+    await asyncio.wait({task})
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
+    async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
+        with attempt:
+            await action()
+
+
+async def _run(
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    stop: asyncio.Event,
+    idle: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Work until stopped; ``idle`` is called when nothing writes any more."""
+    store = cache.Cache()
+    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
+    events = recorder.Recorder(api)
+    source = informer.Informer(
+        api=api,
+        store=store,
+        queue=queue,
+        also=_also(settings),
+        unlabelled=_unlabelled(settings),
+    )
+    strangers = runtime_strangers.Unowned(api=api, store=store, queue=queue)
+    executor = execute.Executor(api=api, store=store, events=events)
+    worker = loop.Loop(
+        options=runtime_settings.workload_options(settings),
+        status_interval=settings.status_interval,
+        gang=settings.gang_scheduler is not None,
+        store=store,
+        queue=queue,
+        source=source,
+        executor=executor,
+        events=events,
+    )
+    if not await _unless(stop, _patiently(source.list_all)):
+        return
+    metrics.workers.set(settings.workers)
+    cluster_metrics.observe(store=store, source=source)
+    logger.info("Everything is listed; %d sets are known", len(store.keys()))
+    tasks = [
+        asyncio.create_task(events.run(), name="events"),
+        asyncio.create_task(
+            _every(settings.resync_interval, source.list_all, what="listing"), name="resync"
+        ),
+        asyncio.create_task(
+            _every(STRANGERS_INTERVAL, strangers.look, what="look for strangers"),
+            name="strangers",
+        ),
+        asyncio.create_task(
+            _every(settings.kueue_probe_interval, source.probe_kueue, what="probing Kueue"),
+            name="kueue",
+        ),
+        *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(settings.workers)),
+    ]
+    watching = asyncio.create_task(
+        _watch(settings, api=api, source=source, stop=stop), name="watching"
+    )
+    try:
+        await _unless(stop, _over(watching))
+        cluster_metrics.observe(store=None, source=None)
+        await _end(*tasks)
+        if idle is not None:
+            await idle()
+        # Whoever takes over need not wait for the library that watches to wind down.
+        await watching
+    finally:
+        await _end(watching, *tasks)
+        await source.close()
+
+
+def _also(settings: runtime_settings.Settings) -> tuple[resources.Resource, ...]:
+    """Return the kinds that only these settings ask for."""
+    volcano = (resources.POD_GROUPS,) if settings.gang_scheduler is not None else ()
+    namespaces = (resources.NAMESPACES,) if settings.manage_jobs_without_queue_name else ()
+    return (*volcano, *namespaces)
+
+
+def _unlabelled(settings: runtime_settings.Settings) -> selectors.LabelSelector | None:
+    """Return the namespaces in which sets without a queue are taken, None for nowhere."""
+    if not settings.manage_jobs_without_queue_name:
+        return None
+    return settings.managed_jobs_namespace_selector
+
+
+async def _watch(
+    settings: runtime_settings.Settings,
+    *,
+    api: client.Client,
+    source: informer.Informer,
+    stop: asyncio.Event,
+) -> None:
+    """Let kopf watch until stopped.
+
+    kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
+    was just deleted). Then it starts anew, and what was missed meanwhile is listed.
+    """
+    while not stop.is_set():
+        try:
+            others = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
+                registry=watch.registry(
+                    api=api,
+                    sink=source.on_event,
+                    also=_also(settings),
+                ),
+                settings=watch.settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=stop,
+            )
+            _heed_signals(stop)
+            await kopf.run_tasks(tasks, ignored=others)
+            return
+        except Exception:
+            logger.exception("Watching ended; it starts again in %s s", WATCH_PAUSE)
+        await _unless(stop, asyncio.sleep(WATCH_PAUSE))
+
+
+async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:
+    """Do something again and again; a failure is only a reason to try again."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await action()
+        except client.ApiError as error:
+            logger.warning("The periodic %s failed: %s", what, error)
+        except Exception:
+            logger.exception("The periodic %s failed", what)

@@ -1,0 +1,1 @@
+"""What the manager serves: probes and metrics, and who may read them."""

@@ -1,0 +1,1 @@
+"""The settings of the manager: flags, the configuration file, and how Go spells values."""

@@ -1,0 +1,399 @@
+"""Workloads of a set as a set difference: what to create, change and remove (kueue-contract 1.6).
+
+A Workload belongs to a group by its owner and its component index; the name only decides where
+the index is missing. Each Workload's writes are a chain of their own, so one that fails stops no
+other. A Workload whose group is no longer wanted, or has become something else (``renewal``), is
+removed once none of the group's pods can run any more: until then its quota is in use, and giving
+it away would start pods beyond it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.workload import build, group_mark, naming, podsets, recreate, state
+from lws_kueue.workload import pods as group
+from lws_kueue.workload.problems import Problem
+
+# Of a number of groups. Anyone may write an index, even one that is too long to be read.
+_MOST_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A group that is to have a Workload.
+
+    ``content`` is what its pods are made from, None while nobody can tell; ``outdated`` says in
+    words what of it the Workload was not made for, ``in_vain`` why it is of no use to the group.
+    """
+
+    content: recreate.Content | None
+    outdated: str | None = None
+    in_vain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The writes, what somebody has to change (by group index), and when to look again."""
+
+    chains: tuple[actions.Chain, ...] = ()
+    problems: Mapping[int, Problem] = field(default_factory=dict)
+    recheck_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    chain: actions.Chain = ()
+    problem: Problem | None = None
+    recheck_after: float | None = None
+
+
+def changes(
+    owner: lws.LeaderWorkerSet,
+    workloads: Iterable[kueue.Workload],
+    *,
+    wanted: Mapping[int, Wanted],
+    pods: Mapping[int, Sequence[facts.Pod]],
+    classes: build.PriorityClasses,
+    options: build.Options,
+    now: datetime,
+) -> Changes:
+    """Return what makes the set's Workloads those of the ``wanted`` groups, by index.
+
+    ``workloads`` are those of the set's namespace, or any part of them that holds all that the
+    set owns or that have names of its groups. ``pods`` are the set's pods by group index.
+    """
+    given = sorted(workloads, key=lambda workload: workload.meta.name)
+    by_index = serving(owner.meta, given, options=options)
+    scene = _Scene(
+        owner=owner,
+        taken=frozenset(workload.meta.name for workload in given),
+        by_index=by_index,
+        pods=pods,
+        classes=classes,
+        options=options,
+        now=now,
+    )
+    outcomes = {
+        index: _one(scene, index, by_index.get(index), one) for index, one in sorted(wanted.items())
+    }
+    chains = [outcome.chain for outcome in outcomes.values()]
+    kept = {workload.meta.uid for index, workload in by_index.items() if index in wanted}
+    known = {workload.meta.uid for workload in by_index.values()}
+    for workload in given:
+        owned = _owned(owner.meta, workload)
+        unwanted = owned and workload.meta.uid not in kept
+        leaving = workload.meta.deleting and (owned or workload.meta.uid in known)
+        if unwanted or leaving:
+            chains.append(removal(workload, scene.pods_of(workload)))
+    waits = (outcome.recheck_after for outcome in outcomes.values())
+    return Changes(
+        chains=tuple(chain for chain in chains if chain),
+        problems={index: o.problem for index, o in outcomes.items() if o.problem is not None},
+        recheck_after=min((wait for wait in waits if wait is not None), default=None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What the writes for one group may look at."""
+
+    owner: lws.LeaderWorkerSet
+    taken: Collection[str]
+    by_index: Mapping[int, kueue.Workload]
+    pods: Mapping[int, Sequence[facts.Pod]]
+    classes: build.PriorityClasses
+    options: build.Options
+    now: datetime
+
+    def pods_of(self, workload: kueue.Workload) -> list[facts.Pod]:
+        """Return the pods that run on the Workload's quota: of its group, or released under it."""
+        served = next(
+            (i for i, other in self.by_index.items() if other.meta.uid == workload.meta.uid), None
+        )
+        released = (
+            pod
+            for index, members in self.pods.items()
+            for pod in members
+            if index != served and pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
+        )
+        return [*(self.pods.get(served, ()) if served is not None else ()), *released]
+
+
+def serving(
+    owner: facts.Meta, workloads: Iterable[kueue.Workload], *, options: build.Options
+) -> dict[int, kueue.Workload]:
+    """Return which Workload serves which group of the set.
+
+    Of several that claim one group, the one with the group's computed name serves it. A set that
+    MultiKueue copied here is served by Workloads that it copied too and that the set does not own.
+    """
+    found: dict[int, kueue.Workload] = {}
+    for workload in workloads:
+        index = _index(owner, workload, options)
+        if index is None:
+            continue
+        if index not in found or workload.meta.name == _name(owner, index, options):
+            found[index] = workload
+    return found
+
+
+def _owned(owner: facts.Meta, workload: kueue.Workload) -> bool:
+    """Whether the set owns the Workload, or did until somebody took the reference away."""
+    if not workload.meta.owners:
+        return workload.meta.labels.get(names.JOB_UID) == owner.uid
+    return any(reference.uid == owner.uid for reference in workload.meta.owners)
+
+
+def _name(owner: facts.Meta, index: int, options: build.Options) -> str:
+    return naming.of_group(owner, index, short=options.short_names)
+
+
+def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) -> int | None:
+    """Return the group that the Workload is for, None when it is for none of this set's."""
+    copied = names.MULTIKUEUE_ORIGIN in owner.labels
+    if not _owned(owner, workload) and not copied:
+        return None
+    claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
+    numbered = claimed.isdecimal() and len(claimed) <= _MOST_DIGITS
+    index = int(claimed) if numbered else _index_in(workload.meta.name)
+    if index is None:
+        return None
+    if _owned(owner, workload) and numbered:
+        return index
+    return index if workload.meta.name == _name(owner, index, options) else None
+
+
+def _index_in(name: str) -> int | None:
+    """Return the number before the hash of a Workload's name."""
+    parts = name.rsplit("-", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
+
+
+def _one(scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted) -> _Outcome:
+    """Return the writes for one wanted group."""
+    if existing is None:
+        return _creation(scene, index, wanted)
+    if existing.meta.deleting:
+        return _Outcome()
+    if recreate.repaired(existing):
+        return _repair(scene, index, existing)
+    if wanted.in_vain is not None:
+        return _Outcome(_given_back(index, existing, wanted.in_vain))
+    if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):
+        told = _normal(
+            "RenewingWorkload",
+            f"Group {index} needs another admission than Workload {existing.meta.name} has:"
+            f" {wanted.outdated} changed",
+        )
+        return _Outcome(removal(existing, scene.pods_of(existing), events=(told,)))
+    return _update(scene, index, existing, wanted)
+
+
+def _given_back(index: int, workload: kueue.Workload, why: str) -> actions.Chain:
+    """Return the deletion of a Workload whose group cannot use it.
+
+    It comes before its pods are stopped, unlike others: that it is being deleted is what the next
+    passes go by, and its finalizer keeps the quota until then. It is never put off: what pauses is
+    that it is made anew.
+    """
+    told = _normal(
+        "QuotaGivenBack",
+        f"Workload {workload.meta.name} of group {index} is deleted until the group's pods can be"
+        f" made: {why}",
+    )
+    return (
+        actions.Delete(group.workload_ref(workload), workload.meta.uid, events=(told,), stops=True),
+    )
+
+
+def _ranked_by_pods(workload: kueue.Workload) -> bool:
+    """Whether its priority is that of a class of pods, which can never be another one."""
+    ref = workload.spec.priority_class_ref
+    return ref is not None and ref.group != names.KUEUE_GROUP
+
+
+def _creation(scene: _Scene, index: int, wanted: Wanted) -> _Outcome:
+    owner = scene.owner
+    if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
+        return _Outcome()  # MultiKueue brings the Workload itself.
+    name = _name(owner.meta, index, scene.options)
+    if name in scene.taken:
+        message = (
+            f"Workload {name} exists and is not owned by {owner.meta.name}: delete it,"
+            f" group {index} needs the name"
+        )
+        return _Outcome(problem=Problem("WorkloadNameTaken", message))
+    body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
+    if isinstance(body, Problem):
+        return _Outcome(problem=body)
+    created = _normal("CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}")
+    return _Outcome((actions.Create(body, events=(created,), on_failure="FailedCreate"),))
+
+
+def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> _Outcome:
+    """Remove a Workload that is finished by mistake, so that the next pass makes it anew."""
+    wait = recreate.repair_in(workload, scene.pods.get(index, ()), now=scene.now)
+    if wait > 0:
+        return _Outcome(recheck_after=wait)
+    finished = workload.condition(state.FINISHED)
+    why = f"{finished.reason}: {finished.message}" if finished else ""
+    told = _normal(
+        "RenewingWorkload",
+        f"Workload {workload.meta.name} of group {index} is finished by mistake ({why})",
+    )
+    return _Outcome(removal(workload, scene.pods_of(workload), events=(told,)))
+
+
+@dataclass
+class _Edit:
+    """What one write changes of a Workload, and what is told about it."""
+
+    metadata: dict[str, Any]
+    spec: dict[str, Any] = field(default_factory=dict)
+    events: list[actions.Event] = field(default_factory=list)
+    problem: Problem | None = None
+
+    def annotate(self, annotations: Mapping[str, str | None]) -> None:
+        """Change annotations; None takes one away."""
+        if annotations:
+            self.metadata.setdefault("annotations", {}).update(annotations)
+
+
+def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> _Outcome:
+    """Return the write that brings a Workload up to date with its set.
+
+    One write carries all of it, so that a new queue can never take effect before a gate that came
+    with it (kueue-contract 1.10). What the API refuses while quota is reserved is not tried, and
+    what cannot be resolved does not hold up the rest.
+    """
+    edit = _Edit(metadata=_restored(workload, scene.owner))
+    edit.annotate(group_mark.removed(scene.owner.meta, workload))
+    _edit_queue(edit, scene.owner, index, workload)
+    _edit_pod_sets(edit, scene, workload, wanted)
+    _edit_priority(edit, scene, index, workload)
+    limit = build.max_execution_seconds(scene.owner.meta.labels)
+    if limit != workload.spec.maximum_execution_time_seconds and not state.is_admitted(workload):
+        edit.spec["maximumExecutionTimeSeconds"] = limit
+    parts = {"metadata": edit.metadata, "spec": edit.spec}
+    body = {key: part for key, part in parts.items() if part}
+    if not body:
+        return _Outcome(problem=edit.problem)
+    version = workload.meta.resource_version
+    patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(edit.events))
+    return _Outcome((patch,), edit.problem)
+
+
+def _edit_pod_sets(edit: _Edit, scene: _Scene, workload: kueue.Workload, wanted: Wanted) -> None:
+    content = wanted.content
+    if content is None:
+        return
+    what = wanted.outdated
+    if what is None and names.MULTIKUEUE_ORIGIN not in scene.owner.meta.labels:
+        what = recreate.restated(workload, content)
+    if what is not None:
+        edit.spec["podSets"] = podsets.pod_sets(
+            content.owner.spec.leader_worker_template, topology=scene.options.topology
+        )
+        edit.events.append(_updated(f"Updated workload: {what} changed"))
+
+
+def _edit_queue(
+    edit: _Edit, owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload
+) -> None:
+    """Follow the queue, unless quota is reserved in the old one, and the admission gates."""
+    if workload.spec.queue_name != owner.queue_name:
+        if state.has_quota(workload):
+            edit.problem = _queue_is_fixed(owner, index, workload)
+        else:
+            edit.spec["queueName"] = owner.queue_name or None
+    gates = owner.meta.annotations.get(names.ADMISSION_GATED_BY, "")
+    if workload.meta.annotations.get(names.ADMISSION_GATED_BY, "") != gates:
+        edit.annotate({names.ADMISSION_GATED_BY: gates or None})
+        edit.events.append(_updated(f'Updated workload AdmissionGatedBy to "{gates}"'))
+
+
+def _edit_priority(edit: _Edit, scene: _Scene, index: int, workload: kueue.Workload) -> None:
+    owner = scene.owner
+    if not _follows_class(workload, owner):
+        return
+    priority = build.resolve_priority(owner, index, classes=scene.classes)
+    if isinstance(priority, Problem):
+        edit.problem = priority
+        return
+    edit.spec |= priority.spec
+    name = f"{owner.meta.namespace}/{workload.meta.name}"
+    edit.events.append(_updated(f"Updated workload priority class: {name}"))
+
+
+def _restored(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> dict[str, Any]:
+    """Return what somebody took out of a Workload's metadata that it cannot do without.
+
+    Without the finalizer, quota of a Workload that is deleted is free while its pods still run.
+    """
+    metadata: dict[str, Any] = {}
+    if names.MULTIKUEUE_ORIGIN in owner.meta.labels:
+        return metadata
+    if not workload.meta.owners:
+        metadata["ownerReferences"] = [build.reference(owner)]
+    finished = workload.is_true(state.FINISHED)
+    if names.WORKLOAD_FINALIZER not in workload.meta.finalizers and not finished:
+        metadata["finalizers"] = [*workload.meta.finalizers, names.WORKLOAD_FINALIZER]
+    return metadata
+
+
+def _normal(reason: str, message: str) -> actions.Event:
+    return actions.Event("Normal", reason, message)
+
+
+def _updated(message: str) -> actions.Event:
+    return _normal("UpdatedWorkload", message)
+
+
+def _queue_is_fixed(owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload) -> Problem:
+    message = (
+        f"group {index} of {owner.meta.name} keeps its quota in LocalQueue"
+        f" {workload.spec.queue_name} until Workload {workload.meta.name} is evicted; it moves to"
+        f" {owner.queue_name or 'no queue'} then"
+    )
+    return Problem("QueueChangeDeferred", message)
+
+
+def _follows_class(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> bool:
+    """Whether the Workload's priority has to be resolved again.
+
+    Only a change of the class's name is followed here: Kueue itself follows its value. Classes of
+    pods stay, and a class cannot be added while quota is reserved.
+    """
+    wanted = owner.meta.labels.get(names.PRIORITY_CLASS, "")
+    ref = workload.spec.priority_class_ref
+    if ref is None:
+        return bool(wanted) and not state.has_quota(workload)
+    return bool(wanted) and ref.group == names.KUEUE_GROUP and ref.name != wanted
+
+
+def removal(
+    workload: kueue.Workload,
+    pods: Iterable[facts.Pod],
+    *,
+    events: tuple[actions.Event, ...] = (),
+) -> actions.Chain:
+    """Return what removes a Workload; nothing while one of the pods on its quota can run.
+
+    ``events`` tell why it is deleted.
+    """
+    if any(group.could_run(pod) for pod in pods):
+        return ()
+    ref, meta = group.workload_ref(workload), workload.meta
+    if not meta.deleting:
+        # The finalizer goes when the deletion is certain: without it, a Workload that came to be
+        # wanted again after a crash would lack it for good.
+        return (actions.Delete(ref, meta.uid, events=events),)
+    if names.WORKLOAD_FINALIZER not in meta.finalizers:
+        return ()
+    # Kueue leaves the finalizer of a Workload that has an owner to the owner's side.
+    kept = [one for one in meta.finalizers if one != names.WORKLOAD_FINALIZER]
+    body = {"metadata": {"finalizers": kept or None}}
+    return (actions.Patch(ref, body, meta.resource_version),)

@@ -1,0 +1,346 @@
+"""What is learned of the cluster, and whom it wakes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lws_kueue.api import names, selectors
+from lws_kueue.runtime import built_in, cache, client, informer, resources, work_queue
+
+KEY = cache.SetKey("ns", "set")
+
+
+def live_set(*, queued: bool = True) -> dict[str, Any]:
+    labels = {names.QUEUE_NAME: "q"} if queued else {}
+    return {
+        "metadata": {
+            "namespace": "ns",
+            "name": "set",
+            "uid": "s",
+            "resourceVersion": "1",
+            "labels": labels,
+        },
+        "spec": {"leaderWorkerTemplate": {"workerTemplate": {}}},
+    }
+
+
+def local_queue(*, version: int, pending: int = 0, stop: str = "None") -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": "q", "uid": "q", "resourceVersion": str(version)},
+        "spec": {"clusterQueue": "cq", "stopPolicy": stop},
+        "status": {"pendingWorkloads": pending},
+    }
+
+
+def namespace(*, version: int, **labels: str) -> dict[str, Any]:
+    meta = {"name": "ns", "uid": "n", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": meta}
+
+
+QUEUED = selectors.LabelSelector.model_validate({"matchLabels": {"queued": "yes"}})
+
+
+class Server:
+    """Serves lists and discovery; a kind in ``broken`` cannot be listed."""
+
+    def __init__(self) -> None:
+        self.lists: dict[resources.Resource, list[dict[str, Any]]] = {}
+        self.broken: set[resources.Resource] = set()
+        self.objects: dict[tuple[resources.Resource, str], dict[str, Any]] = {}
+        self.refused: set[tuple[resources.Resource, str]] = set()
+        self.kueue = True
+        self.built_in: dict[str, bool | str] = {}
+        self.tried: list[str] = []
+
+    async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
+        if resource in self.broken:
+            raise client.ApiError(status=503, reason="", message="", request="list")
+        return client.Listing(tuple(self.lists.get(resource, ())), "100")
+
+    async def get(
+        self, resource: resources.Resource, *, namespace: str = "", name: str
+    ) -> dict[str, Any] | None:
+        if (resource, name) in self.refused:
+            raise client.ApiError(status=403, reason="Forbidden", message="", request="get")
+        return self.objects.get((resource, name))
+
+    async def request(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+        if method == "POST":
+            return self.dry_run(path, **sent)
+        assert method == "GET"
+        if not self.kueue:
+            raise client.ApiError(status=404, reason="NotFound", message="", request=path)
+        if path.endswith(names.KUEUE_VERSION):
+            return {"resources": [{"name": "workloads"}]}
+        return {"versions": [{"version": names.KUEUE_VERSION}]}
+
+    def dry_run(self, path: str, *, query: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        """Answer as Kueue's webhook makes the API server, in each namespace as asked for."""
+        assert query["dryRun"] == "All", "nothing is ever made"
+        namespace = body["metadata"]["namespace"]
+        assert namespace in path
+        self.tried.append(namespace)
+        match self.built_in.get(namespace, False):
+            case "silent":
+                raise client.ApiError(status=500, reason="InternalError", message="", request=path)
+            case True:
+                template = body["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+                marks = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
+                template["metadata"] = {"annotations": marks}
+        return body
+
+
+class Scene:
+    def __init__(self, *, unlabelled: selectors.LabelSelector | None = None) -> None:
+        self.server = Server()
+        self.store = cache.Cache()
+        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        self.inflow = informer.Informer(
+            api=self.server,  # type: ignore[arg-type]
+            store=self.store,
+            queue=self.queue,
+            also=(resources.NAMESPACES,) if unlabelled else (),
+            unlabelled=unlabelled,
+        )
+
+    async def woken(self) -> list[cache.SetKey]:
+        found = []
+        while len(self.queue):
+            key = await self.queue.get()
+            await self.queue.done(key)
+            found.append(key)
+        return found
+
+
+def test_a_counter_in_a_queues_status_wakes_nobody_but_a_stop_policy_does() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.store.upsert(resources.SETS, live_set())
+        event = scene.inflow.on_event
+        await event(resources.LOCAL_QUEUES, "ADDED", local_queue(version=1))
+        assert await scene.woken() == [KEY]
+        await event(resources.LOCAL_QUEUES, "MODIFIED", local_queue(version=2, pending=4))
+        assert await scene.woken() == []
+        await event(resources.LOCAL_QUEUES, "MODIFIED", local_queue(version=3, stop="Hold"))
+        assert await scene.woken() == [KEY]
+        await event(resources.LOCAL_QUEUES, "DELETED", local_queue(version=4, stop="Hold"))
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_a_list_sees_first_wakes_the_sets_that_wait_for_it() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.lists[resources.LOCAL_QUEUES] = [local_queue(version=7)]
+        await scene.inflow._list(resources.LOCAL_QUEUES)
+        assert await scene.woken() == [KEY]
+        scene.server.lists[resources.LOCAL_QUEUES] = []
+        await scene.inflow._list(resources.LOCAL_QUEUES)
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_kueue_counts_as_served_only_once_its_objects_are_listed() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.store.upsert(resources.SETS, live_set())
+        scene.server.broken = {resources.WORKLOADS}
+        with pytest.raises(client.ApiError):
+            await scene.inflow.probe_kueue()
+        supports = [scene.inflow.support]
+        scene.server.broken = set()
+        await scene.inflow.probe_kueue()
+        supports.append(scene.inflow.support)
+        assert supports == ["missing", "served"]
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists = {
+            resources.SETS: [live_set()],
+            resources.LOCAL_QUEUES: [local_queue(version=1)],
+        }
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.kueue = False
+        await scene.inflow.probe_kueue()
+        assert scene.inflow.support == "missing"
+        assert not list(scene.store.all(resources.LOCAL_QUEUES))
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
+    keys = (cache.SetKey(namespace, "set") for namespace in namespaces)
+    return [await scene.inflow.built_in(key) for key in keys]
+
+
+def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns", "elsewhere", "ns") == [True, None, True]
+        assert scene.server.tried == ["ns"], "it is tried once, and again in rounds"
+        scene.server.built_in = {"ns": False}
+        await scene.woken()
+        await scene.inflow.probe_kueue()
+        assert scene.server.tried == ["ns", "ns"]
+        assert await answers(scene, "ns") == [False]
+        assert await scene.woken() == [KEY]
+        await scene.inflow.probe_kueue()
+        assert await scene.woken() == [], "an answer that stays the same wakes nobody"
+
+    asyncio.run(scenario())
+
+
+def test_while_kueues_webhook_does_not_answer_the_last_answer_stays() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": "silent"}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns") == [None], "nobody knows"
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [True]
+        scene.server.built_in = {"ns": "silent"}
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [True]
+
+    asyncio.run(scenario())
+
+
+def test_without_kueue_nothing_is_tried_and_nothing_remembered() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": True}
+        await scene.inflow.list_all()
+        assert await answers(scene, "ns") == [True]
+        scene.server.kueue = False
+        await scene.inflow.probe_kueue()
+        assert await answers(scene, "ns") == [None]
+        assert scene.server.tried == ["ns"]
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_changes_in_one_namespace_is_asked_for_in_all() -> None:
+    async def scenario() -> None:
+        server = Server()
+        tries = built_in.BuiltIn(server)  # type: ignore[arg-type]
+        rooms = [f"ns-{number}" for number in range(3 * built_in.MOST_TRIED)]
+        for _ in range(3):
+            await tries.look(rooms)
+        assert sorted(server.tried) == sorted(rooms), "some at a time"
+        await tries.look(rooms)
+        assert len(server.tried) == 4 * built_in.MOST_TRIED
+        server.built_in = dict.fromkeys(rooms, True)
+        assert await tries.look(rooms) == frozenset(rooms)
+
+    asyncio.run(scenario())
+
+
+def test_a_deletion_that_no_watch_saw_is_noticed_by_the_list() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.server.lists[resources.SETS] = []
+        assert await scene.inflow._list(resources.SETS) == {KEY}
+        assert scene.store.get(resources.SETS, namespace="ns", name="set") is None
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_is_not_there_is_none_and_one_that_cannot_be_read_is_left_out() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        metadata = {"name": "here", "labels": {"rack": "r1"}}
+        scene.server.objects[resources.NODES, "here"] = {"metadata": metadata}
+        scene.server.refused.add((resources.NODES, "secret"))
+        found = await scene.inflow.nodes({"here", "away", "secret"})
+        assert set(found) == {"here", "away"}
+        assert found["away"] is None
+        here = found["here"]
+        assert here is not None
+        assert here.meta.labels == {"rack": "r1"}
+
+    asyncio.run(scenario())
+
+
+def test_sets_without_a_queue_are_taken_where_the_namespaces_labels_say_so() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        scene.store.upsert(resources.STATEFUL_SETS, leader_set())
+        assert not await scene.inflow.takes_unlabelled(KEY)
+        event = scene.inflow.on_event
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=2, queued="yes"))
+        assert await scene.woken() == [KEY]
+        assert await scene.inflow.takes_unlabelled(KEY)
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=3, queued="yes"))
+        assert await scene.woken() == []
+        await event(resources.NAMESPACES, "MODIFIED", namespace(version=4, queued="no"))
+        assert await scene.woken() == [KEY]
+        assert not await scene.inflow.takes_unlabelled(KEY)
+
+    asyncio.run(scenario())
+
+
+def leader_set() -> dict[str, Any]:
+    labels = {names.SET_NAME: "set"}
+    meta = {"namespace": "ns", "name": "set", "uid": "l", "resourceVersion": "1", "labels": labels}
+    return {"metadata": meta, "spec": {}}
+
+
+def test_before_the_first_pod_a_namespace_is_read_and_others_in_it_hear_of_its_labels() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.lists[resources.SETS] = [live_set(queued=False)]
+        scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
+        await scene.inflow.list_all()
+        await scene.woken()
+        # The watch has not told of the label yet.
+        scene.server.objects[resources.NAMESPACES, "ns"] = namespace(version=2, queued="yes")
+        other = cache.SetKey("ns", "new")
+        assert await scene.inflow.takes_unlabelled(other)
+        assert await scene.woken() == [KEY]
+
+    asyncio.run(scenario())
+
+
+def test_a_namespace_that_cannot_be_read_fails_the_pass_instead_of_starting_pods() -> None:
+    async def scenario() -> None:
+        scene = Scene(unlabelled=QUEUED)
+        scene.server.refused.add((resources.NAMESPACES, "ns"))
+        with pytest.raises(client.ApiError):
+            await scene.inflow.takes_unlabelled(KEY)
+
+    asyncio.run(scenario())
+
+
+def test_without_the_setting_no_namespace_is_read() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.refused.add((resources.NAMESPACES, "ns"))
+        assert not await scene.inflow.takes_unlabelled(KEY)
+
+    asyncio.run(scenario())

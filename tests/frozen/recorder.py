@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lws_kueue_lab
 import pytest
 
 import lws_kueue
@@ -66,7 +67,8 @@ def fingerprint(value: object) -> str:
 
 
 def general(text: str) -> str:
-    """Return a text without its numbers and hashes."""
+    """Return a text without its numbers, hashes and folders of temporary files."""
+    text = re.sub(r"/tmp/\S*/", "", text)
     return re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", text)
 
 
@@ -152,13 +154,14 @@ class Recorder:
 
 
 def _refusals() -> list[type[BaseException]]:
-    """Return the errors that the package defines."""
+    """Return the errors that the packages define."""
     found: set[type[BaseException]] = set()
-    for module in pkgutil.walk_packages(lws_kueue.__path__, "lws_kueue."):
-        if module.name.endswith("__main__"):
-            continue
-        for value in vars(importlib.import_module(module.name)).values():
-            refuses = isinstance(value, type) and issubclass(value, Exception)
-            if refuses and value.__module__.startswith("lws_kueue"):
-                found.add(value)
+    for package in (lws_kueue, lws_kueue_lab):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name.endswith("__main__"):
+                continue
+            for value in vars(importlib.import_module(module.name)).values():
+                refuses = isinstance(value, type) and issubclass(value, Exception)
+                if refuses and value.__module__.startswith("lws_kueue"):
+                    found.add(value)
     return sorted(found, key=lambda each: each.__qualname__)

@@ -16,8 +16,8 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, engine, kueue
 
-from e2e.controller.fixtures import controller, installed, shared_controller
 from lws_kueue.api import names
+from tests.kit.live.fixtures import controller, installed, shared_controller
 
 __all__ = ["controller", "installed", "shared_controller"]
 

@@ -3,8 +3,8 @@
 import pytest
 from lws_kueue_lab.sandbox import Sandbox, client
 
-from e2e.admission import support
 from lws_kueue.api import names
+from tests.kit.admission import support
 
 
 @pytest.fixture(scope="session")

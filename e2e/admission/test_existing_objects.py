@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from lws_kueue_lab.sandbox import Sandbox, client
 
-from e2e.admission import support
 from lws_kueue.api import names
+from tests.kit.admission import support
 
 EARLIER_GROUP = "earlier.lws-kueue.dev"
 API_VERSION = f"{EARLIER_GROUP}/{names.LWS_VERSION}"

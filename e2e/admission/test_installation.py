@@ -9,9 +9,9 @@ import pytest
 from lws_kueue_lab.kueue_standin import installation
 from lws_kueue_lab.sandbox import Options, Sandbox, client
 
-from e2e.admission import support
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.admission import support
 
 Object = dict[str, Any]
 

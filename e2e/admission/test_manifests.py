@@ -8,9 +8,9 @@ import pytest
 import yaml
 from lws_kueue_lab.sandbox import Sandbox, binaries, client
 
-from e2e.admission import support
 from lws_kueue.api import names, probes
 from lws_kueue.install import manifests
+from tests.kit.admission import support
 from tools.crds import definition
 
 Object = dict[str, Any]

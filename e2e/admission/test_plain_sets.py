@@ -12,11 +12,11 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.admission import eager_webhooks, support
-from e2e.controller import harness
 from lws_kueue.api import lws, names
 from lws_kueue.controller.objects import statefulsets
 from lws_kueue.install import manifests
+from tests.kit.admission import eager_webhooks, support
+from tests.kit.live import harness
 
 QUEUE = eager_webhooks.DEFAULT_QUEUE
 BUILT_IN = names.KUEUE_LWS_FRAMEWORK

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from lws_kueue_lab.sandbox import client
 
-from e2e.admission import support
 from lws_kueue.api import names
+from tests.kit.admission import support
 
 Object = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from e2e.admission import model, support
 from lws_kueue.api import names
+from tests.kit.admission import model, support
 
 SUBGROUP = (names.SUBGROUP_INDEX, names.SUBGROUP_KEY)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import model, support, tpu
 from lws_kueue.api import names
+from tests.kit.admission import model, support, tpu
 
 # Refusals ------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab.sandbox import client
 
-from e2e.admission import support
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.admission import support
 
 
 @pytest.fixture(scope="module")

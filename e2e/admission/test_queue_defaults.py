@@ -8,9 +8,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.admission import support
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.admission import support
 
 KUEUE = names.KUEUE_API_VERSION
 NAME = "test-sample"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import support
+from tests.kit.admission import support
 
 REPLICAS = "spec.replicas"
 SIZE = "spec.leaderWorkerTemplate.size"

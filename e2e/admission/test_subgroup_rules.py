@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import support
 from lws_kueue.api import names
+from tests.kit.admission import support
 
 SUBGROUPS = "spec.leaderWorkerTemplate.subGroupPolicy"
 SUBGROUP_SIZE = f"{SUBGROUPS}.subGroupSize"

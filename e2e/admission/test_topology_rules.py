@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import support
 from lws_kueue.api import names
-from tests.tas import cases
+from tests.kit.admission import support
+from tests.kit.tables import cases
 
 POLICY = "lws-kueue-topology-rules"
 NAME = "test-sample"

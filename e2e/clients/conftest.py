@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.clients import running
-from e2e.controller import harness
+from tests.kit.live import harness, running
 
 Serve = Callable[..., running.Running]
 

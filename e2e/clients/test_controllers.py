@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.clients import running
 from e2e.clients.conftest import Serve
-from e2e.clients.running import NAME, NEW_IMAGE, Running
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness, running
+from tests.kit.live.running import NAME, NEW_IMAGE, Running
 
 ARGO = "argocd-controller"
 OPERATOR = "kserve-controller"

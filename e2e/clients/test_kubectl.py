@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.clients import running
-from e2e.clients.running import APP, NAME, NEW_IMAGE, Running
-from e2e.kubectl import refused
 from lws_kueue.api import names
+from tests.kit.live import running
+from tests.kit.live.kubectl import refused
+from tests.kit.live.running import APP, NAME, NEW_IMAGE, Running
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SET = f"leaderworkersets.{names.LWS_GROUP}/{NAME}"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from e2e.clients import running
 from e2e.clients.conftest import Serve
-from e2e.clients.running import NAME, Running
-from e2e.controller import budget, harness
-from e2e.lws import sets
+from tests.kit.judge import budget
+from tests.kit.live import harness, running
+from tests.kit.live.running import NAME, Running
+from tests.kit.lws import sets
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 

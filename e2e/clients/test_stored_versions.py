@@ -13,12 +13,11 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue
 
-from e2e.clients import running
-from e2e.clients.running import NAME, NEW_IMAGE, Running
-from e2e.controller import harness
-from e2e.takeover import recordings
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.live import harness, running
+from tests.kit.live.running import NAME, NEW_IMAGE, Running
+from tests.kit.takeover import recordings
 
 Object = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from e2e.clients.conftest import Serve
-from e2e.clients.running import NAME, Running
 from lws_kueue.api import names
+from tests.kit.live.running import NAME, Running
 
 MARKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "kubectl": ({}, {"kubectl.kubernetes.io/last-applied-configuration": "{}\n"}),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
+from tests.kit.live import harness
 
 
 @pytest.fixture(scope="package")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import history, watcher
 from lws_kueue.api import names
+from tests.kit.judge import history, watcher
+from tests.kit.live import harness
 
 pytestmark = pytest.mark.usefixtures("controller")
 

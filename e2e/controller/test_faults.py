@@ -6,8 +6,8 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue
 
 from e2e.conftest import OpenCluster
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 

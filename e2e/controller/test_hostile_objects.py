@@ -16,8 +16,8 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 POD, SERVICE = ("v1", "Pod"), ("v1", "Service")

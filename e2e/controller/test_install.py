@@ -9,7 +9,8 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit
 
 from e2e.conftest import OpenCluster
-from e2e.controller import budget, harness
+from tests.kit.judge import budget
+from tests.kit.live import harness
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:

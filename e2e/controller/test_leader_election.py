@@ -11,9 +11,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit
 
-from e2e.controller import harness
 from lws_kueue.api import names
 from lws_kueue.manager.leader import election
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 LEASE = (election.LEASES.api_version, election.LEASES.kind, "b8b2488c.x-k8s.io")

@@ -3,9 +3,9 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kubectl import kubectl
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.live.kubectl import kubectl
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
 from lws_kueue.api import names
+from tests.kit.kueue import queued
+from tests.kit.live import harness
 
 pytestmark = [pytest.mark.row("P9"), pytest.mark.usefixtures("controller")]
 

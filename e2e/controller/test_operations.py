@@ -10,9 +10,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import ports
 
-from e2e.controller import harness
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -14,8 +14,8 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, stages
 
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -5,8 +5,8 @@ import time
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness, rivals
 from lws_kueue.api import names
+from tests.kit.live import harness, rivals
 
 # All six have come by then; a seventh may come minutes later only.
 FIGHT_SECONDS = 75.0

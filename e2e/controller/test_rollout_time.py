@@ -14,8 +14,8 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, stages
 
 from e2e.conftest import OpenCluster
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")

@@ -12,9 +12,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, stages
 
-from e2e.controller import harness
 from lws_kueue.api import names
-from tests.controller import scenario_model, scenarios
+from tests.kit.live import harness
+from tests.kit.memory import scenario_model, scenarios
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("controller")]
 

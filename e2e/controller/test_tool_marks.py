@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e import kubectl as tool
-from e2e.controller import harness
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.live import kubectl as tool
 
 pytestmark = [pytest.mark.row("P1"), pytest.mark.usefixtures("controller")]
 

@@ -6,8 +6,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit
 
-from e2e.controller import budget, harness
 from lws_kueue.api import names
+from tests.kit.judge import budget
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 

@@ -8,8 +8,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit
 
-from e2e.controller import budget, harness
-from e2e.lws import sets
+from tests.kit.judge import budget
+from tests.kit.live import harness
+from tests.kit.lws import sets
 
 
 def gaps_between(requests: list[audit.Request]) -> list[float]:

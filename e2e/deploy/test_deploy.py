@@ -9,9 +9,9 @@ import pytest
 import yaml
 from lws_kueue_lab import sandbox
 
-from e2e.kubectl import kubectl
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.live.kubectl import kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLLER = "system:serviceaccount:lws-kueue-system:lws-kueue"

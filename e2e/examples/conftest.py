@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kubectl import kubectl
+from tests.kit.live import harness
+from tests.kit.live.kubectl import kubectl
 
 
 class Kubectl:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from e2e.controller import harness
 from e2e.examples.conftest import Kubectl
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.live import harness
 
 QUEUES = "queues.yaml"
 HOSTNAME = "kubernetes.io/hostname"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.golden import comparison, settling, surroundings
 from lws_kueue.api import names
 from lws_kueue.controller.revision import revisions
-from tests import golden
+from tests.kit import golden
+from tests.kit.live import harness
+from tests.kit.takeover import comparison, settling, surroundings
 
 pytestmark = pytest.mark.usefixtures("controller")
 

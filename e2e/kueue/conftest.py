@@ -7,12 +7,12 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.controller import harness
-from e2e.kueue.queued import ON_DEMAND, PREEMPTION
-from e2e.lws.sample import Object
+from tests.kit.kueue.queued import ON_DEMAND, PREEMPTION
+from tests.kit.live import harness
+from tests.kit.lws.sample import Object
 
 # Failed checks tell what they saw.
-pytest.register_assert_rewrite("e2e.kueue.evictions")
+pytest.register_assert_rewrite("tests.kit.kueue.evictions")
 
 # Of eight; the others show that the flavor's label reaches the pods.
 LABELLED_NODES = 6

@@ -10,11 +10,11 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue_manager
 from lws_kueue_lab.sandbox.kueue_settings import KueueSettings, WaitForPodsReady
 
-from e2e.controller import harness
-from e2e.kueue import places, queued
-from e2e.kueue.places import Place
-from e2e.lws.sample import LWS, Object
 from lws_kueue.api import names
+from tests.kit.kueue import places, queued
+from tests.kit.kueue.places import Place
+from tests.kit.live import harness
+from tests.kit.lws.sample import LWS, Object
 
 SIZE = 2
 GROUP_CPU = 200

@@ -6,11 +6,11 @@ Kueue chooses a flavor for each group of resources by itself, so one pod can get
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
-from e2e.lws.sample import Object
 from lws_kueue.api import names
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 

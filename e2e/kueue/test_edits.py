@@ -7,13 +7,13 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.controller import harness
-from e2e.kueue import fleet
-from e2e.lws import sets
-from e2e.lws.sample import Object
 from lws_kueue.api import names, quantity
-from tests.workload import edits
-from tests.workload.edits import Edit
+from tests.kit.kueue import fleet
+from tests.kit.live import harness
+from tests.kit.lws import sets
+from tests.kit.lws.sample import Object
+from tests.kit.tables import edits
+from tests.kit.tables.edits import Edit
 
 PLAYED = [edit for edit in edits.EDITS if edit.played]
 # For requests that only the cluster knows there is more quota than the edit's own arithmetic says.

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import fleet, ledger, queued
-from e2e.lws import checks, sets
-from e2e.lws.sample import LWS, Object
 from lws_kueue.api import names
-from tests.workload import edits
+from tests.kit.judge import ledger
+from tests.kit.kueue import fleet, queued
+from tests.kit.live import harness
+from tests.kit.lws import checks, sets
+from tests.kit.lws.sample import LWS, Object
+from tests.kit.tables import edits
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
-from e2e.lws.sample import LWS, Object
 from lws_kueue.api import names
-from tests.workload import edits
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import LWS, Object
+from tests.kit.tables import edits
 
 pytestmark = [pytest.mark.row("P4"), pytest.mark.usefixtures("controller")]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
-from e2e.lws.sample import Object
 from lws_kueue.api import names
+from tests.kit.kueue import evictions, queued
+from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import history, hunting, killing, lanes, watcher
 from lws_kueue.api import names
-from tests.controller import scenarios
+from tests.kit.judge import history, watcher
+from tests.kit.kueue import hunting, killing, lanes
+from tests.kit.live import harness
+from tests.kit.memory import scenarios
 
 # A hundred kills take about five minutes. A seed is a series of moments; what they meet
 # depends on the machine.

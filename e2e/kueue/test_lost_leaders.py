@@ -3,8 +3,8 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.kueue import queued
-from e2e.lws.sample import Object
+from tests.kit.kueue import queued
+from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -3,11 +3,11 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
-from e2e.lws import checks
 from lws_kueue.api import names
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws import checks
 
 pytestmark = pytest.mark.usefixtures("controller")
 

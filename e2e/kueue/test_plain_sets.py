@@ -12,9 +12,10 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, kueue, kueue_manager, kueue_settings
 
-from e2e.admission import support
-from e2e.controller import budget, harness
 from lws_kueue.api import names
+from tests.kit.admission import support
+from tests.kit.judge import budget
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 STATEFULSET = ("apps/v1", "StatefulSet")

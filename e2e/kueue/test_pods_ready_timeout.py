@@ -10,9 +10,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue, kueue_settings, stages
 
-from e2e.controller import harness
-from e2e.kueue import evictions, queued
-from e2e.lws import sets
+from tests.kit.kueue import evictions, queued
+from tests.kit.live import harness
+from tests.kit.lws import sets
 
 SIZE = 2
 # After admission, and after pods ceased to be ready. A group that is well has to make it, also on a

@@ -8,12 +8,12 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
-from e2e.controller import harness
-from e2e.kueue import queued
 from e2e.kueue.conftest import Keep
-from e2e.lws.sample import LWS, Object
 from lws_kueue.api import names
 from lws_kueue.controller.admission import shortages
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import LWS, Object
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("P6")]
 

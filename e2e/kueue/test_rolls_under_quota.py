@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import fleet
-from e2e.lws import sets
-from e2e.lws.sample import Object, rollout
+from tests.kit.kueue import fleet
+from tests.kit.live import harness
+from tests.kit.lws import sets
+from tests.kit.lws.sample import Object, rollout
 
 NEW_IMAGE = "registry.k8s.io/pause:3.9"
 SIZE = 2

@@ -3,11 +3,11 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
-from e2e.lws import checks
-from e2e.lws.sample import Object
 from lws_kueue.api import names
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws import checks
+from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -11,10 +11,11 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue_manager, kueue_settings
 
-from e2e.controller import harness
-from e2e.kueue import history, places, watcher
-from e2e.kueue.places import Place
 from lws_kueue.api import names
+from tests.kit.judge import history, watcher
+from tests.kit.kueue import places
+from tests.kit.kueue.places import Place
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
 from lws_kueue.api import names
 from lws_kueue.workload import naming
+from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")

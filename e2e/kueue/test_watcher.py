@@ -2,8 +2,8 @@
 
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import history, watcher
+from tests.kit.judge import history, watcher
+from tests.kit.live import harness
 
 
 def test_a_pod_that_somebody_let_go_by_hand_is_found_and_stopped(

@@ -6,11 +6,12 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit
 
-from e2e.controller import budget, harness
-from e2e.kueue import evictions, queued
 from e2e.kueue.conftest import Keep
-from e2e.lws.sample import Object
 from lws_kueue.api import names
+from tests.kit.judge import budget
+from tests.kit.kueue import evictions, queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 

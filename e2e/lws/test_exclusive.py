@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.lws import checks, sample
 from lws_kueue.api import names
+from tests.kit.lws import checks, sample
 
 pytestmark = pytest.mark.usefixtures("controller", "played")
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.lws import checks, podgroups, sets
-from e2e.lws.sample import LWS, Sample, create
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.lws import checks, podgroups, sets
+from tests.kit.lws.sample import LWS, Sample, create
 
 CONFIGURATION = {
     "apiVersion": "config.lws.x-k8s.io/v1alpha1",

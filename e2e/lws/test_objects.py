@@ -3,8 +3,8 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.lws import checks, sample
 from lws_kueue.api import names
+from tests.kit.lws import checks, sample
 
 pytestmark = pytest.mark.usefixtures("controller")
 

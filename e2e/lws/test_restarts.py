@@ -11,9 +11,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import stages
 
-from e2e.controller import harness
-from e2e.lws import checks, sample
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.lws import checks, sample
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.lws import playing, scenarios, sets
+from tests.kit.live import harness
+from tests.kit.lws import playing, scenarios, sets
 
 ROWS = {
     "x1": "CTL-27",

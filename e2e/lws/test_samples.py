@@ -13,9 +13,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import stages
 
-from e2e.lws import checks, sets, tpus
-from e2e.lws.sample import Object, Sample
 from lws_kueue.api import names
+from tests.kit.lws import checks, sets, tpus
+from tests.kit.lws.sample import Object, Sample
 
 pytestmark = pytest.mark.usefixtures("controller", "played")
 

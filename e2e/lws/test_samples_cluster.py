@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.lws import checks, sets
-from e2e.lws.sample import LWS, Object, Sample, first_seen
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.lws import checks, sets
+from tests.kit.lws.sample import LWS, Object, Sample, first_seen
 
 pytestmark = pytest.mark.usefixtures("controller", "played")
 

@@ -3,7 +3,7 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.lws import checks, sample
+from tests.kit.lws import checks, sample
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.lws import checks, sets
-from e2e.lws.sample import Sample, rollout
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.lws import checks, sets
+from tests.kit.lws.sample import Sample, rollout
 
 # What each set adds to the base. All have four groups, of which one may be unavailable if nothing
 # else is said.

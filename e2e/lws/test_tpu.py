@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.lws import sets, tpus
-from e2e.lws.sample import Object, Sample
 from lws_kueue.api import names
+from tests.kit.live import harness
+from tests.kit.lws import sets, tpus
+from tests.kit.lws.sample import Object, Sample
 
 
 def whole(sample: Sample) -> dict[str, Object]:

@@ -7,9 +7,9 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import stages
 
-from e2e.lws import checks, sets
-from e2e.lws.sample import LWS, Sample, base, create, group_of, rollout
 from lws_kueue.api import names
+from tests.kit.lws import checks, sets
+from tests.kit.lws.sample import LWS, Sample, base, create, group_of, rollout
 
 pytestmark = pytest.mark.usefixtures("controller")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
 from e2e.kueue.conftest import keep, on_demand, queue
-from e2e.neighbours import webhook
+from tests.kit.live import harness, webhook
 
 __all__ = ["keep", "on_demand", "queue"]
 

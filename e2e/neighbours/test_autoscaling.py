@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued, test_admission_checks
+from e2e.kueue import test_admission_checks
 from e2e.kueue.conftest import Keep
+from tests.kit.kueue import queued
+from tests.kit.live import harness
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-06")]
 

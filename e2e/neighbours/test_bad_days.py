@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 from lws_kueue_lab import sandbox
 
-from e2e.controller import budget, harness
-from e2e.kueue import queued
-from e2e.lws import sets
-from e2e.lws.sample import LWS, rollout
-from e2e.neighbours import proxy
 from lws_kueue.manager.leader import election
+from tests.kit.judge import budget
+from tests.kit.kueue import queued
+from tests.kit.live import harness, proxy
+from tests.kit.lws import sets
+from tests.kit.lws.sample import LWS, rollout
 
 pytestmark = pytest.mark.row("NBR-07")
 

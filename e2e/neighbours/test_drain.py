@@ -8,11 +8,10 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import binaries
 
-from e2e import kubectl
-from e2e.controller import harness
-from e2e.kueue import queued
-from e2e.lws.sample import Sample
 from lws_kueue.api import names
+from tests.kit.kueue import queued
+from tests.kit.live import harness, kubectl
+from tests.kit.lws.sample import Sample
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-05")]
 

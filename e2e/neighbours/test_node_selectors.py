@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
-from e2e.lws.sample import LWS
 from e2e.neighbours.conftest import Mutate
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import LWS
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-02")]
 

@@ -11,7 +11,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, client
 
-from e2e.sandbox import pods
+from tests.kit.build import pods
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import yaml
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, kueue, kueue_manager, kueue_settings
 
-from e2e.sandbox import pods
 from lws_kueue.api import names
+from tests.kit.build import pods
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]

@@ -17,7 +17,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import ports, process
 
 from e2e.conftest import OpenCluster
-from e2e.sandbox import pods
+from tests.kit.build import pods
 
 pytestmark = pytest.mark.usefixtures("process_only")
 

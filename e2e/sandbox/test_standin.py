@@ -22,8 +22,8 @@ from lws_kueue_lab import kueue_standin, sandbox
 from lws_kueue_lab.kueue_standin import lifecycle, schemas
 from lws_kueue_lab.sandbox import client
 
-from e2e.sandbox import pods
 from lws_kueue.api import names
+from tests.kit.build import pods
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]

@@ -15,11 +15,10 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, kueue, kueue_manager, kueue_settings, lws_manager, stages
 
 from e2e.conftest import opening
-from e2e.controller import harness
-from e2e.golden import surroundings
-from e2e.takeover import life, sets, siblings, state
 from lws_kueue.api import names
-from tests import golden
+from tests.kit import golden
+from tests.kit.live import harness
+from tests.kit.takeover import life, sets, siblings, state, surroundings
 
 Object = dict[str, Any]
 

@@ -9,12 +9,11 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, kueue, kueue_settings
 
 from e2e.conftest import opening
-from e2e.controller import harness
-from e2e.golden import settling, surroundings
-from e2e.takeover import life, marking, recordings, state
 from lws_kueue.api import names
 from lws_kueue.install import manifests
-from tests import golden
+from tests.kit import golden
+from tests.kit.live import harness
+from tests.kit.takeover import life, marking, recordings, settling, state, surroundings
 
 # As in the recordings: eight nodes in a rack, so that node-8 is in the second.
 OPTIONS = sandbox.Options(topology=sandbox.Topology(racks=2, hosts=8))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.tas import trees
+from tests.kit.live import harness
+from tests.kit.tas import trees
 
 Grow = Callable[..., trees.Tree]
 

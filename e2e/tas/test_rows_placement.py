@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from lws_kueue_lab import sandbox
 
-from e2e.controller import harness
-from e2e.kueue import queued
-from e2e.lws.sample import Object
-from e2e.tas import placements
-from e2e.tas.placements import (
+from lws_kueue.api import kueue, names
+from lws_kueue.tas import assignment
+from tests.kit.kueue import queued
+from tests.kit.live import harness
+from tests.kit.lws.sample import Object
+from tests.kit.tas import placements
+from tests.kit.tas.placements import (
     BLOCK,
     GPU,
     GROUP,
@@ -26,8 +28,6 @@ from e2e.tas.placements import (
     PodSets,
     Scenario,
 )
-from lws_kueue.api import kueue, names
-from lws_kueue.tas import assignment
 
 NAMESPACE = "placement-rows"
 

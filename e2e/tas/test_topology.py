@@ -6,12 +6,12 @@ from contextlib import suppress
 import pytest
 from lws_kueue_lab.sandbox import client
 
-from e2e.controller import budget
-from e2e.kueue import queued
-from e2e.tas import trees
 from e2e.tas.conftest import Grow
-from e2e.tas.trees import Object
 from lws_kueue.api import names
+from tests.kit.judge import budget
+from tests.kit.kueue import queued
+from tests.kit.tas import trees
+from tests.kit.tas.trees import Object
 
 IN_BLOCK = {names.PODSET_REQUIRED_TOPOLOGY: trees.BLOCK}
 IN_RACK = {names.PODSET_REQUIRED_TOPOLOGY: trees.RACK}

@@ -14,7 +14,7 @@ from lws_kueue.api import actions, kueue, names
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
-from tests.controller import cluster_model
+from tests.kit.memory import cluster_model
 
 SET = "demo"
 

@@ -2,7 +2,7 @@ import pytest
 
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups, ordinals
-from tests.controller import given
+from tests.kit.build import given
 
 
 @pytest.mark.row("UT-33")

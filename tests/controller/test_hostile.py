@@ -20,7 +20,7 @@ from lws_kueue.controller.admission import bridge
 from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
-from tests.controller import cluster_model
+from tests.kit.memory import cluster_model
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 SET = "demo"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import pytest
 
 from lws_kueue.api import actions, names
-from tests.controller import scenario_model, scenarios
-from tests.controller.kubernetes_model import Object, true
+from tests.kit.memory import scenario_model, scenarios
+from tests.kit.memory.kubernetes_model import Object, true
 
 SET = scenarios.SET
 

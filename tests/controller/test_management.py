@@ -7,8 +7,8 @@ import pytest
 from lws_kueue.api import actions, lws, names
 from lws_kueue.controller.admission import management
 from lws_kueue.controller.observe import observed
-from tests.controller import cluster_model
 from tests.controller import test_decide as passes
+from tests.kit.memory import cluster_model
 
 
 def owner(

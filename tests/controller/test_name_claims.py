@@ -12,7 +12,8 @@ from lws_kueue.controller.admission import bridge
 from lws_kueue.controller.objects import name_claims
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
-from tests.controller import given, test_group_objects
+from tests.controller import test_group_objects
+from tests.kit.build import given
 
 pytestmark = pytest.mark.row("P9")
 

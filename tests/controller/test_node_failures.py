@@ -7,9 +7,9 @@ import pytest
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
 from lws_kueue.tas import assignment
-from tests.controller import cluster_model
-from tests.controller.kubernetes_model import HOSTNAME, Object
 from tests.controller.test_decide import SET, cluster, environment, settle
+from tests.kit.memory import cluster_model
+from tests.kit.memory.kubernetes_model import HOSTNAME, Object
 
 SIZE = 3
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, names
-from tests.controller import cluster_model
 from tests.controller.test_decide import SET, cluster, gated, settle
+from tests.kit.memory import cluster_model
 
 HELD = "example.com/hold"
 

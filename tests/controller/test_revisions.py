@@ -5,8 +5,8 @@ import pytest
 
 from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.revision import revisions
-from tests import golden
-from tests.controller import given
+from tests.kit import golden
+from tests.kit.build import given
 
 
 def stored(body: dict[str, Any], **meta: Any) -> facts.Revision:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import names
 from lws_kueue.controller.rollout import planner, scaling
-from tests.controller import given
-from tests.controller.world import World
+from tests.kit.build import given
+from tests.kit.memory.world import World
 
 
 def world(replicas: int, unavailable: int, surge: int, floor: int = 0, **options: Any) -> World:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import quantity
-from tests.controller import scenarios
-from tests.controller.kubernetes_model import true
-from tests.controller.quota_model import QuotaModel
+from tests.kit.memory import scenarios
+from tests.kit.memory.kubernetes_model import true
+from tests.kit.memory.quota_model import QuotaModel
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
 

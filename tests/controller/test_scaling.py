@@ -1,7 +1,7 @@
 import pytest
 
 from lws_kueue.controller.rollout import scaling
-from tests.controller import given
+from tests.kit.build import given
 
 
 @pytest.mark.parametrize(

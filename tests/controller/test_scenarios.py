@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import actions, names
-from tests.controller import scenario_model, scenarios
+from tests.kit.memory import scenario_model, scenarios
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
 

@@ -9,8 +9,8 @@ from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
 from lws_kueue.controller.admission import shortages
 from lws_kueue.workload import build
-from tests.controller import cluster_model
 from tests.controller.test_decide import SET, cluster, environment, gated, settle
+from tests.kit.memory import cluster_model
 
 pytestmark = pytest.mark.row("P6")
 

@@ -8,8 +8,9 @@ from lws_kueue.api import lws, names
 from lws_kueue.controller.admission import stance
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
-from tests.controller import cluster_model, given
 from tests.controller.test_decide import SET, body, environment, gated, settle
+from tests.kit.build import given
+from tests.kit.memory import cluster_model
 
 KUEUES = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
 OURS = {names.POD_SUSPENDING_PARENT: names.OUR_SUSPENDING_PARENT}

@@ -7,8 +7,8 @@ from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.objects import services, statefulsets
 from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import scaling
-from tests import golden
-from tests.controller import given
+from tests.kit import golden
+from tests.kit.build import given
 
 # What the API server adds to a StatefulSet.
 _DEFAULTS: dict[str, Any] = {

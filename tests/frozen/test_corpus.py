@@ -12,8 +12,8 @@ import pytest
 
 from lws_kueue.api import actions
 from lws_kueue.controller import decide
-from tests.controller import scenario_model, scenarios
 from tests.frozen import recorder
+from tests.kit.memory import scenario_model, scenarios
 
 RECORDED = json.loads((Path(__file__).parent / "recording.json").read_text())
 LIVES = 100

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from e2e.kueue import history
+from tests.kit.judge import history
 
 Fields = dict[str, Any]
 

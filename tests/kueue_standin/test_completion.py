@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.kueue_standin.world import World, pod_set
+from tests.kit.standin.world import World, pod_set
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions
-from tests.kueue_standin.world import World
+from tests.kit.standin.world import World
 
 
 def admitted(**options: Any) -> World:

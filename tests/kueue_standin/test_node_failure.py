@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names
+from tests.kit.standin.world import World
 from tests.kueue_standin.test_placement import BLOCK, HOST, RACK, ask, data_centre, placed
-from tests.kueue_standin.world import World
 
 REQUIRED = names.PODSET_REQUIRED_TOPOLOGY
 TAINT = {"key": "broken", "effect": "NoSchedule"}

@@ -6,8 +6,8 @@ import pytest
 
 from lws_kueue.api import kueue
 from lws_kueue.tas import assignment as codec
+from tests.kit.standin.world import World, pod_set
 from tests.kueue_standin.test_quota import recorded
-from tests.kueue_standin.world import World, pod_set
 
 BLOCK, RACK, HOST = "block", "rack", "kubernetes.io/hostname"
 

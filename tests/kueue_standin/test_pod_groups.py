@@ -4,7 +4,7 @@ import pytest
 from lws_kueue_lab.kueue_standin import pod_marks
 
 from lws_kueue.api import names
-from tests.kueue_standin.world import World
+from tests.kit.standin.world import World
 
 GROUP = {names.IS_GROUP_WORKLOAD: "true"}
 FINALIZERS = ["example.com/other", names.WORKLOAD_FINALIZER]

@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from tests.kueue_standin.world import World
+from tests.kit.standin.world import World
 
 
 def active(world: World, kind: str, name: str) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kueue_standin.world import World, pod_set
+from tests.kit.standin.world import World, pod_set
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

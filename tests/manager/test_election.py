@@ -11,7 +11,7 @@ from kubernetes.aio import client as kube_client
 
 from lws_kueue.manager.leader import election
 from lws_kueue.runtime import client
-from tests.manager.leases import Clock, Leases, candidate, error
+from tests.kit.memory.leases import Clock, Leases, candidate, error
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

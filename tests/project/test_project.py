@@ -66,6 +66,17 @@ def test_contributing_has_one_line_for_each_folder() -> None:
     assert [folder for folder in listed if not (ROOT / folder).is_dir()] == []
 
 
+def test_both_folders_of_tests_stand_on_the_kit_and_do_not_know_each_other() -> None:
+    known = re.compile(r"^\s*(?:from|import) ((?:tests|e2e)\b[\w.]*(?: import kit\b)?)", re.M)
+    for file in tracked():
+        if file.suffix != ".py" or file.parts[0] not in {"tests", "e2e"}:
+            continue
+        own = "tests.kit" if file.parts[:2] == ("tests", "kit") else file.parts[0]
+        for module in known.findall(text(str(file))):
+            allowed = re.match(rf"(?:tests\.kit|{re.escape(own)})\b|tests import kit", module)
+            assert allowed, f"{file}: {module}"
+
+
 def test_every_make_target_that_a_document_names_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
     assert {"demo", "test", "lint", "crds", "sandbox", "e2e-kind"} <= targets

@@ -7,7 +7,7 @@ import pytest
 
 from lws_kueue.api import lws, names
 from lws_kueue.tas import annotations
-from tests.tas import cases
+from tests.kit.tables import cases
 
 REQUIRED = cases.REQUIRED
 PREFERRED = cases.PREFERRED

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import kueue
 from lws_kueue.tas import assignment
-from tests.tas import forms
+from tests.kit.tables import forms
 
 HOST = "kubernetes.io/hostname"
 RACK = "cloud.provider.com/rack"

@@ -7,7 +7,7 @@ import pytest
 
 from lws_kueue.api import lws, names
 from lws_kueue.tas import exclusivity
-from tests.tas import cases
+from tests.kit.tables import cases
 
 RACK, BLOCK = cases.RACK, cases.BLOCK
 EXCLUSIVE, SUBGROUPS = names.EXCLUSIVE_TOPOLOGY, names.SUBGROUP_EXCLUSIVE_TOPOLOGY

@@ -18,8 +18,8 @@ from lws_kueue_lab.kueue_standin import model, nodes, placement
 
 from lws_kueue.api import kueue
 from lws_kueue.tas import assignment, ranks
-from tests.tas import forms
-from tests.tas.cases import BLOCK, HOST, RACK
+from tests.kit.tables import forms
+from tests.kit.tables.cases import BLOCK, HOST, RACK
 
 FLAVOR = model.Flavor.of({"metadata": {"name": "tas"}})
 CLUSTERS = 500

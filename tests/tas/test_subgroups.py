@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import lws
 from lws_kueue.tas import assignment, ranks, subgroups
-from tests.tas import cases
+from tests.kit.tables import cases
 
 RACK, HOST = cases.RACK, cases.HOST
 

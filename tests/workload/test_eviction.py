@@ -7,8 +7,8 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue
 from lws_kueue.workload import eviction
-from tests.workload import builders
-from tests.workload.builders import (
+from tests.kit.build import builders
+from tests.kit.build.builders import (
     ADMITTED,
     EARLIER,
     NOW,

@@ -8,8 +8,16 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import diff, naming, podsets, recreate
-from tests.workload import builders
-from tests.workload.builders import ADMITTED, NO_CLASSES, OPTIONS, RESERVED, condition, pod, running
+from tests.kit.build import builders
+from tests.kit.build.builders import (
+    ADMITTED,
+    NO_CLASSES,
+    OPTIONS,
+    RESERVED,
+    condition,
+    pod,
+    running,
+)
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 OWNER = builders.lws_object()

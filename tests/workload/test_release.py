@@ -12,9 +12,9 @@ from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment
 from lws_kueue.workload import release
 from lws_kueue.workload.problems import Problem
-from tests import golden
-from tests.workload import builders
-from tests.workload.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
+from tests.kit import golden
+from tests.kit.build import builders
+from tests.kit.build.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
 
 HOST = assignment.HOSTNAME
 DEFAULT = {"default": flavor(labels={"pool": "gpu"})}

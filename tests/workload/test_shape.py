@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import completion, kueue, lws, names
 from lws_kueue.workload import build, recreate, shape
-from tests.workload import builders, edits
-from tests.workload.edits import Edit, Json
+from tests.kit.build import builders
+from tests.kit.tables import edits
+from tests.kit.tables.edits import Edit, Json
 
 FLAVORS = {
     "default": builders.flavor(),

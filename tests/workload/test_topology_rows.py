@@ -13,9 +13,9 @@ import pytest
 from lws_kueue.api import facts, kueue, names
 from lws_kueue.tas import assignment
 from lws_kueue.workload import podsets, release, state
-from tests.tas import cases
-from tests.workload import builders
-from tests.workload.builders import BOTH_GATES, RESERVED, admitted, assigned, pod, running
+from tests.kit.build import builders
+from tests.kit.build.builders import BOTH_GATES, RESERVED, admitted, assigned, pod, running
+from tests.kit.tables import cases
 
 HOST = assignment.HOSTNAME
 FLAVORS = {"default": builders.flavor()}

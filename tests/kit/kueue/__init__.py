@@ -1,0 +1,1 @@
+"""Sets under quota, and what is done to them and to the controller."""

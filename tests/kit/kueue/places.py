@@ -1,0 +1,66 @@
+"""A cluster for tests of one Kueue after the other."""
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue, kueue_settings
+
+from tests.kit.live import harness
+
+
+class Place:
+    """A cluster with a controller, and a Kueue that is set up anew as often as a test likes."""
+
+    def __init__(
+        self, cluster: sandbox.Sandbox, controller: harness.ControllerProcess, *, mode: kueue.Mode
+    ) -> None:
+        self.cluster = cluster
+        self.controller = controller
+        self._mode = mode
+        self._running = contextlib.ExitStack()
+
+    def kueue(self, settings: kueue_settings.KueueSettings) -> None:
+        """Stop Kueue, and start it with other settings; the controller is away meanwhile.
+
+        In a real cluster Kueue's webhooks stay while it restarts, and refuse what they cannot see.
+        Here they go with it, and the controller would take it that they are off.
+        """
+        if self.controller.running:
+            self.controller.stop()
+        self.close()
+        self._running.enter_context(kueue.start(self.cluster, mode=self._mode, settings=settings))
+        self.controller.start()
+
+    def close(self) -> None:
+        self._running.close()
+
+
+@contextlib.contextmanager
+def opening(backend: sandbox.Backend, *, folder: Path, mode: kueue.Mode) -> Iterator[Place]:
+    """Open a place; the folder is for the controller's log."""
+    with sandbox.open(backend, options=sandbox.Options(nodes=4, audit_log=False)) as cluster:
+        harness.install(cluster)
+        process = harness.ControllerProcess(
+            kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
+            log=folder / "controller.log",
+        )
+        place = Place(cluster, process, mode=mode)
+        yield place
+        process.kill()
+        place.close()
+
+
+def room(place: Place, request: pytest.FixtureRequest) -> str:
+    """Make a namespace for a test in the place's own cluster."""
+    slug = re.sub(r"[^a-z]+", "-", str(request.node.name))[5:35].strip("-")
+    name = f"{slug}-{secrets.token_hex(3)}"
+    place.cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    place.cluster.api.wait_for(
+        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
+    )
+    return name

@@ -1,0 +1,1 @@
+"""Kubernetes and Kueue in memory, and lives of sets to play on them."""

@@ -1,0 +1,1 @@
+"""A cluster in memory for the decisions of the stand-in."""

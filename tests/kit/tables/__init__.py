@@ -1,0 +1,1 @@
+"""Tables of cases, as plain data, that several tests go through."""

@@ -1,0 +1,1 @@
+"""Recorded sets, put into a cluster and compared with it."""

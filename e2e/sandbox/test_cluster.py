@@ -11,7 +11,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, client
 
-from tests.kit.build import pods
+from tests.kit.builders import pods
 
 
 @pytest.fixture

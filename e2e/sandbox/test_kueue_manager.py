@@ -14,7 +14,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, kueue, kueue_manager, kueue_settings
 
 from lws_kueue.api import names
-from tests.kit.build import pods
+from tests.kit.builders import pods
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]

@@ -17,7 +17,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import ports, process
 
 from e2e.conftest import OpenCluster
-from tests.kit.build import pods
+from tests.kit.builders import pods
 
 pytestmark = pytest.mark.usefixtures("process_only")
 

@@ -8,7 +8,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, stages
 
-from tests.kit.build import pods
+from tests.kit.builders import pods
 
 Pod = dict[str, Any]
 

@@ -23,7 +23,7 @@ from lws_kueue_lab.kueue_standin import lifecycle, schemas
 from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
-from tests.kit.build import pods
+from tests.kit.builders import pods
 
 Object = dict[str, Any]
 OpenCluster = Callable[[sandbox.Options], sandbox.Sandbox]

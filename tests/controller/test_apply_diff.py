@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import facts, names
 from lws_kueue.controller.objects import apply_diff, statefulsets
-from tests.kit.build import given
+from tests.kit.builders import given
 
 POD = {
     "containers": [

@@ -12,7 +12,7 @@ from lws_kueue.controller.objects import exclusive
 from lws_kueue.controller.observe import observed
 from lws_kueue.controller.revision import revisions
 from lws_kueue.workload import build
-from tests.kit.build import given
+from tests.kit.builders import given
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 RACK = "example.com/rack"

@@ -2,7 +2,7 @@ import pytest
 
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups, ordinals
-from tests.kit.build import given
+from tests.kit.builders import given
 
 
 @pytest.mark.row("UT-33")

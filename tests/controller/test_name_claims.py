@@ -13,7 +13,7 @@ from lws_kueue.controller.objects import name_claims
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.controller import test_group_objects
-from tests.kit.build import given
+from tests.kit.builders import given
 
 pytestmark = pytest.mark.row("P9")
 

@@ -12,7 +12,7 @@ import pytest
 
 from lws_kueue.api import actions, lws, names
 from lws_kueue.controller import repairs
-from tests.kit.build import given
+from tests.kit.builders import given
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OCCASION = "uid/1"

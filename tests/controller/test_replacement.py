@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, replacement, scaling
-from tests.kit.build import given
+from tests.kit.builders import given
 
 OLD, NEW = ("old", "revision-1"), ("new", "revision-2")
 

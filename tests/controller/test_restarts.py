@@ -7,7 +7,7 @@ import pytest
 from lws_kueue.api import actions, lws, names
 from lws_kueue.controller import restarts
 from lws_kueue.controller.observe import groups, members
-from tests.kit.build import given
+from tests.kit.builders import given
 
 
 def a_group(*, workers: tuple[dict[str, Any], ...] = ({}, {}), **leader: Any) -> groups.Group:

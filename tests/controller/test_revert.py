@@ -7,7 +7,7 @@ import pytest
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, revert, scaling
-from tests.kit.build import given
+from tests.kit.builders import given
 from tests.kit.memory import scenario_model, scenarios
 
 FIRST, MIDDLE, NEW = ("first", "revision-1"), ("middle", "revision-2"), ("new", "revision-3")

@@ -6,7 +6,7 @@ import pytest
 from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.revision import revisions
 from tests.kit import golden
-from tests.kit.build import given
+from tests.kit.builders import given
 
 
 def stored(body: dict[str, Any], **meta: Any) -> facts.Revision:

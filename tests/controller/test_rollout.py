@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import names
 from lws_kueue.controller.rollout import planner, scaling
-from tests.kit.build import given
+from tests.kit.builders import given
 from tests.kit.memory.world import World
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from lws_kueue.controller.rollout import scaling
-from tests.kit.build import given
+from tests.kit.builders import given
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lws_kueue.controller import decide
 from lws_kueue.controller.observe import observed
 from lws_kueue.controller.revision import revisions
 from lws_kueue.workload import build
-from tests.kit.build import given
+from tests.kit.builders import given
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 UNIQUE: dict[str, Any] = {"networkConfig": {"subdomainPolicy": "UniquePerReplica"}}

@@ -9,7 +9,7 @@ from lws_kueue.controller.admission import stance
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.controller.test_decide import SET, body, environment, gated, settle
-from tests.kit.build import given
+from tests.kit.builders import given
 from tests.kit.memory import cluster_model
 
 KUEUES = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}

@@ -5,7 +5,7 @@ import pytest
 from lws_kueue.api import names
 from lws_kueue.controller.objects import startup
 from lws_kueue.controller.observe import groups
-from tests.kit.build import given
+from tests.kit.builders import given
 
 
 def lone(**leader: Any) -> groups.Group:

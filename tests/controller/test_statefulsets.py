@@ -8,7 +8,7 @@ from lws_kueue.controller.objects import services, statefulsets
 from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import scaling
 from tests.kit import golden
-from tests.kit.build import given
+from tests.kit.builders import given
 
 # What the API server adds to a StatefulSet.
 _DEFAULTS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from lws_kueue.controller import status
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import scaling
 from tests.kit import golden
-from tests.kit.build import given
+from tests.kit.builders import given
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 STAMP = "2024-05-06T07:08:09Z"

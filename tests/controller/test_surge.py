@@ -5,7 +5,7 @@ import pytest
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, surge
-from tests.kit.build import given
+from tests.kit.builders import given
 
 NOW = datetime(2030, 1, 1, 12, 0, 10, tzinfo=UTC)
 

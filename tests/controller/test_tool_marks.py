@@ -7,7 +7,7 @@ import pytest
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller.objects import statefulsets, tool_marks
-from tests.kit.build import given
+from tests.kit.builders import given
 
 pytestmark = pytest.mark.row("P1")
 

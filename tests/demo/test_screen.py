@@ -5,7 +5,7 @@ import io
 import pytest
 from lws_kueue_lab.demo import screen, table
 
-from tests.kit.build import objects
+from tests.kit.builders import objects
 
 
 class Clock:

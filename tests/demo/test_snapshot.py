@@ -6,7 +6,7 @@ import pytest
 from lws_kueue_lab.demo import snapshot
 
 from lws_kueue.api import kueue
-from tests.kit.build import objects
+from tests.kit.builders import objects
 
 
 def test_a_step_is_over_when_all_groups_run_and_the_set_says_so() -> None:

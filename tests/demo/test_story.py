@@ -2,7 +2,7 @@
 
 from lws_kueue_lab.demo import story, watching
 
-from tests.kit.build import objects
+from tests.kit.builders import objects
 
 
 def test_a_failed_step_says_what_was_seen_last_and_what_the_controller_said() -> None:

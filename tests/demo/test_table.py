@@ -4,7 +4,7 @@ import dataclasses
 
 from lws_kueue_lab.demo import snapshot, table
 
-from tests.kit.build import objects
+from tests.kit.builders import objects
 
 
 def test_a_group_without_anything_has_a_row_that_says_so() -> None:

@@ -5,7 +5,7 @@ import pytest
 from lws_kueue.api import actions, kueue, names
 from lws_kueue.runtime import client
 from lws_kueue.workload import build, diff, naming, recreate
-from tests.kit.build import builders
+from tests.kit.builders import builders
 from tests.runtime import test_execute as scripted
 
 HUNDRED = kueue.WorkloadPriorityClass.of({"metadata": {"name": "class"}, "value": 100})

@@ -8,7 +8,7 @@ from lws_kueue.api import kueue, lws, names
 from lws_kueue.workload import build
 from lws_kueue.workload.problems import PriorityClassMissing, Problem
 from tests.kit import golden
-from tests.kit.build import builders
+from tests.kit.builders import builders
 
 Json = dict[str, Any]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import build, diff, group_mark, naming, recreate
 from lws_kueue.workload.problems import PriorityClassMissing
-from tests.kit.build import builders
-from tests.kit.build.builders import RESERVED, condition, pod, running
+from tests.kit.builders import builders
+from tests.kit.builders.builders import RESERVED, condition, pod, running
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue
 from lws_kueue.workload import eviction
-from tests.kit.build import builders
-from tests.kit.build.builders import (
+from tests.kit.builders import builders
+from tests.kit.builders.builders import (
     ADMITTED,
     EARLIER,
     NOW,

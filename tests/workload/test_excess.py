@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.workload import release
-from tests.kit.build.builders import admitted, assigned, flavor, pod
+from tests.kit.builders.builders import admitted, assigned, flavor, pod
 
 Json = dict[str, Any]
 DEFAULT = {"default": flavor()}

@@ -7,8 +7,8 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.workload import fitness, release
-from tests.kit.build import builders
-from tests.kit.build.builders import NOW, Json
+from tests.kit.builders import builders
+from tests.kit.builders.builders import NOW, Json
 
 HOST = "kubernetes.io/hostname"
 LATE, SOON = "2030-01-01T11:30:00Z", "2030-01-01T11:59:55Z"

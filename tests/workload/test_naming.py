@@ -3,7 +3,7 @@
 import pytest
 
 from lws_kueue.workload import naming
-from tests.kit.build import builders
+from tests.kit.builders import builders
 
 
 @pytest.mark.row("1.7")

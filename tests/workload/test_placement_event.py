@@ -5,8 +5,8 @@ import pytest
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment
 from lws_kueue.workload import release
-from tests.kit.build import builders
-from tests.kit.build.builders import admitted, assigned, pod, running
+from tests.kit.builders import builders
+from tests.kit.builders.builders import admitted, assigned, pod, running
 
 HOST = assignment.HOSTNAME
 FLAVORS = {"default": builders.flavor()}

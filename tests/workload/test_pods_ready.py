@@ -8,8 +8,8 @@ import pytest
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.workload import pods_ready
 from tests.kit import golden
-from tests.kit.build import builders
-from tests.kit.build.builders import EARLIER, RESERVED, condition, evicted, pod, running
+from tests.kit.builders import builders
+from tests.kit.builders.builders import EARLIER, RESERVED, condition, evicted, pod, running
 
 STARTED = condition("PodsReady", True, "Started")
 RECOVERED = condition("PodsReady", True, "Recovered")

@@ -6,7 +6,7 @@ import pytest
 
 from lws_kueue.api import names
 from lws_kueue.workload import podsets
-from tests.kit.build import builders
+from tests.kit.builders import builders
 
 
 def pod_sets(**given: Any) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import diff, naming, podsets, recreate
-from tests.kit.build import builders
-from tests.kit.build.builders import (
+from tests.kit.builders import builders
+from tests.kit.builders.builders import (
     ADMITTED,
     NO_CLASSES,
     OPTIONS,

@@ -13,8 +13,8 @@ from lws_kueue.tas import assignment
 from lws_kueue.workload import release
 from lws_kueue.workload.problems import Problem
 from tests.kit import golden
-from tests.kit.build import builders
-from tests.kit.build.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
+from tests.kit.builders import builders
+from tests.kit.builders.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
 
 HOST = assignment.HOSTNAME
 DEFAULT = {"default": flavor(labels={"pool": "gpu"})}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import completion, kueue, lws, names
 from lws_kueue.workload import build, recreate, shape
-from tests.kit.build import builders
+from tests.kit.builders import builders
 from tests.kit.tables import edits
 from tests.kit.tables.edits import Edit, Json
 

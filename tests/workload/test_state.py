@@ -7,8 +7,8 @@ import pytest
 from lws_kueue.api import kueue, names
 from lws_kueue.workload import state
 from lws_kueue.workload.problems import Problem
-from tests.kit.build import builders
-from tests.kit.build.builders import ADMITTED, RESERVED, condition, evicted
+from tests.kit.builders import builders
+from tests.kit.builders.builders import ADMITTED, RESERVED, condition, evicted
 
 Admission = state.Admission
 NO_CHECKS: dict[str, kueue.AdmissionCheck] = {}

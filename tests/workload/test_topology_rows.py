@@ -13,8 +13,8 @@ import pytest
 from lws_kueue.api import facts, kueue, names
 from lws_kueue.tas import assignment
 from lws_kueue.workload import podsets, release, state
-from tests.kit.build import builders
-from tests.kit.build.builders import BOTH_GATES, RESERVED, admitted, assigned, pod, running
+from tests.kit.builders import builders
+from tests.kit.builders.builders import BOTH_GATES, RESERVED, admitted, assigned, pod, running
 from tests.kit.tables import cases
 
 HOST = assignment.HOSTNAME

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox
 from lws_kueue_lab.sandbox import stages
 
 from e2e.controller import harness
 from e2e.lws.sample import LWS, Object, Sample, base
 from lws_kueue.api import names
-from lws_kueue.install import manifests
 
 STATEFUL_SET = ("apps/v1", "StatefulSet")
 POD = ("v1", "Pod")
@@ -45,7 +44,7 @@ def templates(obj: Object) -> list[Object]:
 
 def example(file: str, *, namespace: str) -> list[Object]:
     """Return the objects of an example, moved to a namespace."""
-    found = manifests.load(manifests.examples() / file)
+    found = manifests.example(file)
     for obj in found:
         if "namespace" in obj["metadata"]:
             obj["metadata"]["namespace"] = namespace

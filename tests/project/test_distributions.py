@@ -263,3 +263,14 @@ def test_every_dependency_has_its_reason(name: str) -> None:
     for line in block.splitlines():
         assert re.fullmatch(r'  "[^"]+", +# \S.*', line), line
     assert len(block.splitlines()) == len(project(name)["dependencies"])
+
+
+def test_the_contract_of_the_sandbox_and_the_stand_in_leaves_out_no_part_of_the_product() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (contract,) = (one for one in linter["importlinter"]["contracts"] if "sandbox" in one["name"])
+    parts = {
+        f"lws_kueue.{entry.stem}"
+        for entry in PACKAGES["lws-kueue"].iterdir()
+        if entry.suffix == ".py" or (entry / "__init__.py").exists()
+    }
+    assert set(contract["forbidden_modules"]) == parts - {"lws_kueue.__init__", "lws_kueue.api"}

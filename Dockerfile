@@ -7,7 +7,6 @@ COPY lws_kueue ./lws_kueue
 # `lws-kueue install` needs the manifests, so the package carries them.
 COPY crds ./crds
 COPY deploy ./deploy
-COPY examples ./examples
 RUN python -m venv /opt/lws-kueue \
     && /opt/lws-kueue/bin/pip install --no-cache-dir --constraint constraints.txt .
 

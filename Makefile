@@ -56,7 +56,7 @@ e2e-kind: $(INSTALLED) ## The whole-system tests on kind with a released Kueue (
 constraints: ## Write constraints.txt anew, with the newest versions that pyproject.toml allows.
 	directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
 	$(PYTHON) -m venv "$$directory"; \
-	"$$directory/bin/python" $(PIP_INSTALL) '.[test,lint]' ./lab; \
+	"$$directory/bin/python" $(PIP_INSTALL) '.[test,lint]' './lab[containers]'; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$directory/bin/python" -m pip freeze --exclude lws-kueue --exclude lws-kueue-lab | LC_ALL=C sort -f; \
 	} > "$$directory/constraints.txt"; \
@@ -70,5 +70,5 @@ $(INSTALLED): pyproject.toml lab/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]' --editable lab
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]' --editable 'lab[containers]'
 	@touch $@

@@ -39,7 +39,9 @@ class _Group(click.Group):
             assert isinstance(command, click.Command)
             return command
         if cmd_name in _OF_THE_LAB:
-            ctx.fail(f"{cmd_name} belongs to the laboratory: pip install 'lws-kueue[lab]'")
+            raise click.ClickException(
+                f"{cmd_name} belongs to the laboratory: pip install 'lws-kueue[lab]'"
+            )
         return None
 
 

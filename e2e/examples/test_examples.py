@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lws_kueue_lab import manifests
 
 from e2e.examples.conftest import Kubectl
 from lws_kueue.api import names
-from lws_kueue.install import manifests
 from tests.kit.live import harness
 
 QUEUES = "queues.yaml"
@@ -47,7 +47,7 @@ SETS = {
 
 
 def path(file: str) -> str:
-    return str(manifests.examples() / file)
+    return str(manifests.EXAMPLES / file)
 
 
 def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
@@ -55,9 +55,7 @@ def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
 
 
 def is_queued(file: str) -> bool:
-    (live,) = (
-        obj for obj in manifests.load(manifests.examples() / file) if obj["kind"] == names.LWS_KIND
-    )
+    (live,) = (obj for obj in manifests.example(file) if obj["kind"] == names.LWS_KIND)
     return names.QUEUE_NAME in live["metadata"].get("labels", {})
 
 
@@ -119,7 +117,7 @@ def gone(kubectl: Kubectl) -> None:
 
 
 def test_no_example_is_left_out() -> None:
-    there = {file.name for file in manifests.examples().iterdir()}
+    there = {file.name for file in manifests.EXAMPLES.iterdir()}
     assert there == {*SETS, QUEUES, NEEDS_VOLCANO}
 
 
@@ -220,7 +218,7 @@ def test_every_group_of_the_topology_example_is_in_one_rack(served: Kubectl) -> 
 def test_groups_that_fill_more_than_half_of_a_rack_can_be_exclusive_as_well(
     served: Kubectl, tmp_path: pathlib.Path
 ) -> None:
-    objects = {obj["kind"]: obj for obj in manifests.load(manifests.examples() / "topology.yaml")}
+    objects = {obj["kind"]: obj for obj in manifests.example("topology.yaml")}
     (group,) = objects["ClusterQueue"]["spec"]["resourceGroups"]
     group["flavors"][0]["resources"][0]["nominalQuota"] = 20
     live = objects[names.LWS_KIND]

@@ -56,7 +56,7 @@ _EARLIER: Final = tuple(
 
 
 def root() -> Path:
-    """Return the folder that holds ``crds``, ``deploy`` and ``examples``."""
+    """Return the folder that holds ``crds`` and ``deploy``."""
     packed = Path(str(package_resources.files(lws_kueue))) / _PACKED
     if packed.is_dir():
         return packed
@@ -116,23 +116,7 @@ def _of_folder(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def manager_objects() -> list[dict[str, Any]]:
-    """Return what the controller needs in a cluster when it runs outside of it.
-
-    That is everything of ``deploy/manager`` in its order, the namespace first, but the Deployment.
-    """
-    folder = root() / "deploy" / "manager"
-    (kustomization,) = load(folder / "kustomization.yaml")
-    objects = [obj for name in kustomization["resources"] for obj in load(folder / name)]
-    return [obj for obj in objects if obj["kind"] != "Deployment"]
-
-
 def _rank(kind: str) -> int:
     if kind == "CustomResourceDefinition":
         return 0
     return 2 if kind.endswith("Binding") else 1
-
-
-def examples() -> Path:
-    """Return the folder of the examples."""
-    return root() / "examples"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import lws_kueue_lab
-from lws_kueue.install import install, manifests
+from lws_kueue.install import install
 from lws_kueue.runtime import client
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox
 from lws_kueue_lab.sandbox import audit, supervision
 
 NAME: Final = "lws-kueue"

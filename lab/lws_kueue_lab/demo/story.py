@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lws_kueue.api import names, quantity
-from lws_kueue.install import manifests
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox
 from lws_kueue_lab.demo import controller, screen, snapshot, table, watching
 from lws_kueue_lab.sandbox import binaries, kueue
 
@@ -168,16 +167,14 @@ def _set_up(show: screen.Screen, stack: contextlib.ExitStack) -> Stage:
     )
     running = stack.enter_context(controller.start(cluster))
     show.say("Started the controller, with the rights of its service account and no more")
-    queues = manifests.load(manifests.examples() / _QUEUES)
+    queues = manifests.example(_QUEUES)
     for obj in queues:
         cluster.api.apply(obj)
     cluster_queue = next(obj for obj in queues if obj["kind"] == "ClusterQueue")
     quota = table.amounts(snapshot.quota(cluster_queue))
     name = cluster_queue["metadata"]["name"]
     show.say(f"Applied examples/{_QUEUES}: ClusterQueue {name} with a quota of {quota}")
-    owner = next(
-        obj for obj in manifests.load(manifests.examples() / _SET) if obj["kind"] == names.LWS_KIND
-    )
+    owner = next(obj for obj in manifests.example(_SET) if obj["kind"] == names.LWS_KIND)
     watcher = watching.Watcher(
         cluster.kubeconfig,
         namespace=owner["metadata"]["namespace"],

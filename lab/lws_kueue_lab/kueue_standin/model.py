@@ -9,10 +9,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-import pydantic
-
-from lws_kueue.api import facts, kueue, names, quantity, requests
-from lws_kueue.tas import assignment as codec
+from lws_kueue.api import facts, names, quantity, requests
+from lws_kueue_lab.kueue_standin import codec
 from lws_kueue_lab.kueue_standin import nodes as machines
 
 Object = Mapping[str, Any]
@@ -94,7 +92,7 @@ def usage_of(admission: Object | None) -> Usage:
     return total
 
 
-def domains_of(assignment: Object) -> list[tuple[tuple[str, ...], int]]:
+def domains_of(assignment: Object) -> list[codec.Assigned]:
     """The domains of a pod set's assignment in their order; none if it has none.
 
     One that somebody else wrote and that cannot be read is one without domains.
@@ -103,10 +101,9 @@ def domains_of(assignment: Object) -> list[tuple[tuple[str, ...], int]]:
     if not encoded:
         return []
     try:
-        domains = codec.decode(kueue.TopologyAssignment.model_validate(encoded))
-    except (codec.AssignmentError, pydantic.ValidationError):
+        return codec.decode(encoded)
+    except ValueError:
         return []
-    return [(tuple(d.values[level] for level in encoded["levels"]), d.count) for d in domains]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

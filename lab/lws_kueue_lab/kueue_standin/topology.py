@@ -8,8 +8,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from lws_kueue.api import requests
-from lws_kueue.tas import assignment as codec
-from lws_kueue_lab.kueue_standin import model, placement, quota, replacement
+from lws_kueue_lab.kueue_standin import codec, model, placement, quota, replacement
 from lws_kueue_lab.kueue_standin.quota import Mode
 
 Assignments = Mapping[str, placement.Placed]
@@ -201,16 +200,9 @@ def _units(context: quota.Context, found: quota.Assignment) -> list[list[quota.P
 
 
 def _encode(topology: model.Topology, placed: placement.Placed) -> model.Object:
-    levels = placement.assigned_levels(topology)
     return codec.encode(
-        levels,
-        [
-            codec.Domain(
-                values=dict(zip(levels, placement.assigned_values(topology, domain), strict=True)),
-                count=count,
-            )
-            for domain, count in placed
-        ],
+        placement.assigned_levels(topology),
+        [(placement.assigned_values(topology, domain), count) for domain, count in placed],
     )
 
 

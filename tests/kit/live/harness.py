@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox
 
 from lws_kueue.api import names
-from lws_kueue.install import manifests
 
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
 STOP_SECONDS = 15.0

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox
 from lws_kueue_lab.sandbox import stages
 
 from lws_kueue.api import names
-from lws_kueue.install import manifests
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS, Object, Sample, base
 
@@ -45,7 +44,7 @@ def templates(obj: Object) -> list[Object]:
 
 def example(file: str, *, namespace: str) -> list[Object]:
     """Return the objects of an example, moved to a namespace."""
-    found = manifests.load(manifests.examples() / file)
+    found = manifests.example(file)
     for obj in found:
         if "namespace" in obj["metadata"]:
             obj["metadata"]["namespace"] = namespace

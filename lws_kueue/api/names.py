@@ -93,7 +93,7 @@ PODSET_GROUP_NAME: Final = KUEUE_PREFIX + "podset-group-name"
 POD_INDEX_OFFSET: Final = KUEUE_PREFIX + "pod-index-offset"
 
 # A pod that carries this annotation with a value that is not Kueue's own is left alone by
-# Kueue's pod and StatefulSet integrations (kueue-contract 3.6, design decision 6).
+# Kueue's pod and StatefulSet integrations (kueue-contract 3.6).
 POD_SUSPENDING_PARENT: Final = KUEUE_PREFIX + "pod-suspending-parent"
 KUEUE_LWS_FRAMEWORK: Final = "leaderworkerset.x-k8s.io/leaderworkerset"
 KUEUE_STATEFULSET_FRAMEWORK: Final = "statefulset"

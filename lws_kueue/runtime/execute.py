@@ -1,7 +1,7 @@
 """Carries out a plan: guarded writes, in the plan's order, their answers fed back to the cache.
 
 What a guard refuses is not a failure: the object is read again and the next pass decides afresh.
-A failure in one chain never stops another chain (kueue-contract R37).
+A failure in one chain never stops another chain (kueue-contract 5.1, R37).
 """
 
 import asyncio

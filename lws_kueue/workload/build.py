@@ -91,7 +91,7 @@ def reference(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
     """Return the owner reference of a set's Workloads.
 
     It is no controller reference: Kueue takes a Workload that has one for another integration's
-    (kueue-contract 8.3.16).
+    (kueue-contract 8.3 item 16).
     """
     return {
         "apiVersion": names.LWS_API_VERSION,

@@ -36,10 +36,13 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def anchor(heading: str) -> str:
+    """The anchor of a heading, as the usual renderers make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def anchors(document: Path) -> set[str]:
-    """The anchors of a document's headings, as the usual renderers make them."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(anchor, re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)))
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda d: d.relative_to(ROOT).as_posix())
@@ -52,6 +55,17 @@ def test_links_of_a_document_lead_somewhere(document: Path) -> None:
         assert found.exists(), target
         if anchor:
             assert anchor in anchors(found), target
+
+
+def test_the_contents_of_a_document_are_its_headings() -> None:
+    told = [d for d in documents() if "\n## Contents\n" in d.read_text(encoding="utf-8")]
+    assert "compatibility.md" in {document.name for document in told}
+    for document in told:
+        _, _, content = document.read_text(encoding="utf-8").partition("\n## Contents\n")
+        found = re.findall(r"^##(#?) (.+)$", content, re.MULTILINE)
+        wanted = [f"{'  ' * len(deeper)}- [{name}](#{anchor(name)})" for deeper, name in found]
+        assert re.findall(r"^ *- \[.+\]\(#.+\)$", content, re.MULTILINE) == wanted
+        assert len({anchor(name) for _, name in found}) == len(found)
 
 
 def test_contributing_has_one_line_for_each_folder() -> None:

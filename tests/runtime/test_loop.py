@@ -1,0 +1,88 @@
+"""Two orders of the first pass over a set that are safety: what has started cannot be held back."""
+
+import asyncio
+
+import pytest
+
+from lws_kueue.api import names, selectors
+from lws_kueue.runtime import resources
+from tests.runtime import engine
+
+QUEUED = selectors.LabelSelector.model_validate({"matchLabels": {"queued": "yes"}})
+TURNS = 200
+
+
+def namespace(*, version: int, **labels: str) -> dict[str, object]:
+    meta = {"name": "ns", "uid": "n", "resourceVersion": str(version), "labels": labels}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def gated(leader_set: dict[str, object]) -> bool:
+    return names.OUR_SUSPENDING_PARENT in str(leader_set)
+
+
+async def settled(server: engine.Server, asked: str) -> None:
+    """Give whatever runs beside a question many turns to get ahead of its answer."""
+    await server.until(lambda: asked in server.asked)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("built_in", [False, True])
+def test_nothing_is_written_for_a_queued_set_before_it_is_known_who_manages_it(
+    built_in: bool,
+) -> None:
+    async def scenario() -> None:
+        # Marked when it was made: that says who managed it then, and not who does now.
+        marked = engine.live_set(**{names.QUEUE_NAME: "q"})
+        marked["spec"]["leaderWorkerTemplate"]["workerTemplate"]["metadata"] = {
+            "annotations": {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
+        }
+        server = engine.Server(marked)
+        server.built_in = built_in
+        made = engine.Engine(server)
+        answer = server.held["dry run"] = asyncio.Event()
+        # A set that comes between two rounds: nobody has tried its namespace yet.
+        await made.informer.probe_kueue()
+        (live,) = (await server.list(resources.SETS)).items
+        await made.informer.on_event(resources.SETS, "ADDED", live)
+        working = asyncio.create_task(made.until(lambda: bool(server.of_kind("StatefulSet"))))
+        await settled(server, "dry run")
+        assert server.written == [], "nobody knows yet whose the set is"
+        answer.set()
+        await working
+        assert server.asked.count("dry run") == 1
+        (leader_set,) = server.of_kind("StatefulSet")
+        assert gated(leader_set) is not built_in, "by the bridge, where it manages the set"
+
+    asyncio.run(scenario())
+
+
+def test_the_namespace_is_read_before_the_first_stateful_set_of_a_set_is_decided() -> None:
+    async def scenario() -> None:
+        server = engine.Server(engine.live_set(), namespace(version=1))
+        made = engine.Engine(server, unlabelled=QUEUED)
+        await made.informer.list_all()
+        # No watch has told of the label yet.
+        server.objects["Namespace", "ns"] = namespace(version=2, queued="yes")
+        answer = server.held["get Namespace"] = asyncio.Event()
+        working = asyncio.create_task(made.until(lambda: bool(server.of_kind("StatefulSet"))))
+        await settled(server, "get Namespace")
+        assert server.written == [], "its pods could start, and nobody could hold them back"
+        answer.set()
+        await working
+        assert gated(server.of_kind("StatefulSet")[0])
+
+    asyncio.run(scenario())
+
+
+def test_the_namespace_of_a_set_that_has_a_stateful_set_is_not_read_again() -> None:
+    async def scenario() -> None:
+        server = engine.Server(engine.live_set(), namespace(version=1, queued="yes"))
+        made = engine.Engine(server, unlabelled=QUEUED)
+        await made.informer.list_all()
+        await made.until(lambda: bool(server.of_kind(names.LWS_KIND)))
+        reads = server.asked[server.asked.index("apply StatefulSet") :].count("get Namespace")
+        assert reads == 0
+
+    asyncio.run(scenario())

@@ -15,7 +15,20 @@ FREE: Fields = {}
 RUNS: Fields = {"node": "n"}
 PENDING: Fields = {}
 RESERVED: Fields = {"reserved": True}
-ADMITTED: Fields = {"reserved": True, "admitted": True, "cluster_queue": "cq", "pods": 2}
+
+
+def admits(*pod_sets: history.PodSetSeen) -> Fields:
+    return {"reserved": True, "admitted": True, "cluster_queue": "cq", "pod_sets": pod_sets}
+
+
+def pod_set(count: int, *, name: str = "main", cpu: int = 1, **more: Any) -> history.PodSetSeen:
+    usage = {"cpu": Fraction(cpu * count)}
+    return history.PodSetSeen(name=name, count=count, usage=usage, **more)
+
+
+ADMITTED: Fields = admits(pod_set(2))
+BOTH: Fields = admits(pod_set(1, name="leader"), pod_set(2, name="worker"))
+ON_A: Fields = {"node_selector": {"zone": "a"}}
 EVICTED: Fields = {**ADMITTED, "evicted": True}
 
 
@@ -84,6 +97,13 @@ class Told:
         .pod("s-0", **RUNS)
         .pod("s-0", ended=True)
         .pod("s-1", **RUNS),
+        Told(quota=3)
+        .workload(**BOTH)
+        .pod("s-0", **FREE)
+        .stateful_set("w", owner="s-0")
+        .pod("w-1", owner="w", **FREE)
+        .pod("w-2", owner="w", **FREE),
+        Told().workload(**admits(pod_set(2, **ON_A))).pod("s-0", **ON_A),
         # A quota that is lowered later is no fault of what runs already.
         Told().workload(**ADMITTED).pod("s-0", **RUNS).queue(0),
     ],
@@ -97,6 +117,8 @@ class Told:
         "of nobody",
         "deleted before its Workload",
         "ended before the next one ran",
+        "as many leaders and workers as admitted",
+        "with the node selector of the admission",
         "quota lowered",
     ],
 )
@@ -135,11 +157,32 @@ def test_a_history_in_which_quota_always_came_first_is_without_fault(told: Told)
         ),
         (
             Told(quota=9)
-            .workload(**{**ADMITTED, "pods": 1})
+            .workload(**admits(pod_set(1)))
             .pod("s-0", **RUNS)
             .stateful_set("w", owner="s-0")
             .pod("w-1", owner="w", **RUNS),
             ["was let go as number 2, admitted are 1"],
+        ),
+        (
+            Told(quota=9)
+            .workload(**admits(pod_set(3, name="leader"), pod_set(1, name="worker")))
+            .pod("s-0", **FREE)
+            .stateful_set("w", owner="s-0")
+            .pod("w-1", owner="w", **FREE)
+            .pod("w-2", owner="w", **FREE),
+            ["was let go as number 2, admitted are 1"],
+        ),
+        (
+            Told().workload(**admits(pod_set(1, name="worker"), pod_set(1))).pod("s-0", **FREE),
+            ["was let go, and is of no pod set of Workload w-0"],
+        ),
+        (
+            Told(quota=9).workload(**admits(pod_set(1, cpu=2))).pod("s-0", **FREE),
+            ["was let go with 1.0 cpu, admitted are 2.0 cpu"],
+        ),
+        (
+            Told().workload(**admits(pod_set(2, **ON_A))).pod("s-0", **FREE),
+            ["was let go with node selector {}, admitted is {'zone': 'a'}"],
         ),
     ],
     ids=[
@@ -154,6 +197,10 @@ def test_a_history_in_which_quota_always_came_first_is_without_fault(told: Told)
         "the Workload deleted while it runs",
         "more than the quota",
         "more pods than admitted",
+        "more workers than admitted",
+        "of no pod set",
+        "other requests than admitted",
+        "another node selector than admitted",
     ],
 )
 def test_a_pod_that_ran_without_quota_is_found(told: Told, wrong: list[str]) -> None:
@@ -173,7 +220,20 @@ def test_the_judge_orders_by_version_whatever_kind_arrived_first() -> None:
 
 def test_the_judge_says_how_many_pods_ran() -> None:
     told = Told().workload(**ADMITTED).pod("s-0", **RUNS).pod("s-0", **RUNS).pod("s-1", **WAITING)
-    assert history.judge(told.facts).bound == 1
+    verdict = history.judge(told.facts)
+    assert verdict.bound == 1
+    assert verdict.books == {"set": history.Book(released=1)}
+
+
+def test_the_judge_says_which_set_was_wrong() -> None:
+    verdict = history.judge(Told().pod("s-0", **FREE).facts)
+    assert verdict.books == {"set": history.Book(list(verdict.violations), released=1)}
+    assert len(verdict.violations) == 1
+
+
+def test_requests_of_a_set_of_which_kueue_is_not_told_all_are_not_compared() -> None:
+    told = Told(quota=9).workload(**admits(pod_set(1, cpu=2))).pod("s-0", **FREE)
+    assert history.judge(told.facts, unaccounted=["set"]).violations == ()
 
 
 META = {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "7"}
@@ -215,6 +275,12 @@ def test_a_workload_is_read_with_what_kueue_said() -> None:
     true = [{"type": kind, "status": "True"} for kind in ("QuotaReserved", "Admitted")]
     workload = {
         "kind": "Workload",
+        "spec": {
+            "podSets": [
+                {"name": "leader", "template": {"spec": {"nodeSelector": {"zone": "a"}}}},
+                {"name": "worker", "template": {"spec": {}}},
+            ]
+        },
         "metadata": {
             **META,
             "ownerReferences": [{"uid": "set"}],
@@ -224,7 +290,10 @@ def test_a_workload_is_read_with_what_kueue_said() -> None:
             "conditions": [*true, {"type": "Evicted", "status": "False"}],
             "admission": {
                 "clusterQueue": "cq",
-                "podSetAssignments": [{"count": 1}, {"count": 2}],
+                "podSetAssignments": [
+                    {"name": "leader", "count": 1, "resourceUsage": {"cpu": "100m"}},
+                    {"name": "worker", "count": 2},
+                ],
             },
         },
     }
@@ -239,7 +308,12 @@ def test_a_workload_is_read_with_what_kueue_said() -> None:
         reserved=True,
         admitted=True,
         cluster_queue="cq",
-        pods=3,
+        pod_sets=(
+            history.PodSetSeen(
+                name="leader", count=1, usage={"cpu": Fraction(1, 10)}, node_selector={"zone": "a"}
+            ),
+            history.PodSetSeen(name="worker", count=2),
+        ),
     )
 
 
@@ -253,3 +327,56 @@ def test_the_quota_of_a_cluster_queue_is_that_of_all_its_flavors() -> None:
     seen = history.fact({"type": "ADDED", "object": queue})
     assert isinstance(seen, history.ClusterQueueSeen)
     assert seen.nominal == {"cpu": Fraction(5, 2)}
+
+
+def container(**requests: str) -> Fields:
+    return {"resources": {"requests": requests}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"containers": [container(cpu="1"), container(cpu="500m", memory="1Ki")]}, (1.5, 1024)),
+        ({"containers": [{"resources": {"limits": {"cpu": "2"}}}]}, (2, 0)),
+        (
+            {
+                "containers": [container(cpu="1")],
+                "initContainers": [
+                    container(cpu="3"),
+                    {**container(cpu="1"), "restartPolicy": "Always"},
+                    container(cpu="1", memory="5"),
+                ],
+            },
+            (3, 5),
+        ),
+        (
+            {
+                "containers": [container(cpu="1")],
+                "initContainers": [{**container(cpu="1"), "restartPolicy": "Always"}],
+                "overhead": {"cpu": "250m", "memory": "1500m"},
+            },
+            (2.25, 2),
+        ),
+        ({"containers": [container(cpu="1", memory="1")], **container(cpu="5")}, (5, 1)),
+        ({"containers": [container(cpu="100u"), container(cpu="1n")]}, (0.001, 0)),
+    ],
+    ids=["sum", "limits", "init containers", "sidecar and overhead", "whole pod", "rounded up"],
+)
+def test_requests_are_counted_as_kubernetes_counts_them(
+    spec: Fields, expected: tuple[float, float]
+) -> None:
+    cpu, memory = (Fraction(str(amount)) for amount in expected)
+    found = history.effective(spec)
+    assert (found.get("cpu", 0), found.get("memory", 0)) == (cpu, memory)
+
+
+def test_more_usage_than_quota_in_the_status_of_a_cluster_queue_is_found() -> None:
+    def event(total: str) -> Fields:
+        flavor = {"name": "f", "resources": [{"name": "cpu", "nominalQuota": "1"}]}
+        usage = {"name": "f", "resources": [{"name": "cpu", "total": total}]}
+        status = {"flavorsReservation": [usage]}
+        spec = {"resourceGroups": [{"flavors": [flavor]}]}
+        return {"object": {"metadata": META, "spec": spec, "status": status}}
+
+    assert history.overdrawn([event("1")]) == []
+    assert history.overdrawn([event("1100m")]) == ["a: flavorsReservation of f/cpu: 1.1"]

@@ -12,7 +12,8 @@ from typing import Any, Final
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
-from tests.kit.judge.watcher import Object, Objects, Watcher
+from tests.kit.judge.recorder import Object
+from tests.kit.judge.watcher import Objects, Watcher
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import true
 

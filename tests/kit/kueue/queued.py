@@ -1,7 +1,7 @@
 """A set in a queue: what a client sees of its groups, and what people do to its Workloads."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,11 +208,9 @@ class Queued(Sample):
         )
         self.wait_workloads(lambda seen: not seen, what="no Workloads")
 
-    @contextmanager
-    def watching(self) -> Iterator[harness.Recording]:
+    def watching(self) -> AbstractContextManager[harness.Recording]:
         """Record every version of the namespace's Workloads."""
-        with self.recording(*WORKLOAD) as record:
-            yield record
+        return self.recording(*WORKLOAD)
 
     def _members(self, found: dict[str, Object], group: int) -> dict[str, Object]:
         return {

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,9 @@ from typing import Any
 from lws_kueue_lab import manifests, sandbox
 
 from lws_kueue.api import names
+from tests.kit.judge import recorder
+
+Recording = recorder.Recorder
 
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
 STOP_SECONDS = 15.0
@@ -321,52 +323,8 @@ def is_gated(pod: dict[str, Any]) -> bool:
     return names.ADMISSION_GATE in gates(pod)
 
 
-class Recording:
-    """Every version of the objects of one kind that a watch showed."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.fault: BaseException | None = None
-        self._lock = threading.Lock()
-
-    def add(self, event: dict[str, Any]) -> None:
-        with self._lock:
-            self.events.append(event)
-
-
-@contextlib.contextmanager
 def recording(
     cluster: sandbox.Sandbox, api_version: str, kind: str, *, namespace: str
-) -> Iterator[Recording]:
+) -> contextlib.AbstractContextManager[Recording]:
     """Record watch events of a kind from now on, without a gap, until the context ends."""
-    record = Recording()
-    stop = threading.Event()
-    _, version = cluster.api.list_page(api_version, kind, namespace=namespace)
-
-    def watch() -> None:
-        at = version
-        while not stop.is_set():
-            events = cluster.api.watch(
-                api_version, kind, namespace=namespace, resource_version=at, timeout=1
-            )
-            for event in events:
-                assert event["type"] != "ERROR", event
-                record.add(event)
-                at = event["object"]["metadata"]["resourceVersion"]
-
-    def watch_and_keep_the_fault() -> None:
-        try:
-            watch()
-        except BaseException as fault:
-            record.fault = fault
-
-    thread = threading.Thread(target=watch_and_keep_the_fault, daemon=True)
-    thread.start()
-    try:
-        yield record
-    finally:
-        stop.set()
-        thread.join(timeout=10)
-    # A history with a gap would prove nothing.
-    assert not thread.is_alive()
-    assert record.fault is None, record.fault
+    return Recording(cluster, (api_version, kind), namespace=namespace).watching()

@@ -7,8 +7,8 @@ can stop at each step of a start or a rollout.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,11 +222,9 @@ class Sample:
         """Delete a pod as `kubectl delete` does."""
         self.cluster.api.delete("v1", "Pod", pod, namespace=self.namespace)
 
-    @contextmanager
-    def recording(self, api_version: str, kind: str) -> Iterator[harness.Recording]:
+    def recording(self, api_version: str, kind: str) -> AbstractContextManager[harness.Recording]:
         """Record every version of the namespace's objects of a kind."""
-        with harness.recording(self.cluster, api_version, kind, namespace=self.namespace) as record:
-            yield record
+        return harness.recording(self.cluster, api_version, kind, namespace=self.namespace)
 
 
 def create(cluster: sandbox.Sandbox, namespace: str, **options: Any) -> Sample:

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import functools
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names, probes
 from lws_kueue.install import manifests
+from tests.kit import polling
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -171,11 +171,11 @@ class Sets:
 
 def eventually(condition: Callable[[], bool], *, what: str, timeout: float = 30.0) -> None:
     """Ask until `condition` holds; for what no watch can tell."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what}")
-        time.sleep(0.05)
+
+    def holds() -> None:
+        assert condition(), f"not within {timeout} s: {what}"
+
+    polling.trying(timeout=timeout, every=0.05)(holds)
 
 
 def wait_for_kind(api: client.Client, api_version: str) -> None:

@@ -10,6 +10,7 @@ from lws_kueue_lab.kueue_standin import run as standin
 from lws_kueue_lab.sandbox import audit
 
 from lws_kueue.runtime import build_info
+from tests.kit import polling
 
 USER_AGENT = build_info.user_agent()
 
@@ -72,13 +73,14 @@ def settled(cluster: sandbox.Sandbox, *, namespace: str, quiet: float = 3.0) -> 
 
     Silence is what is awaited here, and only time shows silence.
     """
-    deadline = time.monotonic() + 60
-    found = writes(cluster, namespace=namespace)
-    since = time.monotonic()
-    while time.monotonic() - since < quiet:
-        assert time.monotonic() < deadline, f"writing never ends:\n{summary(found)}"
-        time.sleep(0.2)
+    found, since = writes(cluster, namespace=namespace), time.monotonic()
+
+    def silent() -> list[audit.Request]:
+        nonlocal found, since
         now = writes(cluster, namespace=namespace)
         if len(now) != len(found):
             found, since = now, time.monotonic()
-    return found
+        assert time.monotonic() - since >= quiet, f"writing never ends:\n{summary(found)}"
+        return found
+
+    return polling.trying(every=0.2)(silent)

@@ -14,6 +14,7 @@ from typing import Any
 from lws_kueue_lab import manifests, sandbox
 
 from lws_kueue.api import names
+from tests.kit import polling
 from tests.kit.judge import recorder
 
 Recording = recorder.Recorder
@@ -74,13 +75,18 @@ class ControllerProcess:
 
     def wait_log(self, text: str, *, since: int = 0, patience: float = 30.0) -> float:
         """Wait until its log says something; returns when that was seen, by the steady clock."""
-        deadline = time.monotonic() + patience
-        while True:
-            last = not self.running or time.monotonic() > deadline
-            if text.encode() in self.log.read_bytes()[since:]:
+
+        def said() -> bool:
+            # Whoever has ended says nothing more, but may have said it before.
+            ended = not self.running
+            found = text.encode() in self.log.read_bytes()[since:]
+            assert found or ended
+            return found
+
+        with contextlib.suppress(AssertionError):
+            if polling.trying(timeout=patience, every=0.05)(said):
                 return time.monotonic()
-            assert not last, f"the controller did not say {text!r}:\n{self.tail()}"
-            time.sleep(0.05)
+        raise AssertionError(f"the controller did not say {text!r}:\n{self.tail()}")
 
     def wait(self, *, patience: float = STOP_SECONDS) -> int:
         """Wait until it has ended by itself and return its exit status."""

@@ -1,12 +1,12 @@
 """What a set says about itself: its conditions, and the Warning events on it."""
 
-import time
 from typing import Any
 
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
+from tests.kit import polling
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 
@@ -36,14 +36,14 @@ def wait_said(
     cluster: sandbox.Sandbox, name: str, *texts: str, namespace: str, patience: float = 60.0
 ) -> str:
     """Wait until a set says something that has all ``texts`` in it; return that."""
-    deadline = time.monotonic() + patience
-    while True:
+
+    def told() -> str:
         said = sayings(cluster, name, namespace=namespace)
-        for one in said:
-            if all(text in one for text in texts):
-                return one
-        assert time.monotonic() < deadline, f"{name} never says {texts}, but {said}"
-        time.sleep(0.2)
+        found = [one for one in said if all(text in one for text in texts)]
+        assert found, f"{name} never says {texts}, but {said}"
+        return found[0]
+
+    return polling.trying(timeout=patience, every=0.2)(told)
 
 
 def is_taken(cluster: sandbox.Sandbox, obj: dict[str, Any]) -> bool:

@@ -4,19 +4,13 @@ Each function reads what exists now and fails if it is not as the check says. Th
 to become so; `eventually` tries a check until it passes.
 """
 
-import time
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
-
-from lws_kueue_lab.sandbox import client
+from typing import Any
 
 from lws_kueue.api import names
 from lws_kueue.controller.revision import revisions as keys
+from tests.kit import polling
 from tests.kit.live import harness
 from tests.kit.lws.sample import Object, Sample, Stage, group_of
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # Conditions and what they say (lws-contract 1.5).
 MESSAGES = {
@@ -25,23 +19,8 @@ MESSAGES = {
     "UpdateInProgress": "Rolling Upgrade is in progress",
 }
 _EXCLUSIVE = (names.EXCLUSIVE_TOPOLOGY, names.SUBGROUP_EXCLUSIVE_TOPOLOGY)
-_TIMEOUT = 60.0
-_INTERVAL = 0.1
 
-
-def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what ``check`` returns once it passes; fail as it does when time is up."""
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            return check(*args, **kwargs)
-        except (AssertionError, LookupError, client.ApiError) as error:
-            # What is not there yet is a check that failed; any other answer is an error.
-            if isinstance(error, client.ApiError) and error.status != 404:
-                raise
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(_INTERVAL)
+eventually = polling.eventually
 
 
 def revision_key(obj: Object) -> str:

@@ -1,12 +1,11 @@
 """What exists of a recorded set in a namespace, and what of it differs from the recording yet."""
 
-import time
 from typing import Any
 
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
-from tests.kit import golden
+from tests.kit import golden, polling
 from tests.kit.takeover import comparison
 
 KINDS = (
@@ -54,10 +53,10 @@ def left_over(
 
 def settled(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> list[dict[str, Any]]:
     """Wait until nothing differs from the recording any more, and return what is there."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
+
+    def equal() -> list[dict[str, Any]]:
         lines, now = left_over(cluster, name, namespace=namespace)
-        if not lines:
-            return now
-        assert time.monotonic() < deadline, "\n".join(lines)
-        time.sleep(POLL_SECONDS)
+        assert not lines, "\n".join(lines)
+        return now
+
+    return polling.trying(timeout=PATIENCE_SECONDS, every=POLL_SECONDS)(equal)

@@ -1,0 +1,36 @@
+"""Polling, for what no watch can tell: a check is tried until it passes."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import tenacity
+from lws_kueue_lab.sandbox import client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_UNMET = (AssertionError, LookupError)
+
+
+def _unmet(error: BaseException) -> bool:
+    # What is not there yet is a check that failed; any other answer is an error.
+    gone = isinstance(error, client.ApiError) and error.status == 404
+    return gone or isinstance(error, _UNMET)
+
+
+def trying(*, timeout: float = 60.0, every: float = 0.1) -> tenacity.Retrying:
+    """Return what calls a check until it passes, and fails as the check does when time is up.
+
+    Both parameters are seconds: ``timeout`` from the first try on, ``every`` between two tries.
+    """
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(timeout),
+        wait=tenacity.wait_fixed(every),
+        retry=tenacity.retry_if_exception(_unmet),
+        reraise=True,
+    )
+
+
+def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what ``check`` returns once it passes; fail as it does when a minute is over."""
+    return trying()(check, *args, **kwargs)

@@ -15,6 +15,7 @@ from lws_kueue_lab import manifests, sandbox
 
 from lws_kueue.api import names
 from tests.kit import polling
+from tests.kit.builders import cluster as build
 from tests.kit.judge import recorder
 
 Recording = recorder.Recorder
@@ -188,39 +189,13 @@ def queues(
 
     ``flavor_spec`` is the flavor's spec; ``spec`` is merged into the ClusterQueue's.
     """
-    flavor = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "ResourceFlavor",
-        "metadata": {"name": namespace},
-        "spec": dict(flavor_spec or {}),
-    }
-    cluster_queue = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "ClusterQueue",
-        "metadata": {"name": namespace},
-        "spec": {
-            "namespaceSelector": {},
-            "resourceGroups": [
-                {
-                    "coveredResources": ["cpu"],
-                    "flavors": [
-                        {
-                            "name": namespace,
-                            "resources": [{"name": "cpu", "nominalQuota": cpu}],
-                        }
-                    ],
-                }
-            ],
-            **spec,
-        },
-    }
-    local_queue = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "LocalQueue",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"clusterQueue": namespace},
-    }
-    for obj in (flavor, cluster_queue, local_queue):
+    quota = {namespace: {"cpu": cpu}}
+    made = (
+        build.kueues("ResourceFlavor", namespace, **(flavor_spec or {})),
+        build.cluster_queue(namespace, quota, **spec),
+        build.local_queue(name, namespace=namespace, cluster_queue=namespace),
+    )
+    for obj in made:
         cluster.api.apply(obj)
     return name
 

@@ -9,6 +9,7 @@ from lws_kueue_lab.kueue_standin.decide import Decision, Write
 from lws_kueue_lab.kueue_standin.decide import decide as decide_now
 
 from lws_kueue.api import actions
+from tests.kit.builders import cluster as build
 
 Json = dict[str, Any]
 
@@ -74,22 +75,10 @@ class World:
     ) -> None:
         """Make a LocalQueue `lq` and a ClusterQueue `cq` with its flavors."""
         by_flavor = flavors or {"default": quota or {"cpu": "1"}}
-        resources = list(next(iter(by_flavor.values())))
-        group = {
-            "coveredResources": resources,
-            "flavors": [
-                {
-                    "name": name,
-                    "resources": [{"name": r, "nominalQuota": q} for r, q in amounts.items()],
-                }
-                for name, amounts in by_flavor.items()
-            ],
-        }
         for name in by_flavor:
             if ("ResourceFlavor", "", name) not in self.objects:
                 self.add("ResourceFlavor", name)
-        whole = {"namespaceSelector": {}, "resourceGroups": [group]} | spec
-        self.add("ClusterQueue", "cq", spec=whole)
+        self.add("ClusterQueue", "cq", spec=build.cluster_queue("cq", by_flavor, **spec)["spec"])
         self.add("LocalQueue", "lq", spec={"clusterQueue": "cq"})
 
     def workload(

@@ -5,6 +5,7 @@ from typing import Any
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
+from tests.kit.builders import cluster as build
 from tests.kit.takeover import comparison
 
 POOL = {"pool": "gpu"}
@@ -29,9 +30,9 @@ def make_queue(cluster: sandbox.Sandbox, applied: dict[str, Any], *, namespace: 
         cluster.api.apply(obj)
     if queue is not None:
         cluster_queue = _OF_QUEUE[queue][-1]["metadata"]["name"]
-        local = _object("LocalQueue", queue, spec={"clusterQueue": cluster_queue})
-        local["metadata"]["namespace"] = namespace
-        cluster.api.apply(local)
+        cluster.api.apply(
+            build.local_queue(queue, namespace=namespace, cluster_queue=cluster_queue)
+        )
 
 
 def remove_queues(cluster: sandbox.Sandbox) -> None:
@@ -42,30 +43,15 @@ def remove_queues(cluster: sandbox.Sandbox) -> None:
             cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
 
 
-def _object(kind: str, name: str, *, spec: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
-
-
-def _cluster_queue(name: str, *, flavor: str) -> dict[str, Any]:
-    flavors = [{"name": flavor, "resources": [{"name": "cpu", "nominalQuota": "10"}]}]
-    groups = [{"coveredResources": ["cpu"], "flavors": flavors}]
-    return _object("ClusterQueue", name, spec={"namespaceSelector": {}, "resourceGroups": groups})
-
-
-_LEVELS = [{"nodeLabel": comparison.RACK}, {"nodeLabel": comparison.HOSTNAME}]
+_LEVELS = (comparison.RACK, comparison.HOSTNAME)
 _OF_QUEUE = {
     "user-queue": (
-        _object("ResourceFlavor", "default", spec={"nodeLabels": POOL}),
-        _cluster_queue("cq", flavor="default"),
+        build.kueues("ResourceFlavor", "default", nodeLabels=POOL),
+        build.cluster_queue("cq", {"default": {"cpu": "10"}}),
     ),
     "tas-user-queue": (
-        _object("Topology", "racks", spec={"levels": _LEVELS}),
-        _object("ResourceFlavor", "tas", spec={"nodeLabels": POOL, "topologyName": "racks"}),
-        _cluster_queue("tas-cq", flavor="tas"),
+        build.topology("racks", _LEVELS),
+        build.kueues("ResourceFlavor", "tas", nodeLabels=POOL, topologyName="racks"),
+        build.cluster_queue("tas-cq", {"tas": {"cpu": "10"}}),
     ),
 }

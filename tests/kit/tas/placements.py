@@ -13,6 +13,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
+from tests.kit.builders import cluster as build
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS, Object
 from tests.kit.tas import trees
@@ -82,12 +83,8 @@ class PodSets:
 
     def body(self, name: str, *, namespace: str) -> Object:
         """Return the Workload."""
-        return {
-            "apiVersion": names.KUEUE_API_VERSION,
-            "kind": "Workload",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"queueName": name, "podSets": list(self.pod_sets)},
-        }
+        spec = {"queueName": name, "podSets": list(self.pod_sets)}
+        return build.kueues("Workload", name, namespace=namespace, **spec)
 
 
 # A flavor's quota, flavor by flavor, of resources that come from one of them together.
@@ -146,7 +143,7 @@ def standing(
         for name, scenario in scenarios.items():
             for obj in _queue(name, scenario):
                 make(obj)
-            cluster.api.create(_local_queue(name, namespace=namespace))
+            cluster.api.create(build.local_queue(name, namespace=namespace, cluster_queue=name))
             for pod in _fillers(name, scenario, namespace=namespace):
                 cluster.api.create(pod)
         for name, scenario in scenarios.items():
@@ -189,17 +186,8 @@ def _node(scenario: str, host: Host) -> Object:
     name = node_name(scenario, host.name)
     offers = {"memory": "64Gi", "pods": "10", "cpu": "0"} | dict(host.offers)
     place = {BLOCK: f"{scenario}-{host.block}", RACK: f"{scenario}-{host.rack}"}
-    labels = {HOST: name, **place, "type": "kwok"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "labels": labels | {_SCENARIO: scenario, _FLAVOR: host.flavor},
-            "annotations": {"kwok.x-k8s.io/node": "fake"},
-        },
-        "status": {"capacity": offers, "allocatable": offers},
-    }
+    labels = {**place, _SCENARIO: scenario, _FLAVOR: host.flavor}
+    return build.node(name, labels=labels, offers=offers)
 
 
 def _wait_for_nodes(cluster: sandbox.Sandbox) -> None:
@@ -213,33 +201,16 @@ def _wait_for_nodes(cluster: sandbox.Sandbox) -> None:
 
 
 def _queue(name: str, scenario: Scenario) -> Iterator[Object]:
-    levels = [{"nodeLabel": level} for level in scenario.levels]
-    yield _object("Topology", name, spec={"levels": levels})
+    yield build.topology(name, scenario.levels)
     for flavor in {flavor for group in scenario.quota for flavor in group}:
         spec: Object = {"nodeLabels": {_SCENARIO: name, _FLAVOR: flavor}}
         if flavor not in scenario.flat:
             spec["topologyName"] = name
-        yield _object("ResourceFlavor", f"{name}-{flavor}", spec=spec)
+        yield build.kueues("ResourceFlavor", f"{name}-{flavor}", **spec)
     groups = [
-        {
-            "coveredResources": list(next(iter(group.values()))),
-            "flavors": [
-                {
-                    "name": f"{name}-{flavor}",
-                    "resources": [{"name": r, "nominalQuota": q} for r, q in quota.items()],
-                }
-                for flavor, quota in group.items()
-            ],
-        }
-        for group in scenario.quota
+        {f"{name}-{flavor}": quota for flavor, quota in group.items()} for group in scenario.quota
     ]
-    yield _object("ClusterQueue", name, spec={"namespaceSelector": {}, "resourceGroups": groups})
-
-
-def _local_queue(name: str, *, namespace: str) -> Object:
-    local = _object("LocalQueue", name, spec={"clusterQueue": name})
-    local["metadata"]["namespace"] = namespace
-    return local
+    yield build.cluster_queue(name, *groups)
 
 
 def _fillers(name: str, scenario: Scenario, *, namespace: str) -> Iterator[Object]:
@@ -250,12 +221,3 @@ def _fillers(name: str, scenario: Scenario, *, namespace: str) -> Iterator[Objec
             filler["spec"]["nodeName"] = node_name(name, host.name)
             metadata = {"name": f"filler-{name}-{host.name}", "namespace": namespace}
             yield {"apiVersion": "v1", "kind": "Pod", **filler, "metadata": metadata}
-
-
-def _object(kind: str, name: str, *, spec: Object) -> Object:
-    return {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }

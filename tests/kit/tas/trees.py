@@ -13,6 +13,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
+from tests.kit.builders import cluster as build
 from tests.kit.kueue import queued
 from tests.kit.live import harness
 
@@ -64,24 +65,9 @@ class Tree:
         """Make a node, also one that was lost before."""
         name = self.host(block, rack, host)
         capacity = {"memory": "16Gi", "pods": "110", **self.capacity}
-        self.cluster.api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {
-                    "name": name,
-                    "labels": {
-                        POOL: self.namespace,
-                        BLOCK: f"{self.namespace}-b{block}",
-                        RACK: f"{self.namespace}-b{block}-r{rack}",
-                        HOST: name,
-                        "type": "kwok",
-                    },
-                    "annotations": {"kwok.x-k8s.io/node": "fake"},
-                },
-                "status": {"capacity": capacity, "allocatable": capacity},
-            }
-        )
+        in_rack = f"{self.namespace}-b{block}-r{rack}"
+        labels = {POOL: self.namespace, BLOCK: f"{self.namespace}-b{block}", RACK: in_rack}
+        self.cluster.api.create(build.node(name, labels=labels, offers=capacity))
 
     def lose_node(self, name: str) -> None:
         """Let a node cease to exist, with all that ran there."""
@@ -171,24 +157,9 @@ def ready(node: Object | None) -> bool:
 
 
 def _queues(name: str, *, quota: dict[str, str], levels: Sequence[str]) -> list[Object]:
-    flavor = {
-        "name": name,
-        "resources": [{"name": key, "nominalQuota": value} for key, value in quota.items()],
-    }
-    groups = [{"coveredResources": list(quota), "flavors": [flavor]}]
     return [
-        _object("Topology", name, levels=[{"nodeLabel": level} for level in levels]),
-        _object("ResourceFlavor", name, nodeLabels={POOL: name}, topologyName=name),
-        _object("ClusterQueue", name, namespaceSelector={}, resourceGroups=groups),
-        _object("LocalQueue", QUEUE, namespace=name, clusterQueue=name),
+        build.topology(name, levels),
+        build.kueues("ResourceFlavor", name, nodeLabels={POOL: name}, topologyName=name),
+        build.cluster_queue(name, {name: quota}),
+        build.local_queue(QUEUE, namespace=name, cluster_queue=name),
     ]
-
-
-def _object(kind: str, name: str, *, namespace: str | None = None, **spec: Any) -> Object:
-    meta = {"name": name} | ({"namespace": namespace} if namespace else {})
-    return {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": kind,
-        "metadata": meta,
-        "spec": spec,
-    }

@@ -10,11 +10,11 @@ ready, updated)``, the stages here have as many groups fewer ready and as many m
 being replaced. Surge groups are at the new revision from the start.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tests.kit.lws import checks
-from tests.kit.lws.sample import Object, Sample, rollout, stage_of
+from tests.kit.lws.sample import Object, Sample, Stage, rollout, stage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,13 @@ def that(check: Callable[..., None], *args: object, **kwargs: object) -> Check:
     return lambda _: check(*args, **kwargs)
 
 
+def released(one: Sample, stages: Mapping[tuple[int, ...], Stage]) -> Iterator[Check]:
+    """Groups are released one after the other, or some together, and a stage comes of each."""
+    for groups, stage in stages.items():
+        one.release(*groups)
+        yield at(*stage)
+
+
 def x1(one: Sample) -> Iterator[Check]:
     """One group after the other."""
     one.change_templates("2")
@@ -70,69 +77,52 @@ def x1(one: Sample) -> Iterator[Check]:
     yield says(UpdateInProgress=True, Progressing=True, Available=False)
     yield that(checks.event, one, "GroupsUpdating", "Updating replica 3")
     yield that(checks.revisions, one, count=2)
-    one.release(3)
-    yield at(2, 4, 3, 2)
+    yield from released(one, {(3,): (2, 4, 3, 2)})
     yield that(checks.event, one, "GroupsUpdating", "Updating replica 2")
     one.hold(3)
     yield at(2, 4, 2, 2)
-    one.release(3)
-    yield at(2, 4, 3, 2)
-    one.release(2)
-    yield at(1, 4, 3, 3)
-    one.release(1)
-    yield at(0, 4, 3, 4)
-    one.release(0)
-    yield at(0, 4, 4, 4)
+    yield from released(
+        one, {(3,): (2, 4, 3, 2), (2,): (1, 4, 3, 3), (1,): (0, 4, 3, 4), (0,): (0, 4, 4, 4)}
+    )
 
 
 def x2(one: Sample) -> Iterator[Check]:
     """Two unavailable."""
     one.change_templates("2")
     yield at(2, 4, 2, 2)
-    one.release(3)
-    yield at(1, 4, 2, 3)
-    one.release(2)
-    yield at(0, 4, 2, 4)
-    one.release(1, 0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(3,): (1, 4, 2, 3), (2,): (0, 4, 2, 4), (1, 0): (0, 4, 4, 4)})
 
 
 def x3(one: Sample) -> Iterator[Check]:
     """More unavailable than there are."""
     one.change_templates("2")
     yield at(0, 4, 0, 4)
-    one.release(0, 1, 2, 3)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(0, 1, 2, 3): (0, 4, 4, 4)})
 
 
 def x4(one: Sample) -> Iterator[Check]:
     """Scaling up with an update."""
     one.change_templates("2", replicas=6)
     yield at(4, 6, 4, 2)
-    one.release(4, 5)
-    yield at(3, 6, 5, 3)
+    yield from released(one, {(4, 5): (3, 6, 5, 3)})
     for group in (3, 2, 1):
         one.release(group)
         yield at(group - 1, 6, 5, 7 - group)
-    one.release(0)
-    yield at(0, 6, 6, 6)
+    yield from released(one, {(0,): (0, 6, 6, 6)})
 
 
 def x5(one: Sample) -> Iterator[Check]:
     """Scaling up during an update."""
     one.change_templates("2")
     yield at(3, 4, 3, 1)
-    one.release(3)
-    yield at(2, 4, 3, 2)
+    yield from released(one, {(3,): (2, 4, 3, 2)})
     one.scale(6)
     yield at(2, 6, 3, 4)
-    one.release(4, 5)
-    yield at(2, 6, 5, 4)
+    yield from released(one, {(4, 5): (2, 6, 5, 4)})
     for group in (2, 1):
         one.release(group)
         yield at(group - 1, 6, 5, 7 - group)
-    one.release(0)
-    yield at(0, 6, 6, 6)
+    yield from released(one, {(0,): (0, 6, 6, 6)})
 
 
 def x6(one: Sample) -> Iterator[Check]:
@@ -141,12 +131,7 @@ def x6(one: Sample) -> Iterator[Check]:
     yield at(5, 6, 5, 1)
     one.scale(3)
     yield at(2, 3, 2, 1)
-    one.release(2)
-    yield at(1, 3, 2, 2)
-    one.release(1)
-    yield at(0, 3, 2, 3)
-    one.release(0)
-    yield at(0, 3, 3, 3)
+    yield from released(one, {(2,): (1, 3, 2, 2), (1,): (0, 3, 2, 3), (0,): (0, 3, 3, 3)})
 
 
 def x7(one: Sample) -> Iterator[Check]:
@@ -156,8 +141,7 @@ def x7(one: Sample) -> Iterator[Check]:
     for group in (4, 3, 2, 1):
         one.release(group)
         yield at(group - 1, 5, 4, 6 - group)
-    one.release(0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(0,): (0, 4, 4, 4)})
     surge = f"deleting surge replica {one.name}-4"
     yield that(checks.event, one, "GroupsProgressing", surge)
 
@@ -166,64 +150,46 @@ def x8(one: Sample) -> Iterator[Check]:
     """One unavailable, and one more."""
     one.change_templates("2")
     yield at(3, 5, 3, 2)
-    one.release(4)
-    yield at(2, 5, 3, 3)
-    one.release(3)
-    yield at(1, 5, 3, 4)
-    one.release(2)
-    yield at(0, 5, 3, 5)
-    one.release(1)
-    yield at(0, 4, 3, 4)
-    one.release(0)
-    yield at(0, 4, 4, 4)
+    yield from released(
+        one,
+        {
+            (4,): (2, 5, 3, 3),
+            (3,): (1, 5, 3, 4),
+            (2,): (0, 5, 3, 5),
+            (1,): (0, 4, 3, 4),
+            (0,): (0, 4, 4, 4),
+        },
+    )
 
 
 def x9(one: Sample) -> Iterator[Check]:
     """Two unavailable, and two more."""
     one.change_templates("2")
     yield at(2, 6, 2, 4)
-    one.release(3, 2)
-    yield at(0, 4, 2, 4)
-    one.release(1, 0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(3, 2): (0, 4, 2, 4), (1, 0): (0, 4, 4, 4)})
 
 
 def x10(one: Sample) -> Iterator[Check]:
     """Scaling up with an update and surge."""
     one.change_templates("2", replicas=4)
     yield at(2, 6, 2, 4)
-    one.release(5, 4, 3, 2)
-    yield at(0, 5, 3, 5)
-    one.release(1)
-    yield at(0, 4, 3, 4)
-    one.release(0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(5, 4, 3, 2): (0, 5, 3, 5), (1,): (0, 4, 3, 4), (0,): (0, 4, 4, 4)})
 
 
 def x11(one: Sample) -> Iterator[Check]:
     """Scaling down with an update and surge."""
     one.change_templates("2", replicas=3)
     yield at(2, 5, 2, 3)
-    one.release(4, 3)
-    yield at(0, 5, 2, 5)
-    one.release(2)
-    yield at(0, 4, 2, 4)
-    one.release(1)
-    yield at(0, 3, 2, 3)
-    one.release(0)
-    yield at(0, 3, 3, 3)
+    yield from released(
+        one, {(4, 3): (0, 5, 2, 5), (2,): (0, 4, 2, 4), (1,): (0, 3, 2, 3), (0,): (0, 3, 3, 3)}
+    )
 
 
 def x12(one: Sample) -> Iterator[Check]:
     """No more surge than replicas."""
     one.change_templates("2")
     yield at(1, 3, 1, 2)
-    one.release(2)
-    yield at(0, 3, 1, 3)
-    one.release(1)
-    yield at(0, 2, 1, 2)
-    one.release(0)
-    yield at(0, 2, 2, 2)
+    yield from released(one, {(2,): (0, 3, 1, 3), (1,): (0, 2, 1, 2), (0,): (0, 2, 2, 2)})
 
 
 def x13(one: Sample) -> Iterator[Check]:
@@ -232,16 +198,10 @@ def x13(one: Sample) -> Iterator[Check]:
     yield at(3, 6, 3, 3)
     one.scale(6)
     yield at(3, 8, 3, 5)
-    one.release(7, 6)
-    yield at(3, 8, 5, 5)
+    yield from released(one, {(7, 6): (3, 8, 5, 5)})
     one.scale(2)
     yield at(1, 3, 1, 2)
-    one.release(2)
-    yield at(0, 3, 1, 3)
-    one.release(1)
-    yield at(0, 2, 1, 2)
-    one.release(0)
-    yield at(0, 2, 2, 2)
+    yield from released(one, {(2,): (0, 3, 1, 3), (1,): (0, 2, 1, 2), (0,): (0, 2, 2, 2)})
 
 
 def x14(one: Sample) -> Iterator[Check]:
@@ -250,23 +210,16 @@ def x14(one: Sample) -> Iterator[Check]:
     one.change_templates("2")
     yield at(3, 6, 3, 3)
     yield that(checks.revisions, one, count=2)
-    one.release(5, 4)
-    yield at(1, 6, 3, 5)
+    yield from released(one, {(5, 4): (1, 6, 3, 5)})
     yield that(checks.revisions, one, count=2)
     one.change_templates("3")
     yield that(checks.revisions, one, count=3)
     # In the table all six groups are ready when the second update comes. Here those that are not
     # go back to where they came from first (docs/compatibility.md).
     yield that(checks.left_version, one, "2", groups=(3, 2, 1))
-    one.release(3, 2, 1)
-    yield at(3, 6, 3, 3)
+    yield from released(one, {(3, 2, 1): (3, 6, 3, 3)})
     yield that(checks.revisions, one, count=3)
-    one.release(5, 4, 3)
-    yield at(0, 6, 3, 6)
-    one.release(2, 1)
-    yield at(0, 4, 3, 4)
-    one.release(0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(5, 4, 3): (0, 6, 3, 6), (2, 1): (0, 4, 3, 4), (0,): (0, 4, 4, 4)})
 
 
 def x15(one: Sample) -> Iterator[Check]:
@@ -275,12 +228,7 @@ def x15(one: Sample) -> Iterator[Check]:
     yield at(0, 4, 3, 4)
     one.change_templates("2")
     yield at(3, 4, 2, 1)
-    one.release(3)
-    yield at(1, 4, 2, 3)
-    one.release(2)
-    yield at(0, 4, 2, 4)
-    one.release(1, 0)
-    yield at(0, 4, 4, 4)
+    yield from released(one, {(3,): (1, 4, 2, 3), (2,): (0, 4, 2, 4), (1, 0): (0, 4, 4, 4)})
 
 
 def x16(one: Sample) -> Iterator[Check]:
@@ -288,10 +236,7 @@ def x16(one: Sample) -> Iterator[Check]:
     yield at(0, 2, 0, 2)
     one.change_templates("2")
     yield at(1, 2, 0, 1)
-    one.release(1)
-    yield at(0, 2, 1, 2)
-    one.release(0)
-    yield at(0, 2, 2, 2)
+    yield from released(one, {(1,): (0, 2, 1, 2), (0,): (0, 2, 2, 2)})
 
 
 def x17(one: Sample) -> Iterator[Check]:
@@ -299,27 +244,18 @@ def x17(one: Sample) -> Iterator[Check]:
     yield at(4, 6, 6, 6)
     one.change_templates("2")
     yield at(5, 6, 5, 1)
-    one.release(5)
-    yield at(4, 6, 5, 2)
-    one.release(4)
-    yield at(4, 6, 6, 2)
+    yield from released(one, {(5,): (4, 6, 5, 2), (4,): (4, 6, 6, 2)})
     yield says(Available=True)
     one.patch({"rolloutStrategy": rollout(partition=2)})
     yield at(3, 6, 5, 3)
     yield says(Available=False)
-    one.release(3)
-    yield at(2, 6, 5, 4)
-    one.release(2)
-    yield at(2, 6, 6, 4)
+    yield from released(one, {(3,): (2, 6, 5, 4), (2,): (2, 6, 6, 4)})
     yield says(Available=True)
     yield that(checks.revisions, one, count=2)
     # Beyond the table: to the end, as all others go.
     one.patch({"rolloutStrategy": rollout()})
     yield at(1, 6, 5, 5)
-    one.release(1)
-    yield at(0, 6, 5, 6)
-    one.release(0)
-    yield at(0, 6, 6, 6)
+    yield from released(one, {(1,): (0, 6, 5, 6), (0,): (0, 6, 6, 6)})
 
 
 def x18(one: Sample) -> Iterator[Check]:
@@ -327,15 +263,11 @@ def x18(one: Sample) -> Iterator[Check]:
     yield at(2, 3, 3, 3)
     one.change_templates("2")
     yield at(2, 4, 2, 2)
-    one.release(3, 2)
-    yield at(2, 4, 4, 2)
+    yield from released(one, {(3, 2): (2, 4, 4, 2)})
     yield says(Available=True)
     one.patch({"rolloutStrategy": rollout(surge=1)})
     yield at(0, 4, 2, 4)
-    one.release(1)
-    yield at(0, 3, 2, 3)
-    one.release(0)
-    yield at(0, 3, 3, 3)
+    yield from released(one, {(1,): (0, 3, 2, 3), (0,): (0, 3, 3, 3)})
 
 
 PLAYS = {

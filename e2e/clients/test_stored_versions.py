@@ -174,7 +174,7 @@ def upgraded(
         process.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.long), "queued"])
 @pytest.mark.parametrize(
     "version", [pytest.param(version, marks=pytest.mark.row(row)) for version, row in IDS.items()]
 )

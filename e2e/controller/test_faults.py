@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue
 
@@ -18,6 +19,7 @@ def own_controller(cluster: sandbox.Sandbox, folder: Path) -> harness.Controller
     return harness.ControllerProcess(kubeconfig=kubeconfig, log=folder / "controller.log")
 
 
+@pytest.mark.long
 def test_without_kueue_plain_sets_work_and_queued_ones_wait_until_it_is_installed(
     fresh_cluster: OpenCluster, tmp_path: Path
 ) -> None:
@@ -53,6 +55,7 @@ def test_without_kueue_plain_sets_work_and_queued_ones_wait_until_it_is_installe
         controller.kill()
 
 
+@pytest.mark.long
 def test_an_api_server_that_goes_away_and_comes_back_loses_nothing(
     fresh_cluster: OpenCluster, process_only: None, tmp_path: Path
 ) -> None:

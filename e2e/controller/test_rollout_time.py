@@ -113,6 +113,7 @@ def unavailable_groups(
         yield {str(index) for index in range(groups) if up.get(str(index), 0) < SIZE}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_twelve_groups_four_at_a_time_take_three_rounds(
     installed: sandbox.Sandbox, namespace: str
@@ -187,6 +188,7 @@ def test_groups_that_are_replaced_together_keep_their_admission(
     assert all(names.ADMISSION_GATE in harness.gates(pod) for pod in added)
 
 
+@pytest.mark.long
 def test_where_the_statefulset_controller_keeps_to_the_budget_it_is_left_to_it(
     fresh_cluster: OpenCluster, tmp_path: Path
 ) -> None:

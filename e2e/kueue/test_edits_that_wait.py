@@ -165,7 +165,7 @@ def revisions(pods: dict[str, Object]) -> set[str]:
     return {pod["metadata"]["labels"][names.REVISION_KEY] for pod in pods.values()}
 
 
-@pytest.mark.parametrize("surge", [0, 1])
+@pytest.mark.parametrize("surge", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_an_edit_that_never_fits_takes_one_group_down_and_is_undone_by_taking_it_back(
     story: Tell, surge: int
 ) -> None:
@@ -189,6 +189,7 @@ def test_an_edit_that_never_fits_takes_one_group_down_and_is_undone_by_taking_it
     it.judge(stay=2)
 
 
+@pytest.mark.long
 def test_a_group_that_waits_is_asked_for_anew_under_the_workload_that_it_has(story: Tell) -> None:
     # The group that waits is one that is down, and another one has to make room for it.
     with story(replicas=3, headroom=-1, unavailable=2) as it:
@@ -231,6 +232,7 @@ def test_an_image_reaches_groups_that_run_while_another_one_waits(story: Tell) -
     it.judge(stay=1)
 
 
+@pytest.mark.long
 def test_a_size_lets_no_pod_run_that_was_not_admitted(story: Tell) -> None:
     with story(replicas=2) as it:
         it.wait_available(2)
@@ -268,6 +270,7 @@ def test_a_second_edit_half_way_ends_with_all_groups_as_the_second_says(story: T
     it.judge(stay=3)
 
 
+@pytest.mark.long
 def test_an_edit_taken_back_half_way_leaves_the_groups_alone_that_it_had_not_reached(
     story: Tell,
 ) -> None:

@@ -186,8 +186,15 @@ def mend(tree: trees.Tree, node: str) -> None:
 
 
 @pytest.mark.row("P5")
-@pytest.mark.parametrize("how", ["tainted", "cordoned"])
-@pytest.mark.parametrize("end", ["deleted", "failed"])
+@pytest.mark.parametrize(
+    ("how", "end"),
+    [
+        ("tainted", "deleted"),
+        ("cordoned", "failed"),
+        pytest.param("tainted", "failed", marks=pytest.mark.long),
+        pytest.param("cordoned", "deleted", marks=pytest.mark.long),
+    ],
+)
 def test_a_pod_whose_node_takes_none_waits_gated_and_its_neighbour_there_stays(
     grow: Grow, how: str, end: str
 ) -> None:
@@ -236,6 +243,7 @@ def test_the_last_pod_of_a_group_on_a_cordoned_node_comes_back_on_another(grow: 
     assert lws.uids_of(0)["lws-0"] == uids["lws-0"]
 
 
+@pytest.mark.long
 @pytest.mark.row("P5")
 def test_a_pod_whose_node_others_have_filled_waits_there_and_the_set_says_so(grow: Grow) -> None:
     tree = grow(shape=(1, 1, 1), capacity={trees.GPU: "2", "cpu": "4"})

@@ -527,11 +527,12 @@ def test_every_set_is_ready_again_once_what_its_warning_names_is_put_right(
             repair(stage, name)
     stage.repaired.update(stage.cases)
     for name in stage.cases:
-        harness.wait_ready(stage.cluster, name, namespace=stage.namespace, groups=2, timeout=120)
-        stage.cluster.api.wait_for(
-            *LWS,
+        harness.wait_status(
+            stage.cluster,
             name,
-            lambda live: live and (harness.condition(live, "Available") or {})["status"] == "True",
+            lambda live: (harness.condition(live, "Available") or {}).get("status") == "True",
             namespace=stage.namespace,
-            what=f"{name} being available",
+            timeout=120,
+            what="available",
+            readyReplicas=2,
         )

@@ -105,7 +105,7 @@ def assert_nothing_is_left(report: dict[str, Any]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", ["end", "fail"])
+@pytest.mark.parametrize("mode", ["end", pytest.param("fail", marks=pytest.mark.long)])
 def test_nothing_survives_the_end_of_the_owner(mode: str) -> None:
     with owner(mode) as (started, report):
         assert len(report["processes"]) == len(COMPONENTS) + 1
@@ -113,8 +113,19 @@ def test_nothing_survives_the_end_of_the_owner(mode: str) -> None:
         assert_nothing_is_left(report)
 
 
-@pytest.mark.parametrize("mode", ["wait", "early"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "mode"),
+    [
+        (signal.SIGKILL, "wait"),
+        (signal.SIGTERM, "early"),
+        *(
+            pytest.param(number, mode, marks=pytest.mark.long)
+            for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            for mode in ("wait", "early")
+            if (number, mode) not in ((signal.SIGKILL, "wait"), (signal.SIGTERM, "early"))
+        ),
+    ],
+)
 def test_nothing_survives_a_signal_to_the_owner(mode: str, number: signal.Signals) -> None:
     with owner(mode) as (started, report):
         assert Path(report["directory"]).is_dir()

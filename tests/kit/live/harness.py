@@ -372,6 +372,10 @@ class Recording:
             self.events.append(event)
 
 
+def _versions(objects: list[dict[str, Any]]) -> dict[str, str]:
+    return {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in objects}
+
+
 @contextlib.contextmanager
 def recording(
     cluster: sandbox.Sandbox, api_version: str, kind: str, *, namespace: str
@@ -379,18 +383,27 @@ def recording(
     """Record watch events of a kind from now on, without a gap, until the context ends."""
     record = Recording()
     stop = threading.Event()
-    _, version = cluster.api.list_page(api_version, kind, namespace=namespace)
+    items, version = cluster.api.list_page(api_version, kind, namespace=namespace)
+    latest = _versions(items)
 
     def watch() -> None:
         at = version
-        while not stop.is_set():
+        # At the end all that is there has been seen, and nothing else: a watch may lag behind.
+        while not stop.is_set() or latest != _versions(
+            cluster.api.list(api_version, kind, namespace=namespace)
+        ):
             events = cluster.api.watch(
                 api_version, kind, namespace=namespace, resource_version=at, timeout=1
             )
             for event in events:
                 assert event["type"] != "ERROR", event
                 record.add(event)
-                at = event["object"]["metadata"]["resourceVersion"]
+                meta = event["object"]["metadata"]
+                at = meta["resourceVersion"]
+                if event["type"] == "DELETED":
+                    latest.pop(meta["uid"], None)
+                else:
+                    latest[meta["uid"]] = at
 
     def watch_and_keep_the_fault() -> None:
         try:
@@ -404,7 +417,7 @@ def recording(
         yield record
     finally:
         stop.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     # A history with a gap would prove nothing.
     assert not thread.is_alive()
     assert record.fault is None, record.fault

@@ -19,7 +19,7 @@ def gaps_between(requests: list[audit.Request]) -> list[float]:
     return [(b - a).total_seconds() for a, b in itertools.pairwise(moments)]
 
 
-@pytest.mark.parametrize(("groups", "size"), [(3, 4), (6, 2)])
+@pytest.mark.parametrize(("groups", "size"), [(3, 4), pytest.param(6, 2, marks=pytest.mark.long)])
 def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     installed: sandbox.Sandbox,
     controller: harness.ControllerProcess,

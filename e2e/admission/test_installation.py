@@ -168,6 +168,7 @@ def test_what_has_such_a_name_and_is_not_ours_is_left_alone(
         assert leftovers.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
 
 
+@pytest.mark.long
 def test_the_default_queue_comes_and_goes_with_kueue(
     fresh_cluster: Callable[[Options], Sandbox],
 ) -> None:

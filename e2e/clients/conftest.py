@@ -11,7 +11,7 @@ from tests.kit.live import harness, running
 Serve = Callable[..., running.Running]
 
 
-@pytest.fixture(params=["in-a-queue", "plain"])
+@pytest.fixture(params=["in-a-queue", pytest.param("plain", marks=pytest.mark.long)])
 def queue(request: pytest.FixtureRequest, installed: sandbox.Sandbox, namespace: str) -> str | None:
     """The queue of the set; sets without one are as much at home."""
     if request.param == "plain":

@@ -15,7 +15,7 @@ from lws_kueue_lab.sandbox import kueue
 
 from lws_kueue.api import names
 from lws_kueue.install import manifests
-from tests.kit.live import harness, running
+from tests.kit.live import harness, running, selection
 from tests.kit.live.running import NAME, NEW_IMAGE, Running
 from tests.kit.takeover import recordings
 
@@ -90,7 +90,8 @@ SPECS: dict[str, Object] = {
 }
 IDS = {version: f"GIT-{number}" for number, version in enumerate(SPECS, start=34)}
 ANNOTATIONS = {"v0-8": {names.RECREATE_GROUP_AFTER_START: "true"}}
-KINDS = ("plain", "queued")
+# The oldest, the newest, and what no webhook has completed.
+FEW = {"v0-5", "v0-10", "no-webhook"}
 
 
 def definition() -> Object:
@@ -144,9 +145,11 @@ def store(cluster: sandbox.Sandbox, version: str, kind: str) -> Running:
 
 @pytest.fixture(scope="module")
 def upgraded(
-    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    backend: sandbox.Backend,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[tuple[str, str], Running]]:
-    """A cluster with sets of all versions, and then with the project."""
+    """A cluster with sets of all versions that are looked at, and then with the project."""
     if backend == "kubeconfig":
         pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
     with (
@@ -161,7 +164,9 @@ def upgraded(
             lambda found: recordings.holds(found, "Established"),
         )
         found = {
-            (version, kind): store(cluster, version, kind) for version in SPECS for kind in KINDS
+            (version, kind): store(cluster, version, kind)
+            for version in selection.values(request, "version")
+            for kind in selection.values(request, "kind")
         }
         harness.install(cluster)
         process = harness.ControllerProcess(
@@ -174,9 +179,15 @@ def upgraded(
         process.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.long), "queued"])
 @pytest.mark.parametrize(
-    "version", [pytest.param(version, marks=pytest.mark.row(row)) for version, row in IDS.items()]
+    "version",
+    [
+        pytest.param(
+            version, marks=[pytest.mark.row(row), *(() if version in FEW else (pytest.mark.long,))]
+        )
+        for version, row in IDS.items()
+    ],
 )
 def test_a_set_of_an_earlier_version_is_served_and_can_be_worked_with(
     upgraded: dict[tuple[str, str], Running], version: str, kind: str, tmp_path: Path

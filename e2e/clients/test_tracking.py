@@ -48,6 +48,8 @@ MARKS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
 }
+# By labels alone, by annotations, and by both.
+FEW = {"applyset", "kubectl", "argocd"}
 IDS = {tool: f"GIT-{number}" for number, tool in enumerate(MARKS, start=24)}
 
 
@@ -76,7 +78,13 @@ def on_children(served: Running, tool: str) -> list[str]:
 
 @pytest.mark.row("P1")
 @pytest.mark.parametrize(
-    "tool", [pytest.param(tool, marks=pytest.mark.row(row)) for tool, row in IDS.items()]
+    "tool",
+    [
+        pytest.param(
+            tool, marks=[pytest.mark.row(row), *(() if tool in FEW else (pytest.mark.long,))]
+        )
+        for tool, row in IDS.items()
+    ],
 )
 def test_marks_stay_on_the_set_and_do_not_reach_what_is_made_for_it(
     served: Running, tool: str

@@ -62,32 +62,32 @@ def test_a_group_beyond_the_quota_waits_and_the_set_says_why(
     cluster.api.create(
         harness.leader_worker_set("tight", namespace=namespace, queue=queue, replicas=3)
     )
-    obj = cluster.api.wait_for(
-        *LWS,
+
+    def one_lacks_cpu(obj: dict[str, Any]) -> bool:
+        waiting = harness.condition(obj, "WaitingForAdmission")
+        # Kueue takes Workloads of the same second in any order, so it may be any of the three.
+        return bool(
+            waiting
+            and waiting["status"] == "True"
+            and re.match(r"group [012]: .*cpu", waiting["message"])
+        )
+
+    harness.wait_status(
+        cluster,
         "tight",
-        lambda seen: bool(
-            seen
-            and (seen.get("status") or {}).get("readyReplicas") == 2
-            and harness.condition(seen, "WaitingForAdmission")
-        ),
+        one_lacks_cpu,
         namespace=namespace,
-        what="two ready groups and a condition about the third",
+        what="a condition that says that one group lacks cpu",
+        readyReplicas=2,
     )
-    assert obj is not None
-    waiting = harness.condition(obj, "WaitingForAdmission")
-    assert waiting is not None
-    assert waiting["status"] == "True"
-    # Kueue takes Workloads of the same second in any order, so it may be any of the three.
-    assert re.match(r"group [012]: ", waiting["message"]), waiting["message"]
-    assert "cpu" in waiting["message"]
     harness.set_quota(cluster, namespace=namespace, cpu="900m")
-    obj = harness.wait_ready(cluster, "tight", namespace=namespace, groups=3)
-    obj = cluster.api.wait_for(
-        *LWS,
+    harness.wait_status(
+        cluster,
         "tight",
-        lambda seen: bool(seen and not harness.condition(seen, "WaitingForAdmission")),
+        lambda seen: not harness.condition(seen, "WaitingForAdmission"),
         namespace=namespace,
         what="no condition about waiting",
+        readyReplicas=3,
     )
 
 
@@ -186,12 +186,11 @@ def test_a_queue_that_does_not_exist_leaves_the_groups_gated_and_is_named(
     cluster.api.create(
         harness.leader_worker_set("lost", namespace=namespace, queue="no-such-queue", replicas=1)
     )
-    cluster.api.wait_for(
-        *LWS,
+    harness.wait_status(
+        cluster,
         "lost",
-        lambda seen: bool(
-            seen
-            and (c := harness.condition(seen, "WaitingForAdmission"))
+        lambda seen: (
+            (c := harness.condition(seen, "WaitingForAdmission"))
             and "no-such-queue" in c["message"]
         ),
         namespace=namespace,

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue
 
 from e2e.conftest import OpenCluster
 from lws_kueue.api import names
 from tests.kit.live import harness
-
-LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 
 
 def own_controller(cluster: sandbox.Sandbox, folder: Path) -> harness.ControllerProcess:
@@ -18,6 +17,7 @@ def own_controller(cluster: sandbox.Sandbox, folder: Path) -> harness.Controller
     return harness.ControllerProcess(kubeconfig=kubeconfig, log=folder / "controller.log")
 
 
+@pytest.mark.long
 def test_without_kueue_plain_sets_work_and_queued_ones_wait_until_it_is_installed(
     fresh_cluster: OpenCluster, tmp_path: Path
 ) -> None:
@@ -30,18 +30,17 @@ def test_without_kueue_plain_sets_work_and_queued_ones_wait_until_it_is_installe
             harness.leader_worker_set("queued", namespace="default", queue="user-queue")
         )
         harness.wait_ready(cluster, "plain", namespace="default", groups=2)
-        found = cluster.api.wait_for(
-            *LWS,
+        harness.wait_status(
+            cluster,
             "queued",
-            lambda seen: bool(seen and harness.condition(seen, "WaitingForAdmission")),
+            lambda seen: (
+                (c := harness.condition(seen, "WaitingForAdmission"))
+                and c["reason"] == "KueueMissing"
+                and "Kueue is not installed" in c["message"]
+            ),
             namespace="default",
             what="a condition that says why",
         )
-        assert found is not None
-        waiting = harness.condition(found, "WaitingForAdmission")
-        assert waiting is not None
-        assert waiting["reason"] == "KueueMissing"
-        assert "Kueue is not installed" in waiting["message"]
         for name, pod in harness.pods(cluster, namespace="default").items():
             expected = [names.ADMISSION_GATE] if name.startswith("queued") else []
             assert harness.gates(pod) == expected, name
@@ -53,6 +52,7 @@ def test_without_kueue_plain_sets_work_and_queued_ones_wait_until_it_is_installe
         controller.kill()
 
 
+@pytest.mark.long
 def test_an_api_server_that_goes_away_and_comes_back_loses_nothing(
     fresh_cluster: OpenCluster, process_only: None, tmp_path: Path
 ) -> None:

@@ -17,13 +17,13 @@ def test_a_plain_set_becomes_available_and_says_so(
 ) -> None:
     cluster = installed
     cluster.api.create(harness.leader_worker_set("plain", namespace=namespace))
-    obj = harness.wait_ready(cluster, "plain", namespace=namespace, groups=2)
+    obj = harness.wait_ready(
+        cluster, "plain", namespace=namespace, groups=2, updatedReplicas=2, replicas=2
+    )
     available = harness.condition(obj, "Available")
     assert available is not None
     assert available["status"] == "True"
     assert available["reason"] == "AllGroupsReady"
-    assert obj["status"]["replicas"] == 2
-    assert obj["status"]["updatedReplicas"] == 2
     names_of_sets = {
         s["metadata"]["name"]
         for s in cluster.api.list("apps/v1", "StatefulSet", namespace=namespace)
@@ -186,7 +186,7 @@ def test_the_scale_subresource_shows_replicas_and_the_selector_of_leaders(
 ) -> None:
     cluster = installed
     cluster.api.create(harness.leader_worker_set("hpa", namespace=namespace))
-    harness.wait_ready(cluster, "hpa", namespace=namespace, groups=2)
+    harness.wait_ready(cluster, "hpa", namespace=namespace, groups=2, replicas=2)
     path = f"/apis/{names.LWS_API_VERSION}/namespaces/{namespace}/leaderworkersets/hpa/scale"
     scale = cluster.api.request("GET", path)
     assert scale["spec"]["replicas"] == 2
@@ -203,7 +203,7 @@ def test_kubectl_get_lws_shows_ready_desired_and_up_to_date(
 ) -> None:
     cluster = installed
     cluster.api.create(harness.leader_worker_set("shown", namespace=namespace))
-    harness.wait_ready(cluster, "shown", namespace=namespace, groups=2)
+    harness.wait_ready(cluster, "shown", namespace=namespace, groups=2, updatedReplicas=2)
     header, row = kubectl(cluster, "-n", namespace, "get", "lws").splitlines()
     assert header.split() == ["NAME", "READY", "DESIRED", "UP-TO-DATE", "AGE"]
     assert row.split()[:4] == ["shown", "2", "2", "2"]
@@ -238,17 +238,7 @@ def test_a_new_image_rolls_out_group_by_group_under_the_same_workloads(
         what="six ready pods of the new image",
     )
     # The status follows, and may be that of a moment at which one group was left.
-    cluster.api.wait_for(
-        *LWS,
-        "roll",
-        lambda seen: bool(
-            seen
-            and seen["status"].get("updatedReplicas") == 2
-            and seen["status"].get("readyReplicas") == 2
-        ),
-        namespace=namespace,
-        what="two updated and ready groups",
-    )
+    harness.wait_ready(cluster, "roll", namespace=namespace, groups=2, updatedReplicas=2)
     assert workloads() == before
 
 

@@ -16,6 +16,7 @@ from lws_kueue_lab.sandbox import client, stages
 
 from lws_kueue.api import names
 from tests.kit.live import harness
+from tests.kit.lws import checks
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -39,14 +40,24 @@ def events(cluster: sandbox.Sandbox, namespace: str, reason: str, name: str) -> 
 
 
 def await_event(
-    cluster: sandbox.Sandbox, namespace: str, reason: str, name: str, *, part: str = ""
+    cluster: sandbox.Sandbox,
+    namespace: str,
+    reason: str,
+    name: str,
+    *,
+    part: str = "",
+    count: int = 1,
 ) -> None:
+    """Wait until so many events tell something; they follow what they tell of."""
     cluster.api.wait_for_all(
         "events.k8s.io/v1",
         "Event",
-        lambda seen: any(
-            (e["reason"], e["regarding"]["name"]) == (reason, name) and part in e["note"]
-            for e in seen.values()
+        lambda seen: (
+            sum(
+                (e["reason"], e["regarding"]["name"]) == (reason, name) and part in e["note"]
+                for e in seen.values()
+            )
+            >= count
         ),
         namespace=namespace,
         timeout=60,
@@ -60,14 +71,15 @@ def await_event(
 def test_a_worker_deleted_without_grace_recreates_its_group_exactly_once_each_time(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
-    cluster, times = installed, 5
+    cluster, times = installed, 3
     cluster.api.create(harness.leader_worker_set("forced", namespace=namespace))
     harness.wait_ready(cluster, "forced", namespace=namespace, groups=2)
     other = uids(cluster, namespace, "forced-1")
-    for _ in range(times):
+    for time_ in range(times):
         before = uids(cluster, namespace, "forced-0")
         cluster.api.delete("v1", "Pod", "forced-0-1", namespace=namespace, grace_seconds=0)
         await_other_pods(cluster, namespace, before)
+        await_event(cluster, namespace, "RecreateGroup", "forced", count=time_ + 1)
     assert len(events(cluster, namespace, "RecreateGroup", "forced")) == times
     assert uids(cluster, namespace, "forced-1") == other
 
@@ -83,6 +95,7 @@ def test_a_pod_that_fails_for_good_recreates_its_group_exactly_once(
     ends = {"metadata": {"annotations": {stages.BEHAVIOUR: stages.FAILED}}}
     cluster.api.patch("v1", "Pod", "failing-0-2", namespace=namespace, body=ends)
     await_other_pods(cluster, namespace, before)
+    await_event(cluster, namespace, "RecreateGroup", "failing")
     assert len(events(cluster, namespace, "RecreateGroup", "failing")) == 1
 
 
@@ -115,7 +128,11 @@ def test_a_set_that_is_deleted_without_its_pods_and_made_again_takes_them_back(
     live = cluster.api.get("apps/v1", "StatefulSet", "orphaned", namespace=namespace)
     assert [r["kind"] for r in live["metadata"]["ownerReferences"]] == [names.LWS_KIND]
     assert uids(cluster, namespace) == before
-    assert len(own_revisions(cluster, namespace, "orphaned")) == 1
+
+    def one_revision_is_left() -> None:
+        assert len(own_revisions(cluster, namespace, "orphaned")) == 1
+
+    checks.eventually(one_revision_is_left)
 
 
 def own_revisions(cluster: sandbox.Sandbox, namespace: str, name: str) -> list[dict[str, Any]]:
@@ -155,8 +172,10 @@ def test_a_status_written_by_hand_is_put_right(installed: sandbox.Sandbox, names
     cluster = installed
     cluster.api.create(harness.leader_worker_set("told", namespace=namespace))
     harness.wait_ready(cluster, "told", namespace=namespace, groups=2)
-    settled = cluster.api.wait_for(*LWS, "told", lambda o: available(o), namespace=namespace)
-    assert settled is not None
+    # All that comes back has to be there before: StatefulSets count their pods later.
+    settled = harness.wait_status(
+        cluster, "told", available, namespace=namespace, readyReplicas=2, replicas=2
+    )
     for nonsense in NONSENSE:
         cluster.api.patch(
             *LWS, "told", namespace=namespace, body={"status": nonsense}, subresource="status"
@@ -179,8 +198,8 @@ def test_a_status_written_by_hand_is_put_right(installed: sandbox.Sandbox, names
     assert harness.condition(last, "Foo") is not None
 
 
-def available(obj: dict[str, Any] | None) -> bool:
-    condition = harness.condition(obj, "Available") if obj else None
+def available(obj: dict[str, Any]) -> bool:
+    condition = harness.condition(obj, "Available")
     return condition is not None and condition["status"] == "True"
 
 
@@ -367,10 +386,6 @@ def await_passes(
             *LWS, name, namespace=namespace, body={"spec": {"rolloutStrategy": rolling}}
         )
         generation = changed["metadata"]["generation"]
-        cluster.api.wait_for(
-            *LWS,
-            name,
-            lambda seen, n=generation: bool(seen and seen["status"]["observedGeneration"] == n),  # type: ignore[misc]
-            namespace=namespace,
-            what=f"a pass over generation {generation} of {name}",
+        harness.wait_status(
+            cluster, name, namespace=namespace, what=f"a pass over generation {generation}"
         )

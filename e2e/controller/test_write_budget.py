@@ -19,7 +19,7 @@ def gaps_between(requests: list[audit.Request]) -> list[float]:
     return [(b - a).total_seconds() for a, b in itertools.pairwise(moments)]
 
 
-@pytest.mark.parametrize(("groups", "size"), [(3, 4), (6, 2)])
+@pytest.mark.parametrize(("groups", "size"), [(3, 4), pytest.param(6, 2, marks=pytest.mark.long)])
 def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     installed: sandbox.Sandbox,
     controller: harness.ControllerProcess,
@@ -47,7 +47,8 @@ def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
     # Each pod has to be patched once, so a small number would mean that the log was misread.
     assert len(rest) >= groups * (size + 1), budget.summary(found)
     assert len(rest) <= groups * (size + 3) + budget.ONCE_A_SET, budget.summary(found)
-    assert all(w.status < 400 for w in found), budget.summary(found)
+    # A guard may refuse what Kueue was quicker to write; that costs a write that counts.
+    assert {w.status for w in found if w.status >= 400} <= {409}, budget.summary(found)
     assert len(status) >= 2, "progressing first, available then"
     # The moments are those of arrival at the API server, hence a little slack.
     gaps = gaps_between(status)

@@ -168,6 +168,7 @@ def test_the_demo_tells_its_story_and_ends_by_itself(start: Start) -> None:
     assert_nothing_is_left(demo, children)
 
 
+@pytest.mark.long
 def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
     demo = start("--keep")
     demo.wait_for("kubectl edit clusterqueue")
@@ -193,7 +194,9 @@ def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
     assert_nothing_is_left(demo, children)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals) -> None:
     demo = start()
     demo.wait_for("Applying examples/leaderworkerset.yaml")

@@ -28,7 +28,7 @@ def deployed(cluster: sandbox.Sandbox, backend: sandbox.Backend) -> Iterator[san
         pytest.skip("a second controller must not run in a cluster that may have one")
     with sandbox.open(backend, options=sandbox.Options(nodes=1)) as own:
         kubectl(own, "apply", "--server-side", "-k", str(ROOT / "deploy"))
-        kubectl(own, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        kubectl(own, "wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
         yield own
 
 
@@ -94,7 +94,7 @@ def test_the_deployment_becomes_available_in_its_restricted_namespace(
     kubectl(
         deployed,
         *("--namespace", "lws-kueue-system"),
-        *("rollout", "status", "deployment/lws-kueue", "--timeout=30s"),
+        *("rollout", "status", "deployment/lws-kueue", "--timeout=120s"),
     )
 
 

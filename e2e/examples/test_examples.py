@@ -161,7 +161,7 @@ def test_the_sets_without_a_queue_become_ready_beside_each_other(served: Kubectl
 def test_the_queue_has_room_for_exactly_three_groups_of_the_sample(served: Kubectl) -> None:
     served("apply", "-f", path("leaderworkerset.yaml"))
     served("scale", "leaderworkerset", "sample", "--replicas=4")
-    live = harness.wait_ready(served.cluster, "sample", namespace="default", groups=3)
+    harness.wait_ready(served.cluster, "sample", namespace="default", groups=3)
     # Which of the two new groups comes first is Kueue's affair: their Workloads are equally old.
     held = {
         frozenset({f"sample-{index}", f"sample-{index}-1", f"sample-{index}-2"}): index
@@ -177,9 +177,17 @@ def test_the_queue_has_room_for_exactly_three_groups_of_the_sample(served: Kubec
         namespace="default",
         what="exactly one group is held",
     )
-    waiting = harness.condition(live, "WaitingForAdmission")
-    assert waiting is not None
-    assert waiting["message"].startswith(f"group {held[without_node(pods)]}: ")
+    told = f"group {held[without_node(pods)]}: "
+    harness.wait_status(
+        served.cluster,
+        "sample",
+        lambda seen: (
+            (c := harness.condition(seen, "WaitingForAdmission")) and c["message"].startswith(told)
+        ),
+        namespace="default",
+        what=f"the set says that {told} waits",
+        readyReplicas=3,
+    )
     served("delete", "--wait", "-f", path("leaderworkerset.yaml"))
     gone(served)
 

@@ -63,7 +63,12 @@ def shared_place(
         yield place
 
 
-@pytest.fixture(params=CONFIGURATIONS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name == "wait-for-pods-ready" else pytest.mark.long)
+        for name in CONFIGURATIONS
+    ]
+)
 def place(request: pytest.FixtureRequest, shared_place: Place) -> Iterator[Place]:
     """The place with one of the configurations."""
     name = request.param

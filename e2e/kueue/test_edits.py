@@ -9,13 +9,23 @@ from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names, quantity
 from tests.kit.kueue import fleet
-from tests.kit.live import harness
+from tests.kit.live import harness, selection
 from tests.kit.lws import sets
 from tests.kit.lws.sample import Object
 from tests.kit.tables import edits
 from tests.kit.tables.edits import Edit
 
 PLAYED = [edit for edit in edits.EDITS if edit.played]
+# One of each kind; tests/workload goes through all of them without a cluster.
+FEW = {
+    *("image", "labels", "quantities-respelled", "limits-beside-requests", "spread"),
+    *("init-container-that-asks-for-less", "container-becomes-a-sidecar", "subdomain-policy"),
+    *("requests-moved-to-the-pod", "restart-policy", "replicas-up", "max-surge", "both-images"),
+    *("image-environment-and-replicas-at-once", "cpu-up", "container-added", "sidecar-added"),
+    *("runtime-class", "request-removed", "size-down", "leader-template-added"),
+    *("node-selector-added", "toleration-that-opens-a-flavor", "topology-asked-for"),
+    *("pod-priority-class-added", "cpu-and-replicas", "cpu-up-with-surge-groups"),
+}
 # For requests that only the cluster knows there is more quota than the edit's own arithmetic says.
 SPARE_GROUPS = 2
 
@@ -95,6 +105,7 @@ def outcome(
     installed: sandbox.Sandbox,
     kueue_info: sandbox.KueueInfo,
     shared_controller: harness.ControllerProcess,
+    request: pytest.FixtureRequest,
 ) -> Iterator[fleet.Outcome]:
     """All edits at once, each of a set in a queue of its own, without a spare place in it."""
     if not shared_controller.running:
@@ -105,13 +116,13 @@ def outcome(
     ):
         members = [
             member(edit, namespace=namespace, knows_all=kueue_info.kind != "standin")
-            for edit in PLAYED
+            for edit in selection.values(request, "edit")
         ]
         yield fleet.play(installed, members, namespace=namespace)
 
 
 def named(some: Sequence[Edit]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("edit", some, ids=[edit.name for edit in some])
+    return selection.parametrize("edit", some, few=FEW, name=lambda edit: edit.name)
 
 
 def common(outcome: fleet.Outcome, edit: Edit) -> tuple[dict[str, str], dict[str, str]]:
@@ -197,5 +208,6 @@ def test_no_pod_runs_but_on_an_admission_for_what_it_requests(
     assert book.violations == []
 
 
-def test_usage_never_exceeds_nominal_quota(outcome: fleet.Outcome) -> None:
+@selection.EACH_TIME
+def test_usage_never_exceeds_nominal_quota(outcome: fleet.Outcome, which: str) -> None:
     assert outcome.overdrawn == []

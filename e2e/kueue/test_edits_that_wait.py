@@ -14,7 +14,7 @@ from tests.kit.judge import ledger
 from tests.kit.kueue import fleet, queued
 from tests.kit.live import harness
 from tests.kit.lws import checks, sets
-from tests.kit.lws.sample import LWS, Object
+from tests.kit.lws.sample import Object
 from tests.kit.tables import edits
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -40,17 +40,10 @@ class Story:
         self.since = self.since or version
 
     def wait(self, holds: Callable[[Object], Any], *, what: str) -> Object:
-        """Wait until something holds for the set."""
-        found = self.cluster.api.wait_for(
-            *LWS,
-            NAME,
-            lambda seen: seen is not None and holds(seen),
-            namespace=self.namespace,
-            timeout=90,
-            what=what,
+        """Wait until something holds for the set, whose status tells of its spec as it is now."""
+        return harness.wait_status(
+            self.cluster, NAME, holds, namespace=self.namespace, what=what, timeout=90
         )
-        assert found is not None
-        return found
 
     def wait_available(self, groups: int) -> None:
         """Wait until all groups are ready as the set says."""
@@ -68,13 +61,25 @@ class Story:
     def wait_updated(self, groups: int) -> None:
         """Wait until so many groups are at the new revision, and not all are."""
         found = self.wait(
-            lambda seen: (
-                (seen.get("status") or {}).get("updatedReplicas", 0) >= groups
-                and seen["status"].get("observedGeneration") == seen["metadata"]["generation"]
-            ),
+            lambda seen: seen["status"].get("updatedReplicas", 0) >= groups,
             what=f"{groups} groups updated",
         )
         assert found["status"]["updatedReplicas"] < found["spec"]["replicas"], "not half-way"
+
+    def wait_all_but_one(self) -> set[str]:
+        """Wait until all groups run but one, which waits for quota; return which one it is."""
+        groups = self.member.body["spec"]["replicas"]
+        self.cluster.api.wait_for_all(
+            *fleet.WORKLOAD,
+            lambda seen: (
+                len(seen) == groups and sum(map(ledger.admitted, seen.values())) == groups - 1
+            ),
+            namespace=self.namespace,
+            timeout=60,
+            what="a Workload for each group, all but one of them admitted",
+        )
+        harness.wait_ready(self.cluster, NAME, namespace=self.namespace, groups=groups - 1)
+        return self.waiting()
 
     def workloads(self) -> dict[str, str]:
         """Return the UIDs of the Workloads by group."""
@@ -165,7 +170,7 @@ def revisions(pods: dict[str, Object]) -> set[str]:
     return {pod["metadata"]["labels"][names.REVISION_KEY] for pod in pods.values()}
 
 
-@pytest.mark.parametrize("surge", [0, 1])
+@pytest.mark.parametrize("surge", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_an_edit_that_never_fits_takes_one_group_down_and_is_undone_by_taking_it_back(
     story: Tell, surge: int
 ) -> None:
@@ -189,13 +194,12 @@ def test_an_edit_that_never_fits_takes_one_group_down_and_is_undone_by_taking_it
     it.judge(stay=2)
 
 
+@pytest.mark.long
 def test_a_group_that_waits_is_asked_for_anew_under_the_workload_that_it_has(story: Tell) -> None:
     # The group that waits is one that is down, and another one has to make room for it.
     with story(replicas=3, headroom=-1, unavailable=2) as it:
-        it.wait(
-            lambda seen: seen.get("status", {}).get("readyReplicas") == 2, what="2 ready groups"
-        )
-        before, waiting = it.workloads(), it.waiting()
+        waiting = it.wait_all_but_one()
+        before = it.workloads()
         assert len(waiting) == 1
         it.edit(edits.requests(cpu="60m", memory="8Mi"))
         it.wait_available(3)
@@ -210,10 +214,8 @@ def test_a_group_that_waits_is_asked_for_anew_under_the_workload_that_it_has(sto
 
 def test_an_image_reaches_groups_that_run_while_another_one_waits(story: Tell) -> None:
     with story(replicas=3, headroom=-1) as it:
-        it.wait(
-            lambda seen: seen.get("status", {}).get("readyReplicas") == 2, what="2 ready groups"
-        )
-        before, waiting = it.workloads(), it.waiting()
+        waiting = it.wait_all_but_one()
+        before = it.workloads()
         image = "registry.k8s.io/pause:3.9"
         it.edit(edits.container(image=image))
         harness.wait_pods(
@@ -231,6 +233,7 @@ def test_an_image_reaches_groups_that_run_while_another_one_waits(story: Tell) -
     it.judge(stay=1)
 
 
+@pytest.mark.long
 def test_a_size_lets_no_pod_run_that_was_not_admitted(story: Tell) -> None:
     with story(replicas=2) as it:
         it.wait_available(2)
@@ -268,6 +271,7 @@ def test_a_second_edit_half_way_ends_with_all_groups_as_the_second_says(story: T
     it.judge(stay=3)
 
 
+@pytest.mark.long
 def test_an_edit_taken_back_half_way_leaves_the_groups_alone_that_it_had_not_reached(
     story: Tell,
 ) -> None:

@@ -111,11 +111,23 @@ def reserved(record: harness.Recording, name: str) -> list[bool]:
     ]
 
 
-@pytest.mark.parametrize("defaults", [{}, {"cpu": "50m"}], ids=["plain", "range"])
 @pytest.mark.parametrize(
-    "change",
-    [WITHOUT_REQUESTS, SIDECAR_OF_HALF, LARGE_LIMIT, WHOLE],
-    ids=["init-container", "sidecar", "limit", "pod-level"],
+    ("change", "defaults"),
+    [
+        pytest.param(
+            change,
+            {"cpu": "50m"} if ranged else {},
+            id=f"{name}-{'range' if ranged else 'plain'}",
+            marks=() if ranged == usual else pytest.mark.long,
+        )
+        for name, change, usual in (
+            ("init-container", WITHOUT_REQUESTS, True),
+            ("sidecar", SIDECAR_OF_HALF, False),
+            ("limit", LARGE_LIMIT, False),
+            ("pod-level", WHOLE, True),
+        )
+        for ranged in (False, True)
+    ],
 )
 def test_an_edit_that_leaves_the_requests_as_they_are_never_gives_quota_away(
     serving: queued.Queued, change: Callable[[Object], None], defaults: dict[str, str]

@@ -17,6 +17,8 @@ from tests.kit.lws.sample import Object
 pytestmark = pytest.mark.usefixtures("controller")
 
 SIZE = 2
+# Enough for a group to become ready on a busy machine before it is over.
+EXECUTION_SECONDS = 8
 
 
 @contextlib.contextmanager
@@ -109,7 +111,7 @@ def test_a_group_that_exceeds_its_execution_time_is_switched_off_until_somebody_
         namespace=namespace,
         queue=queue,
         size=SIZE,
-        labels={names.MAX_EXEC_TIME_SECONDS: "4"},
+        labels={names.MAX_EXEC_TIME_SECONDS: str(EXECUTION_SECONDS)},
     )
     with evictions.story(one) as told:
         one.wait_ready(1)
@@ -117,7 +119,7 @@ def test_a_group_that_exceeds_its_execution_time_is_switched_off_until_somebody_
         found = one.wait_given_back(0, "DeactivatedDueToMaximumExecutionTimeExceeded")
         one.wait_gated(0, pods=SIZE)
     assert found["spec"]["active"] is False
-    assert found["spec"]["maximumExecutionTimeSeconds"] == 4
+    assert found["spec"]["maximumExecutionTimeSeconds"] == EXECUTION_SECONDS
     evictions.was_given_back_at_once(
         told, one, found["metadata"]["uid"], reason=queued.said(found, "Evicted")[1], requeued=False
     )

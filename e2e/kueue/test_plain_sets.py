@@ -46,7 +46,13 @@ EAGER = kueue_settings.KueueSettings(
 )
 
 
-@pytest.fixture(scope="module", params=CONFIGURATIONS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name == "recommended" else pytest.mark.long)
+        for name in CONFIGURATIONS
+    ],
+)
 def place(
     request: pytest.FixtureRequest,
     backend: sandbox.Backend,
@@ -215,6 +221,7 @@ def test_a_queue_that_the_template_of_a_plain_set_names_is_kueues_business(
     assert named["metadata"]["labels"][names.QUEUE_NAME] == DEFAULT
 
 
+@pytest.mark.long
 @pytest.mark.row("P2")
 def test_where_kueue_manages_sets_itself_a_plain_one_comes_back_and_kueue_judges_its_changes(
     backend: sandbox.Backend, tmp_path: Path
@@ -235,6 +242,7 @@ def test_where_kueue_manages_sets_itself_a_plain_one_comes_back_and_kueue_judges
         assert names.QUEUE_NAME in str(caught.value.body)
 
 
+@pytest.mark.long
 @pytest.mark.row("P2")
 def test_a_plain_set_that_kueue_is_told_to_hold_says_so_and_is_not_fought_over(
     backend: sandbox.Backend, tmp_path: Path

@@ -87,6 +87,7 @@ def test_a_group_that_does_not_recover_in_time_waits_and_starts_again_alone(
     assert one.uids_of(1) == before[1]
 
 
+@pytest.mark.long
 def test_a_group_that_is_never_ready_is_tried_again_and_then_switched_off(
     impatient: sandbox.Sandbox, own: str
 ) -> None:

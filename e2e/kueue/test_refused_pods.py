@@ -242,6 +242,7 @@ def test_a_set_that_a_policy_refuses_asks_for_nothing(
     wait_takes_over(one, other)
 
 
+@pytest.mark.long
 def test_a_group_whose_pods_come_to_be_refused_gives_its_quota_back_after_a_while(
     installed: sandbox.Sandbox, namespace: str, queue: str, keep: Keep
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_group_whose_pods_come_to_be_refused_gives_its_quota_back_after_a_whil
     assert shortages.PATIENCE.total_seconds() < queued.TIMEOUT
 
 
+@pytest.mark.long
 def test_a_group_that_runs_in_part_as_it_may_keeps_its_quota(
     installed: sandbox.Sandbox, namespace: str, queue: str, keep: Keep
 ) -> None:
@@ -287,6 +289,7 @@ def test_a_group_that_runs_in_part_as_it_may_keeps_its_quota(
     assert one.workload(0)["metadata"]["uid"] == before
 
 
+@pytest.mark.long
 def test_workers_that_are_refused_once_their_leader_runs_end_its_hold_on_the_quota(
     installed: sandbox.Sandbox, namespace: str, queue: str, elsewhere: str
 ) -> None:

@@ -1,13 +1,13 @@
 """Rolling updates end, whatever surge they ask for and however little quota there is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
 
 from tests.kit.kueue import fleet
-from tests.kit.live import harness
+from tests.kit.live import harness, selection
 from tests.kit.lws import sets
 from tests.kit.lws.sample import Object, rollout
 
@@ -68,19 +68,32 @@ READMITTED = [
 ]
 MEMBERS = (*MATRIX, *NAMED, *READMITTED)
 
+# One of each kind: one group and many, surge alone, budget alone, both, and each admitted anew.
+FEW = {
+    *("r1-s1-u0", "r2-s0-u2", "r3-s0-u1", "r4-s2-u2", "r6-s1-u1"),
+    *("no-headroom-none-down", "percent-surge", "half-of-the-surge-fits", "ample-two-surge"),
+    *("readmitted-r2-s0-u1", "readmitted-r3-s1-u1"),
+}
+
 
 @pytest.fixture(scope="module")
 def outcome(
-    installed: sandbox.Sandbox, shared_controller: harness.ControllerProcess
+    request: pytest.FixtureRequest,
+    installed: sandbox.Sandbox,
+    shared_controller: harness.ControllerProcess,
 ) -> Iterator[fleet.Outcome]:
     """All rolls at once, each in a queue of its own."""
     if not shared_controller.running:
         shared_controller.start()
     with sets.namespaced(installed, "rolls") as namespace:
-        yield fleet.play(installed, MEMBERS, namespace=namespace)
+        yield fleet.play(installed, selection.values(request, "one"), namespace=namespace)
 
 
-each = pytest.mark.parametrize("one", MEMBERS, ids=lambda member: member.name)
+def named(members: Iterable[fleet.Member]) -> pytest.MarkDecorator:
+    return selection.parametrize("one", members, few=FEW, name=lambda member: member.name)
+
+
+each = named(MEMBERS)
 
 
 @each
@@ -115,14 +128,14 @@ def test_no_pod_runs_but_on_the_admission_of_its_own_group(
     assert book.violations == []
 
 
-@pytest.mark.parametrize("one", [*MATRIX, *NAMED], ids=lambda member: member.name)
+@named([*MATRIX, *NAMED])
 def test_a_new_image_rolls_under_the_same_workloads(
     outcome: fleet.Outcome, one: fleet.Member
 ) -> None:
     assert outcome.after[one.name] == outcome.before[one.name]
 
 
-@pytest.mark.parametrize("one", READMITTED, ids=lambda member: member.name)
+@named(READMITTED)
 def test_other_requests_are_admitted_anew_for_every_group(
     outcome: fleet.Outcome, one: fleet.Member
 ) -> None:
@@ -130,5 +143,6 @@ def test_other_requests_are_admitted_anew_for_every_group(
     assert not set(before.values()) & set(after.values())
 
 
-def test_usage_never_exceeds_nominal_quota(outcome: fleet.Outcome) -> None:
+@selection.EACH_TIME
+def test_usage_never_exceeds_nominal_quota(outcome: fleet.Outcome, which: str) -> None:
     assert outcome.overdrawn == []

@@ -187,6 +187,7 @@ def start_two_of_three(place: Place, room: str, **spec: Any) -> None:
     )
 
 
+@pytest.mark.long
 def test_switched_on_it_takes_over_and_no_pod_restarts(place: Place, room: str) -> None:
     cluster = place.cluster
     place.kueue(OFF)
@@ -243,6 +244,7 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
     cluster.api.wait_for_all(*WORKLOAD, lambda seen: not seen, namespace=room, what="no Workloads")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("off", [OFF, OFF_WITHOUT_PODS], ids=["released", "jobs-alone"])
 def test_a_group_whose_turn_has_not_come_waits_like_all_others(
     place: Place, room: str, off: kueue_settings.KueueSettings

@@ -20,7 +20,9 @@ def stop(cluster: sandbox.Sandbox, kind: str, policy: str, *, namespace: str, qu
     return name
 
 
-@KINDS
+@pytest.mark.parametrize(
+    "kind", ["LocalQueue", pytest.param("ClusterQueue", marks=pytest.mark.long)]
+)
 def test_a_drained_queue_stops_every_group_and_starts_them_when_it_is_resumed(
     installed: sandbox.Sandbox, namespace: str, queue: str, kind: str
 ) -> None:

@@ -93,15 +93,12 @@ def status_of(workload: dict[str, Any], kind: str) -> str:
 def wait_told(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> dict[str, Any]:
     """Wait until a set says that it lacks a queue."""
 
-    def told(seen: dict[str, Any] | None) -> bool:
-        waiting = harness.condition(seen or {}, "WaitingForAdmission")
+    def told(seen: dict[str, Any]) -> bool:
+        waiting = harness.condition(seen, "WaitingForAdmission")
         return waiting is not None and waiting["reason"] == "QueueNotSet"
 
-    found = cluster.api.wait_for(
-        *LWS, name, told, namespace=namespace, what="WaitingForAdmission says QueueNotSet"
-    )
-    assert found is not None
-    return found
+    what = "WaitingForAdmission says QueueNotSet"
+    return harness.wait_status(cluster, name, told, namespace=namespace, what=what)
 
 
 def wait_held(cluster: sandbox.Sandbox, name: str, *, namespace: str, count: int) -> None:

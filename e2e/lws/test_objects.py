@@ -4,7 +4,7 @@ import pytest
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
-from tests.kit.lws import checks, sample
+from tests.kit.lws import checks, sample, sets
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -112,7 +112,7 @@ def test_autoscalers_read_and_write_the_scale_of_a_set(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
     one = sample.create(installed, namespace)
-    checks.eventually(checks.condition, one, "Available")
+    sets.wait_available(one, groups=2)
     path = f"/apis/{names.LWS_API_VERSION}/namespaces/{namespace}/leaderworkersets/{one.name}/scale"
     scale = installed.api.request("GET", path)
     assert scale["spec"]["replicas"] == 2

@@ -191,7 +191,7 @@ def test_workers_of_a_replaced_group_do_not_recreate_the_one_in_its_place(
         checks.eventually(one.release, 0, 1, 2, 3)
         checks.eventually(checks.condition, one, "Available")
         before = {name: pod["metadata"]["uid"] for name, pod in one.pods().items()}
-        one.annotate(worker, {stages.BEHAVIOUR: stages.SLOW_DELETE, stages.SECONDS: "1"})
+        one.annotate(worker, {stages.BEHAVIOUR: stages.SLOW_DELETE, stages.SECONDS: "3"})
         one.change_templates("2")
 
         def the_old_worker_goes_beside_the_new_leader() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from lws_kueue_lab import sandbox
 
-from tests.kit.live import harness
+from tests.kit.live import harness, selection
 from tests.kit.lws import playing, scenarios, sets
 
 ROWS = {
@@ -30,6 +30,10 @@ ROWS = {
 }
 
 
+# Budget, surge, both with a change of replicas, what is broken already, and a partition.
+FEW = {"x2", "x7", "x10", "x13", "x15", "x17"}
+
+
 @pytest.fixture(scope="module")
 def faults(
     request: pytest.FixtureRequest,
@@ -42,12 +46,7 @@ def faults(
         pytest.skip("needs pods whose readiness kwok plays; those of a given cluster are real")
     if not shared_controller.running:
         shared_controller.start()
-    chosen = {
-        item.callspec.params["name"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.module is request.module
-    }
-    plays = {name: found for name, found in scenarios.PLAYS.items() if name in chosen}
+    plays = {name: scenarios.PLAYS[name] for name in selection.values(request, "name")}
     with sets.namespaced(installed, "rollout") as namespace:
         yield playing.play(installed, namespace=namespace, plays=plays)
 
@@ -55,7 +54,13 @@ def faults(
 @pytest.mark.usefixtures("controller")
 @pytest.mark.row("ACC-1", "ACC-2", "ACC-4", "ACC-5", "ACC-6")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.row(row)) for name, row in ROWS.items()]
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.row(row), *(() if name in FEW else (pytest.mark.long,))]
+        )
+        for name, row in ROWS.items()
+    ],
 )
 def test_a_rollout_goes_through_the_stages_of_its_row(
     name: str, faults: dict[str, BaseException | None]

@@ -91,7 +91,7 @@ def test_an_image_that_cannot_be_pulled_is_replaced_by_one_that_can(
     )
     # Nothing may be unavailable, but nothing is available: broken groups are replaced for free.
     sets.wait_available(sample, groups=2)
-    checks.pods(sample)
+    checks.eventually(checks.pods, sample)
     assert {pod["spec"]["containers"][0]["image"] for pod in sample.pods().values()} == {works}
 
 

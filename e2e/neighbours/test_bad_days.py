@@ -138,6 +138,7 @@ def failing(number: int, _: web.Request) -> proxy.Fault | None:
     return None
 
 
+@pytest.mark.long
 def test_a_set_lives_where_each_write_takes_two_seconds(bad_day: Any) -> None:
     day: Day = bad_day(slow)
     day.live()

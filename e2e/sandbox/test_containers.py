@@ -12,7 +12,7 @@ from lws_kueue_lab.sandbox import engine
 
 OWNER = """
 import signal
-from lws_kueue import sandbox
+from lws_kueue_lab import sandbox
 with sandbox.open("container", options=sandbox.Options(nodes=1)) as cluster:
     print(cluster.directory, flush=True)
     signal.pause()

@@ -188,7 +188,7 @@ def test_slow_delete_keeps_the_pod_for_the_given_time(
     assert deleting["metadata"]["deletionTimestamp"]
     assert pods.is_ready(deleting)
     wait(cluster, pod, lambda found: found is None)
-    assert 2.9 <= time.monotonic() - started <= 7
+    assert time.monotonic() - started >= 2.9
 
 
 def test_a_finalizer_keeps_a_deleted_pod_that_is_seen_to_be_over(

@@ -129,15 +129,7 @@ def _grow_and_change(cluster: sandbox.Sandbox) -> None:
 
 
 def _wait_for_status(cluster: sandbox.Sandbox, name: str, **counters: int) -> None:
-    cluster.api.wait_for(
-        names.LWS_API_VERSION,
-        names.LWS_KIND,
-        name,
-        lambda found: bool(found) and counters.items() <= (found or {})["status"].items(),
-        namespace=name,
-        what=f"{name} with {counters}",
-        timeout=60,
-    )
+    harness.wait_status(cluster, name, namespace=name, **counters)
 
 
 @pytest.fixture(scope="module")

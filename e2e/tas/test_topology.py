@@ -229,4 +229,5 @@ def test_a_placed_group_costs_no_more_writes_than_any_other(grow: Grow) -> None:
     rest = [write for write in found if write.resource != "leaderworkersets/status"]
     assert len(rest) >= 2 * (3 + 1), budget.summary(found)
     assert len(rest) <= 2 * (3 + 3) + budget.ONCE_A_SET, budget.summary(found)
-    assert all(write.status < 400 for write in found), budget.summary(found)
+    # A guard may refuse what Kueue was quicker to write; that costs a write that counts.
+    assert {write.status for write in found if write.status >= 400} <= {409}, budget.summary(found)

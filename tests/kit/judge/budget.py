@@ -1,8 +1,8 @@
 """The writes of the controller and of Kueue into a namespace, as the audit log has them."""
 
 import time
+import weakref
 from collections import Counter
-from collections.abc import Iterable
 
 import pytest
 from lws_kueue_lab import sandbox
@@ -52,14 +52,25 @@ def _is_kueues(request: audit.Request) -> bool:
     return request.user_agent == standin.USER_AGENT or request.user_agent.startswith(_KUEUES_AGENT)
 
 
-def _writes(cluster: sandbox.Sandbox, *, namespace: str, since: int = 0) -> Iterable[audit.Request]:
+# The writes that each cluster's log has told of, and up to where: it is looked at again and again.
+_told: weakref.WeakKeyDictionary[sandbox.Sandbox, tuple[int, list[audit.Request]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _writes(cluster: sandbox.Sandbox, *, namespace: str, since: int = 0) -> list[audit.Request]:
     if cluster.audit_log is None:
         pytest.skip("this cluster shows no audit log")
-    return (
-        request
-        for request in audit.requests(cluster, since=since)
-        if request.is_write and request.namespace == namespace
-    )
+    if since:
+        found = audit.requests(cluster, since=since)
+    else:
+        # What was answered before this is in the log after it.
+        audit.position(cluster)
+        end, found = _told.get(cluster, (0, []))
+        more, end = audit.so_far(cluster, since=end)
+        found += (request for request in more if request.is_write)
+        _told[cluster] = end, found
+    return [one for one in found if one.is_write and one.namespace == namespace]
 
 
 def summary(found: list[audit.Request]) -> str:

@@ -14,7 +14,7 @@ Kind = tuple[str, str]
 
 # A watch ends so often that the recorder can end soon.
 _WATCH_SECONDS: Final = 2.0
-_END_SECONDS: Final = 15.0
+_END_SECONDS: Final = 60.0
 # The kind is being served anew, and what was before is gone.
 _FORGOTTEN: Final = (429, 410)
 _PAUSE_SECONDS: Final = 0.5
@@ -45,6 +45,7 @@ class Recorder:
         self._from_list = from_list
         self._definitions_change = definitions_change
         self._stopped = threading.Event()
+        self._latest: dict[Kind, dict[str, str]] = {kind: {} for kind in kinds}
         self._fault: BaseException | None = None
 
     @contextlib.contextmanager
@@ -83,7 +84,8 @@ class Recorder:
 
     def _follow(self, kind: Kind, version: str) -> None:
         try:
-            while not self._stopped.is_set():
+            # At the end all that is there has been seen, and nothing else: a watch may lag behind.
+            while not self._stopped.is_set() or not self._has_seen_all(kind):
                 version = self._follow_on(kind, version)
         except BaseException as fault:
             with self.changed:
@@ -99,6 +101,7 @@ class Recorder:
                     return self._list(kind, take=True)
                 assert event["type"] != "ERROR", event
                 version = event["object"]["metadata"]["resourceVersion"]
+                self._saw(kind, event)
                 self.take(event)
         except client.ApiError as error:
             if not self._forgotten(error.status):
@@ -106,11 +109,27 @@ class Recorder:
             self._stopped.wait(_PAUSE_SECONDS)
         return version
 
+    def _saw(self, kind: Kind, event: Object) -> None:
+        meta = event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            self._latest[kind].pop(meta["uid"], None)
+        else:
+            self._latest[kind][meta["uid"]] = meta["resourceVersion"]
+
+    def _has_seen_all(self, kind: Kind) -> bool:
+        objects, _ = self._api.list_page(*kind, namespace=self._namespace)
+        return self._latest[kind] == _versions(objects)
+
     def _forgotten(self, code: object) -> bool:
         return self._definitions_change and code in _FORGOTTEN
 
     def _list(self, kind: Kind, *, take: bool) -> str:
         objects, version = self._api.list_page(*kind, namespace=self._namespace)
+        self._latest[kind] = _versions(objects)
         for obj in objects if take else ():
             self.take({"type": "MODIFIED", "object": obj})
         return version
+
+
+def _versions(objects: list[Object]) -> dict[str, str]:
+    return {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in objects}

@@ -52,17 +52,10 @@ class Queued(Sample):
         )
 
     def wait_set(self, holds: Callable[[Object], Any], *, what: str) -> Object:
-        """Wait until something holds for the set."""
-        found = self.cluster.api.wait_for(
-            *LWS,
-            self.name,
-            lambda seen: seen is not None and holds(seen),
-            namespace=self.namespace,
-            timeout=TIMEOUT,
-            what=f"{self.name}: {what}",
+        """Wait until something holds for the set, whose status tells of its spec as it is now."""
+        return harness.wait_status(
+            self.cluster, self.name, holds, namespace=self.namespace, what=what, timeout=TIMEOUT
         )
-        assert found is not None
-        return found
 
     def wait_told(self, *texts: str) -> str:
         """Wait until the set says that groups wait, with all ``texts``; return the message."""

@@ -233,30 +233,68 @@ def scale(cluster: sandbox.Sandbox, name: str, *, namespace: str, replicas: int)
     )
 
 
-def wait_ready(
-    cluster: sandbox.Sandbox, name: str, *, namespace: str, groups: int, timeout: float = 60.0
+def wait_status(
+    cluster: sandbox.Sandbox,
+    name: str,
+    holds: Callable[[dict[str, Any]], Any] = bool,
+    *,
+    namespace: str,
+    what: str = "the status",
+    timeout: float = 60.0,
+    **counters: int,
 ) -> dict[str, Any]:
-    """Wait until exactly ``groups`` groups are ready, as the set's status says for its spec."""
+    """Wait until a set's status tells of its spec as it is now, and of all that is asked.
 
-    def ready(obj: dict[str, Any] | None) -> bool:
+    This is the way to read a status: what is read without it may tell of an earlier spec, or of a
+    moment before the one that was waited for. ``holds`` is asked about the set, ``counters`` are
+    fields of the status by name. Returns the set as it was then.
+    """
+
+    def told(obj: dict[str, Any] | None) -> bool:
         status = (obj or {}).get("status") or {}
         return bool(
             obj
-            and status.get("readyReplicas", 0) == groups
             and status.get("observedGeneration") == obj["metadata"]["generation"]
+            and all(status.get(field, 0) == number for field, number in counters.items())
+            and holds(obj)
         )
 
     found = cluster.api.wait_for(
         names.LWS_API_VERSION,
         names.LWS_KIND,
         name,
-        ready,
+        told,
         namespace=namespace,
         timeout=timeout,
-        what=f"{groups} ready groups of {name}",
+        what=f"{name}: {what} {counters or ''}",
     )
     assert found is not None
     return found
+
+
+def wait_ready(
+    cluster: sandbox.Sandbox,
+    name: str,
+    *,
+    namespace: str,
+    groups: int,
+    timeout: float = 60.0,
+    **counters: int,
+) -> dict[str, Any]:
+    """Wait until exactly ``groups`` groups are ready, and none is left that an update replaces.
+
+    Groups that an edit has not reached yet are ready as well; they are not what is waited for.
+    """
+    return wait_status(
+        cluster,
+        name,
+        lambda obj: (condition(obj, "UpdateInProgress") or {}).get("status") != "True",
+        namespace=namespace,
+        what="ready, and no update in progress",
+        timeout=timeout,
+        readyReplicas=groups,
+        **counters,
+    )
 
 
 def condition(obj: dict[str, Any], kind: str) -> dict[str, Any] | None:

@@ -25,7 +25,8 @@ STATEFULSET: Final = ("apps/v1", "StatefulSet")
 EVENT: Final = ("events.k8s.io/v1", "Event")
 NAME: Final = "served"
 APP: Final = {"app": "x"}
-QUIET_SECONDS: Final = 2.0
+# Longer than a status waits after the one before.
+QUIET_SECONDS: Final = 1.5
 NEW_IMAGE: Final = "registry.k8s.io/pause:3.9"
 
 

@@ -196,8 +196,9 @@ def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals) -> None:
     demo = start()
-    demo.wait_for("Applying examples/leaderworkerset.yaml")
+    demo.wait_for("Started the controller")
     children = demo.children()
+    demo.wait_for("Applying examples/leaderworkerset.yaml")
     demo.send(number)
     assert demo.wait() == 128 + number, demo.output
     assert "Interrupted" in demo.output

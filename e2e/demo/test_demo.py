@@ -199,8 +199,9 @@ def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
 )
 def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals) -> None:
     demo = start()
-    demo.wait_for("Applying examples/leaderworkerset.yaml")
+    demo.wait_for("Started the controller")
     children = demo.children()
+    demo.wait_for("Applying examples/leaderworkerset.yaml")
     demo.send(number)
     assert demo.wait() == 128 + number, demo.output
     assert "Interrupted" in demo.output

@@ -29,7 +29,7 @@ def tracked() -> list[Path]:
 
 
 def documents() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("lab/*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def text(name: str) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
@@ -48,8 +48,8 @@ def demo_command(keep: bool) -> None:
     Starts a real Kubernetes control plane on this machine, and ends everything again.
     """
     try:
-        with screen.open() as show, _signals():
-            story.tell(show, keep=keep)
+        with screen.open() as show, _signals() as interrupted:
+            story.tell(show, keep=keep, check=interrupted)
     except _Interrupted as interruption:
         click.echo("Interrupted: everything is stopped.")
         sys.exit(128 + interruption.number)
@@ -59,20 +59,27 @@ def demo_command(keep: bool) -> None:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Turn the first signal into an exception; while that unwinds, further ones do nothing."""
-    interrupted = False
+def _signals() -> Iterator[Callable[[], None]]:
+    """Turn the first signal into an exception; while that unwinds, further ones do nothing.
+
+    Where a signal meets a finalizer, Python drops the exception without a word, so that has to be
+    asked for as well: what is given raises it again.
+    """
+    first: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
+        if not first:
+            first.append(number)
             raise _Interrupted(number)
+
+    def check() -> None:
+        if first:
+            raise _Interrupted(first[0])
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
-        yield
+        yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

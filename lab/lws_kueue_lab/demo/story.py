@@ -25,18 +25,21 @@ class FailedError(Exception):
     """A step did not come to its end; the message says what was seen last."""
 
 
-def tell(show: screen.Screen, *, keep: bool) -> None:
+def tell(show: screen.Screen, *, keep: bool, check: Callable[[], None]) -> None:
     """Tell the story on a cluster of its own; with ``keep`` go on until a KeyboardInterrupt.
 
-    Raises FailedError when a step does not come to its end, and what the sandbox raises when a
-    process of it dies or cannot be had.
+    ``check`` is called again and again while things are waited for, and once at the end.
+
+    Raises what ``check`` raises, FailedError when a step does not come to its end, and what the
+    sandbox raises when a process of it dies or cannot be had.
     """
     with contextlib.ExitStack() as stack:
-        stage = _set_up(show, stack)
+        stage = _set_up(show, stack, check)
         stage.apply_set()
         stage.scale()
         stage.raise_quota()
         _sum_up(show, stage)
+        check()
         if keep:
             _say_how_to_use(show, stage)
             # This is how it is meant to end.
@@ -50,6 +53,7 @@ class Stage:
     """Everything that runs, and the objects that the story is about."""
 
     show: screen.Screen
+    interrupted: Callable[[], None]
     cluster: sandbox.Sandbox
     controller: controller.Controller
     watcher: watching.Watcher
@@ -148,11 +152,14 @@ class Stage:
         )
 
     def _check(self) -> None:
+        self.interrupted()
         self.cluster.check()
         self.controller.check()
 
 
-def _set_up(show: screen.Screen, stack: contextlib.ExitStack) -> Stage:
+def _set_up(
+    show: screen.Screen, stack: contextlib.ExitStack, interrupted: Callable[[], None]
+) -> Stage:
     """Start everything up to the queues."""
     show.say("Starting a Kubernetes control plane for the demo alone: 4 nodes in 2 racks")
     cluster = stack.enter_context(sandbox.open("process", options=_OPTIONS))
@@ -183,6 +190,7 @@ def _set_up(show: screen.Screen, stack: contextlib.ExitStack) -> Stage:
     )
     return Stage(
         show=show,
+        interrupted=interrupted,
         cluster=cluster,
         controller=running,
         watcher=stack.enter_context(watcher),

@@ -1,10 +1,9 @@
-"""A small stand-in for Kueue, for sandboxes that have none (kueue-contract 2).
+"""A stand-in for Kueue, for sandboxes that have none.
 
-It speaks the Workload contract honestly: quota by flavor, priority and age, topology
-assignments, eviction requests that wait for the job side. It marks pods and finalizes Workloads
-as Kueue's pod integration does, but makes no Workloads for pods. It knows no cohorts, no fair
-sharing, no partial admission, no elastic jobs, no MultiKueue, and it is never used beside a real
-Kueue.
+It gives quota of flavors by priority and age, preempts within a ClusterQueue, assigns and replaces
+topology domains, waits for admission checks, and asks for evictions, which wait for the job side as
+with Kueue. It marks pods and finalizes Workloads as Kueue's pod integration does. README.md beside
+this package lists all that it does, and what it does not. It is never used beside a real Kueue.
 
 `decide` is pure and says what to write; `run` watches and writes; `start` runs it as a child
 process of a sandbox's user.

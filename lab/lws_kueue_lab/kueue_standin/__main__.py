@@ -12,7 +12,10 @@ import click
 from lws_kueue_lab.kueue_standin import installation, lifecycle, pod_marks, process, run
 from lws_kueue_lab.sandbox import client
 
-_NOTICE = "This is a small stand-in for Kueue, for sandboxes and tests. It is not Kueue."
+_NOTICE = (
+    "This is a stand-in for Kueue, for sandboxes and tests. It is not Kueue: it has no cohorts, no "
+    "fair sharing, no MultiKueue, and answers no admission check."
+)
 
 
 @click.command()
@@ -49,7 +52,7 @@ def main(
     everything: bool,
     until_stdin_closes: bool,
 ) -> None:
-    """Admit Workloads like a very small Kueue; prints "ready" once it does."""
+    """Admit Workloads in the place of Kueue; prints "ready" once it does."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S"
     )

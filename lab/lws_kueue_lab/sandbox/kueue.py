@@ -20,8 +20,8 @@ Mode = Literal["auto", "manager", "standin", "none"]
 
 _DEFAULT_SETTINGS: Final = kueue_settings.KueueSettings()
 _STANDIN_NOTICE: Final = (
-    "Kueue is not at hand: a stand-in decides about admission. It admits by nominal quota, "
-    "priority and age alone; set %s and %s to use a real Kueue."
+    "Kueue is not at hand: a stand-in decides about admission. It knows quota, preemption and "
+    "topology of single ClusterQueues, and no cohorts; set %s and %s to use a real Kueue."
 )
 
 _log = logging.getLogger(__name__)

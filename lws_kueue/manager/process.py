@@ -24,8 +24,10 @@ from lws_kueue.manager.settings import settings as runtime_settings
 from lws_kueue.runtime import (
     cache,
     client,
+    departures,
     execute,
     informer,
+    keys,
     loop,
     metrics,
     recorder,
@@ -185,22 +187,25 @@ async def _run(
 ) -> None:
     """Work until stopped; ``idle`` is called when nothing writes any more."""
     store = cache.Cache()
-    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
+    departing = departures.Departures(store)
+    queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
     events = recorder.Recorder(api)
     source = informer.Informer(
         api=api,
         store=store,
+        departing=departing,
         queue=queue,
         also=_also(settings),
         unlabelled=_unlabelled(settings),
     )
     strangers = runtime_strangers.Unowned(api=api, store=store, queue=queue)
-    executor = execute.Executor(api=api, store=store, events=events)
+    executor = execute.Executor(api=api, store=store, departing=departing, events=events)
     worker = loop.Loop(
         options=runtime_settings.workload_options(settings),
         status_interval=settings.status_interval,
         gang=settings.gang_scheduler is not None,
         store=store,
+        departing=departing,
         queue=queue,
         source=source,
         executor=executor,
@@ -210,7 +215,7 @@ async def _run(
         return
     metrics.workers.set(settings.workers)
     cluster_metrics.observe(store=store, source=source)
-    logger.info("Everything is listed; %d sets are known", len(store.keys()))
+    logger.info("Everything is listed; %d sets are known", len(store.known_sets()))
     tasks = [
         asyncio.create_task(events.run(), name="events"),
         asyncio.create_task(

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.runtime import cache, client, recorder, resources
+from lws_kueue.runtime import cache, client, departures, keys, recorder, resources
 from lws_kueue.workload import state
 
 MOST_PARALLEL: Final = 16
@@ -52,16 +52,22 @@ class Executor:
     """Executes plans against one API server."""
 
     def __init__(
-        self, *, api: client.Client, store: cache.Cache, events: recorder.Recorder
+        self,
+        *,
+        api: client.Client,
+        store: cache.Cache,
+        departing: departures.Departures,
+        events: recorder.Recorder,
     ) -> None:
         self._api = api
         self._cache = store
+        self._departures = departing
         self._events = events
         self._slots = asyncio.Semaphore(MOST_PARALLEL)
         self._applied: dict[actions.Ref, tuple[str, str]] = {}
 
     async def run(
-        self, key: cache.SetKey, *, regarding: facts.Meta | None, plan: actions.Plan
+        self, key: keys.SetKey, *, regarding: facts.Meta | None, plan: actions.Plan
     ) -> Outcome:
         """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``."""
         run = _Run(key=key, regarding=regarding, outcome=Outcome())
@@ -269,7 +275,7 @@ class Executor:
             grace_seconds=action.grace_seconds,
         )
         # Before the request: its end may be seen before its answer.
-        self._cache.take_down(action.uid)
+        self._departures.expect(action.uid)
         try:
             answer = await self._write(run, request)
         except client.ApiError as error:
@@ -381,7 +387,7 @@ async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:
 class _Run:
     """One execution of one plan."""
 
-    key: cache.SetKey
+    key: keys.SetKey
     regarding: facts.Meta | None
     outcome: Outcome
 
@@ -390,10 +396,10 @@ class _Run:
         """The set, for log lines."""
         return f"{self.key.namespace}/{self.key.name}"
 
-    def adopting(self, obj: Mapping[str, Any]) -> cache.SetKey | None:
+    def adopting(self, obj: Mapping[str, Any]) -> keys.SetKey | None:
         """What we wrote for this set belongs to it, unless its own marks say otherwise."""
         resource = resources.of(obj["apiVersion"], obj["kind"])
-        return None if cache.sets_of(resource, facts.Meta.of(obj)) else self.key
+        return None if keys.sets_of(resource, facts.Meta.of(obj)) else self.key
 
 
 def _fingerprint(action: actions.Apply) -> str:

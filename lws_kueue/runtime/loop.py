@@ -13,8 +13,10 @@ from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import (
     cache,
     client,
+    departures,
     execute,
     informer,
+    keys,
     metrics,
     observe,
     recorder,
@@ -36,7 +38,8 @@ class Loop:
         status_interval: float,
         gang: bool,
         store: cache.Cache,
-        queue: work_queue.WorkQueue[cache.SetKey],
+        departing: departures.Departures,
+        queue: work_queue.WorkQueue[keys.SetKey],
         source: informer.Informer,
         executor: execute.Executor,
         events: recorder.Recorder,
@@ -44,14 +47,15 @@ class Loop:
         self._options = options
         self._gang = gang
         self._cache = store
+        self._departures = departing
         self._queue = queue
         self._inflow = source
         self._executor = executor
         self._events = events
         self._status_writes = status_writes.StatusWrites(status_interval)
-        self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
-        self._members: dict[cache.SetKey, dict[int, members.Members]] = {}
-        self._attempts: dict[cache.SetKey, repairs.Attempts] = {}
+        self._warned: dict[keys.SetKey, frozenset[actions.Event]] = {}
+        self._members: dict[keys.SetKey, dict[int, members.Members]] = {}
+        self._attempts: dict[keys.SetKey, repairs.Attempts] = {}
 
     async def work(self) -> None:
         """Take keys and pass over their sets until cancelled."""
@@ -70,16 +74,16 @@ class Loop:
             if delay is not None:
                 logger.info("%s/%s: looked at again in %.1f s", key.namespace, key.name, delay)
 
-    async def _pass(self, key: cache.SetKey) -> bool:
+    async def _pass(self, key: keys.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
-        departed = tuple(self._cache.departed(key))
+        lost_pods = self._departures.lost_pods(key)
         situation = observe.gather(
             self._cache,
             key,
             support=self._inflow.support,
             detail=self._inflow.detail,
             built_in=await self._inflow.built_in(key),
-            remembered=members.with_departed(self._members.get(key, {}), departed),
+            remembered=members.with_departed(self._members.get(key, {}), lost_pods),
             unwritten=self._status_writes.conditions(key),
             attempts=self._attempts.get(key),
             gang=self._gang,
@@ -102,7 +106,7 @@ class Loop:
         if await self._remember(situation, plan, outcome):
             await self._queue.add(key)
         if not outcome.failed and not outcome.stale and not plan.held:
-            self._cache.dealt_with(key, departed)
+            self._departures.dealt_with(key, (pod.uid for pod in lost_pods))
         if regarding is None:
             self._forget(key)
             if plan.empty and not plan.held:
@@ -117,7 +121,7 @@ class Loop:
         return outcome.failed
 
     def _with_attempts(
-        self, key: cache.SetKey, seen: observed.Observed, *, now: datetime.datetime
+        self, key: keys.SetKey, seen: observed.Observed, *, now: datetime.datetime
     ) -> observed.Observed:
         """Begin to remember writes for a set that is seen for the first time."""
         if key in self._attempts:
@@ -144,7 +148,7 @@ class Loop:
 
     async def _again(
         self,
-        key: cache.SetKey,
+        key: keys.SetKey,
         plan: actions.Plan,
         *,
         outcome: execute.Outcome,
@@ -165,7 +169,7 @@ class Loop:
             await self._queue.add(key, after=plan.recheck_after)
 
     def _warn(
-        self, key: cache.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
+        self, key: keys.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
     ) -> None:
         """Send each warning once for as long as its cause lasts."""
         before = self._warned.get(key, frozenset())
@@ -175,7 +179,7 @@ class Loop:
         if warnings or before:
             self._warned[key] = frozenset(warnings)
 
-    def _forget(self, key: cache.SetKey) -> None:
+    def _forget(self, key: keys.SetKey) -> None:
         self._status_writes.forget(key)
         self._warned.pop(key, None)
         self._members.pop(key, None)

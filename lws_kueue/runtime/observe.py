@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from lws_kueue.api import lws
 from lws_kueue.controller import repairs
-from lws_kueue.controller.observe import members, observed
-from lws_kueue.runtime import cache, resources
+from lws_kueue.controller.observe import members, observed, ordinals
+from lws_kueue.runtime import cache, keys, resources
 
 
 def gather(
     store: cache.Cache,
-    key: cache.SetKey,
+    key: keys.SetKey,
     *,
     support: observed.Support,
     detail: str,
@@ -40,9 +41,9 @@ def gather(
             _kueue(store, key.namespace, support=support, detail=detail, built_in=built_in),
             takes_unlabelled=takes_unlabelled,
         ),
-        stateful_sets=store.by_name(key, resources.STATEFUL_SETS),
+        stateful_sets=by_name(store, key, resources.STATEFUL_SETS),
         pods=dict(store.of_set(key, resources.PODS)),
-        services=store.by_name(key, resources.SERVICES),
+        services=by_name(store, key, resources.SERVICES),
         revisions=dict(store.of_set(key, resources.REVISIONS)),
         workloads=dict(store.of_set(key, resources.WORKLOADS)),
         limit_ranges={
@@ -56,6 +57,23 @@ def gather(
         unwritten=unwritten,
         attempts=repairs.Attempts() if attempts is None else attempts,
     )
+
+
+def by_name(store: cache.Cache, key: keys.SetKey, resource: resources.Resource) -> dict[str, Any]:
+    """Return the facts of one kind that belong to a set, or have a name that it needs.
+
+    Those are the set's own name, for its leaders, and those of its leader pods, for their
+    groups; the objects may be another set's.
+    """
+    leaders = (
+        name
+        for name in store.of_set(key, resources.PODS)
+        if ordinals.parent_and_ordinal(name)[0] == key.name
+    )
+    needed = (key.name, *leaders)
+    found = {name: store.get(resource, namespace=key.namespace, name=name) for name in needed}
+    named = {name: fact for name, fact in found.items() if fact is not None}
+    return {**named, **store.of_set(key, resource)}
 
 
 def _kueue(

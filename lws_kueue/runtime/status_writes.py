@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lws_kueue.api import actions, lws
-from lws_kueue.runtime import cache
+from lws_kueue.runtime import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class StatusWrites:
         """``interval`` in seconds lies at least between two writes for one set."""
         self._interval = interval
         self._clock = clock
-        self._written: dict[cache.SetKey, float] = {}
-        self._unwritten: dict[cache.SetKey, _Unwritten] = {}
+        self._written: dict[keys.SetKey, float] = {}
+        self._unwritten: dict[keys.SetKey, _Unwritten] = {}
 
     def due(
-        self, key: cache.SetKey, write: actions.StatusWrite | None
+        self, key: keys.SetKey, write: actions.StatusWrite | None
     ) -> tuple[actions.StatusWrite | None, float | None]:
         """Return the write if its time has come, or else for how many seconds it is held back."""
         before = self._unwritten.pop(key, None)
@@ -52,19 +52,19 @@ class StatusWrites:
             return write, None
         return None, at - now
 
-    def conditions(self, key: cache.SetKey) -> tuple[lws.Condition, ...] | None:
+    def conditions(self, key: keys.SetKey) -> tuple[lws.Condition, ...] | None:
         """Return the conditions that were decided on and are not written yet, if there are any."""
         unwritten = self._unwritten.get(key)
         if unwritten is None:
             return None
         return lws.Status.model_validate(unwritten.write.status).conditions
 
-    def written(self, key: cache.SetKey) -> None:
+    def written(self, key: keys.SetKey) -> None:
         """Note that the write that was due has succeeded."""
         self._written[key] = self._clock()
         self._unwritten.pop(key, None)
 
-    def forget(self, key: cache.SetKey) -> None:
+    def forget(self, key: keys.SetKey) -> None:
         """Forget a set that is gone."""
         self._written.pop(key, None)
         self._unwritten.pop(key, None)

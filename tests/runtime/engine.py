@@ -6,10 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, names, selectors
-from lws_kueue.runtime import cache, client, execute, informer, loop, resources, work_queue
+from lws_kueue.runtime import (
+    cache,
+    client,
+    departures,
+    execute,
+    informer,
+    keys,
+    loop,
+    resources,
+    work_queue,
+)
 from lws_kueue.workload import build
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def live_set(**labels: str) -> dict[str, Any]:
@@ -132,12 +142,14 @@ class Engine:
         self.server = server
         self.events = Events()
         self.store = cache.Cache()
-        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        departing = departures.Departures(self.store)
+        self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         api: Any = server
         events: Any = self.events
         self.informer = informer.Informer(
             api=api,
             store=self.store,
+            departing=departing,
             queue=self.queue,
             also=(resources.NAMESPACES,) if unlabelled else (),
             unlabelled=unlabelled,
@@ -147,9 +159,12 @@ class Engine:
             status_interval=1.0,
             gang=False,
             store=self.store,
+            departing=departing,
             queue=self.queue,
             source=self.informer,
-            executor=execute.Executor(api=api, store=self.store, events=events),
+            executor=execute.Executor(
+                api=api, store=self.store, departing=departing, events=events
+            ),
             events=events,
         )
 

@@ -6,9 +6,18 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names, selectors
-from lws_kueue.runtime import built_in, cache, client, informer, resources, work_queue
+from lws_kueue.runtime import (
+    built_in,
+    cache,
+    client,
+    departures,
+    informer,
+    keys,
+    resources,
+    work_queue,
+)
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def live_set(*, queued: bool = True) -> dict[str, Any]:
@@ -95,16 +104,17 @@ class Scene:
     def __init__(self, *, unlabelled: selectors.LabelSelector | None = None) -> None:
         self.server = Server()
         self.store = cache.Cache()
-        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         self.inflow = informer.Informer(
             api=self.server,  # type: ignore[arg-type]
             store=self.store,
+            departing=departures.Departures(self.store),
             queue=self.queue,
             also=(resources.NAMESPACES,) if unlabelled else (),
             unlabelled=unlabelled,
         )
 
-    async def woken(self) -> list[cache.SetKey]:
+    async def woken(self) -> list[keys.SetKey]:
         found = []
         while len(self.queue):
             key = await self.queue.get()
@@ -182,8 +192,8 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
 
 
 async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
-    keys = (cache.SetKey(namespace, "set") for namespace in namespaces)
-    return [await scene.inflow.built_in(key) for key in keys]
+    sets = (keys.SetKey(namespace, "set") for namespace in namespaces)
+    return [await scene.inflow.built_in(key) for key in sets]
 
 
 def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
@@ -320,7 +330,7 @@ def test_before_the_first_pod_a_namespace_is_read_and_others_in_it_hear_of_its_l
         await scene.woken()
         # The watch has not told of the label yet.
         scene.server.objects[resources.NAMESPACES, "ns"] = namespace(version=2, queued="yes")
-        other = cache.SetKey("ns", "new")
+        other = keys.SetKey("ns", "new")
         assert await scene.inflow.takes_unlabelled(other)
         assert await scene.woken() == [KEY]
 

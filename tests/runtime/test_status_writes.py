@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from lws_kueue.api import actions, names
-from lws_kueue.runtime import cache, status_writes
+from lws_kueue.runtime import keys, status_writes
 
-KEY = cache.SetKey("ns", "set")
-OTHER = cache.SetKey("ns", "other")
+KEY = keys.SetKey("ns", "set")
+OTHER = keys.SetKey("ns", "other")
 REF = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, "ns", "set")
 INTERVAL = 1.0
 

@@ -5,13 +5,12 @@ ourselves is expected, and lost to nobody.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from lws_kueue.api import facts
 from lws_kueue.controller.observe import members, ordinals
-from lws_kueue.runtime import cache, keys, resources
+from lws_kueue.runtime import cache, keys, memory, resources
 
 # For so many seconds the end of a pod that we have deleted may be told of.
 EXPECTED_SECONDS: Final = 600.0
@@ -20,10 +19,16 @@ EXPECTED_SECONDS: Final = 600.0
 class Departures:
     """Listens to what leaves the cache."""
 
-    def __init__(self, store: cache.Cache, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        store: cache.Cache,
+        memories: memory.Memories,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cache = store
         self._clock = clock
-        self._lost: dict[keys.SetKey, dict[str, members.Departed]] = defaultdict(dict)
+        self._memories = memories
         self._expected_deletions: dict[str, float] = {}
         store.on_removed = self._removed
 
@@ -38,7 +43,9 @@ class Departures:
 
     def lost_pods(self, key: keys.SetKey) -> tuple[members.Departed, ...]:
         """Return the worker pods of a set that are lost and whose StatefulSet stands."""
-        return tuple(pod for pod in self._lost.get(key, {}).values() if self._stands(key, pod))
+        return tuple(
+            pod for pod in self._memories.of(key).lost_pods.values() if self._stands(key, pod)
+        )
 
     def _stands(self, key: keys.SetKey, pod: members.Departed) -> bool:
         parent, _ = ordinals.parent_and_ordinal(pod.name)
@@ -52,9 +59,7 @@ class Departures:
         """
         done = set(uids)
         left = {pod.uid: pod for pod in self.lost_pods(key) if pod.uid not in done}
-        self._lost.pop(key, None)
-        if left:
-            self._lost[key] = left
+        self._memories.of(key).lost_pods = left
 
     def never_seen(self, resource: resources.Resource, obj: facts.Object) -> frozenset[keys.SetKey]:
         """Take that an object is gone of which nothing was known; returns the sets concerned.
@@ -89,9 +94,10 @@ class Departures:
         index = ordinals.parent_and_ordinal(leader.name)[1]
         lost = members.Departed(index, leader.uid, owner.uid, uid=meta.uid, name=meta.name)
         for key in concerned:
+            known = self._memories.of(key)
             kept = {
                 other.uid: other
-                for other in self._lost[key].values()
+                for other in known.lost_pods.values()
                 if other.index != index or other.worker_set == owner.uid
             }
-            self._lost[key] = {**kept, meta.uid: lost}
+            known.lost_pods = {**kept, meta.uid: lost}

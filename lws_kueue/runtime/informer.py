@@ -6,14 +6,12 @@ only when it is a change that a decision can see: the counters in a queue's stat
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller import decide
-from lws_kueue.controller.admission import shortages, stance
+from lws_kueue.controller.admission import stance
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import (
     built_in,
@@ -22,7 +20,6 @@ from lws_kueue.runtime import (
     departures,
     keys,
     kueue_support,
-    refusals,
     resources,
     work_queue,
 )
@@ -40,9 +37,6 @@ SHARED: Final = frozenset(
 
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
-
-# So many nodes are read beside each other.
-MOST_READ: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +75,6 @@ class Informer:
         nowhere; with it, namespaces have to be among ``also``.
         """
         self._api = api
-        self._refusals = refusals.Refusals(api)
         self._cache = store
         self._departures = departing
         self._queue = queue
@@ -283,35 +276,6 @@ class Informer:
                 await self.on_event(resources.NAMESPACES, "MODIFIED", live)
         known = self._cache.get(resources.NAMESPACES, name=key.namespace)
         return known is not None and self._unlabelled.matches(known.meta.labels)
-
-    async def looked_up(self, seen: observed.Observed) -> observed.Observed:
-        """Return the situation with what a decision has to know of it and no watch tells."""
-        if asked := decide.nodes_asked(seen):
-            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
-        if short := shortages.asked(seen):
-            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
-        return seen
-
-    async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
-        """Read nodes by name, None for one that is not there.
-
-        They change often and hardly ever matter, so they are read when asked for, not watched. One
-        that cannot be read is left out, and holds up nothing else of its set.
-        """
-        found: dict[str, facts.Node | None] = {}
-        slots = asyncio.Semaphore(MOST_READ)
-
-        async def read(name: str) -> None:
-            try:
-                async with slots:
-                    node = await self._api.get(resources.NODES, name=name)
-            except client.ApiError as error:
-                logger.warning("Reading node %s failed: %s", name, error)
-                return
-            found[name] = facts.Node.of(node) if node else None
-
-        await asyncio.gather(*(read(name) for name in sorted(wanted)))
-        return found
 
     async def close(self) -> None:
         """Stop lists that are still to come."""

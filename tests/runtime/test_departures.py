@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.controller.observe import members
-from lws_kueue.runtime import cache, departures, resources
+from lws_kueue.runtime import cache, departures, memory, resources
 from tests.runtime.test_cache import KEY, pod
 
 
@@ -18,7 +18,7 @@ def worker(*, uid: str = "w1", version: int = 5, **metadata: Any) -> dict[str, A
 
 def with_worker_set() -> tuple[cache.Cache, departures.Departures]:
     store = cache.Cache()
-    departing = departures.Departures(store)
+    departing = departures.Departures(store=store, memories=memory.Memories(status_interval=1.0))
     owner = {"kind": "Pod", "name": "set-0", "uid": "leader", "controller": True}
     metadata = {**pod("set-0", uid="workers")["metadata"], "ownerReferences": [owner]}
     store.upsert(resources.STATEFUL_SETS, {"metadata": metadata, "spec": {}})

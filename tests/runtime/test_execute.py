@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.runtime import cache, client, departures, execute, keys, resources
+from lws_kueue.runtime import cache, client, execute, keys, resources
 
 KEY = keys.SetKey("ns", "set")
 REGARDING = facts.Meta.of(
@@ -86,8 +86,7 @@ def pod_patch(name: str) -> actions.Patch:
 
 
 def an_executor(api: Any, store: cache.Cache, events: Any) -> execute.Executor:
-    departing = departures.Departures(store)
-    return execute.Executor(api=api, store=store, departing=departing, events=events)
+    return execute.Executor(api=api, store=store, expect=lambda _: None, events=events)
 
 
 def carry_out(
@@ -99,7 +98,7 @@ def carry_out(
 
     async def scenario() -> execute.Outcome:
         executor = an_executor(api, store, events)
-        return await executor.run(KEY, regarding=REGARDING, plan=plan)
+        return await executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
 
     return asyncio.run(scenario()), events, store
 
@@ -210,9 +209,10 @@ def test_the_same_apply_is_not_repeated_while_the_object_is_what_came_of_it() ->
 
     async def scenario() -> None:
         executor = an_executor(api, store, events)
+        applied: execute.Applied = {}
         for _ in range(3):
             plan = actions.Plan(chains=((apply,),))
-            await executor.run(KEY, regarding=REGARDING, plan=plan)
+            await executor.run(KEY, regarding=REGARDING, plan=plan, applied=applied)
 
     asyncio.run(scenario())
     assert api.calls == ["apply x"]
@@ -357,5 +357,6 @@ def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be
     delete = actions.Delete(actions.Ref("v1", "Pod", "ns", "set-0"), "old")
     executor = an_executor(api, store, Events())
     plan = actions.Plan(chains=((delete,),))
-    assert asyncio.run(executor.run(KEY, regarding=REGARDING, plan=plan)).stale
+    run = executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
+    assert asyncio.run(run).stale
     assert store.of_set(KEY, resources.PODS)["set-0"].meta.uid == "new"

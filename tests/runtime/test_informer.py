@@ -13,6 +13,8 @@ from lws_kueue.runtime import (
     departures,
     informer,
     keys,
+    memory,
+    observe,
     resources,
     work_queue,
 )
@@ -104,14 +106,25 @@ class Scene:
     def __init__(self, *, unlabelled: selectors.LabelSelector | None = None) -> None:
         self.server = Server()
         self.store = cache.Cache()
+        api: Any = self.server
+        memories = memory.Memories(status_interval=1.0)
+        departing = departures.Departures(store=self.store, memories=memories)
         self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         self.inflow = informer.Informer(
-            api=self.server,  # type: ignore[arg-type]
+            api=api,
             store=self.store,
-            departing=departures.Departures(self.store),
+            departing=departing,
             queue=self.queue,
             also=(resources.NAMESPACES,) if unlabelled else (),
             unlabelled=unlabelled,
+        )
+        self.observer = observe.Observer(
+            api=api,
+            store=self.store,
+            source=self.inflow,
+            departing=departing,
+            memories=memories,
+            gang=False,
         )
 
     async def woken(self) -> list[keys.SetKey]:
@@ -283,7 +296,7 @@ def test_a_node_that_is_not_there_is_none_and_one_that_cannot_be_read_is_left_ou
         metadata = {"name": "here", "labels": {"rack": "r1"}}
         scene.server.objects[resources.NODES, "here"] = {"metadata": metadata}
         scene.server.refused.add((resources.NODES, "secret"))
-        found = await scene.inflow.nodes({"here", "away", "secret"})
+        found = await scene.observer.nodes({"here", "away", "secret"})
         assert set(found) == {"here", "away"}
         assert found["away"] is None
         here = found["here"]

@@ -12,6 +12,7 @@ from lws_kueue.runtime import (
     departures,
     informer,
     keys,
+    memory,
     resources,
     unowned,
     work_queue,
@@ -63,8 +64,11 @@ class Scene:
         self.store = cache.Cache()
         self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         parts: dict[str, Any] = {"api": self.server, "store": self.store, "queue": self.queue}
+        departing = departures.Departures(
+            store=self.store, memories=memory.Memories(status_interval=1.0)
+        )
         self.strangers = unowned.Unowned(**parts)
-        self.inflow = informer.Informer(departing=departures.Departures(self.store), **parts)
+        self.inflow = informer.Informer(departing=departing, **parts)
         template: dict[str, Any] = {"leaderWorkerTemplate": {"workerTemplate": {}}}
         self.store.upsert(resources.SETS, obj(names.LWS_KIND, "set", spec=template))
         owner = {"kind": names.LWS_KIND, "name": "set", "uid": f"{names.LWS_KIND}-set"}

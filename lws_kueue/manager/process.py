@@ -13,33 +13,18 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import kopf
-
 from lws_kueue.api import selectors
 from lws_kueue.install import preflight
 from lws_kueue.manager import cluster_metrics
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import health, metrics_server
 from lws_kueue.manager.settings import settings as runtime_settings
-from lws_kueue.runtime import (
-    cache,
-    client,
-    execute,
-    informer,
-    loop,
-    metrics,
-    recorder,
-    resources,
-    watch,
-    work_queue,
-)
-from lws_kueue.runtime import unowned as runtime_strangers
+from lws_kueue.runtime import client, cluster, keys, loop, memory, metrics, work_queue
 
 STARTUP_PATIENCE = 120.0
-WATCH_PAUSE = 3.0
 LAST_SECONDS = 1.0
 CONTROL_PATIENCE = 1.0
-STRANGERS_INTERVAL = 10.0
+UNOWNED_INTERVAL = 10.0
 
 # An API server takes JSON that is nested ten thousand levels deep, from anyone who may create a
 # ControllerRevision with our label. Reading it must not end the list or the watch of all others.
@@ -184,50 +169,41 @@ async def _run(
     idle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Work until stopped; ``idle`` is called when nothing writes any more."""
-    store = cache.Cache()
-    queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
-    events = recorder.Recorder(api)
-    source = informer.Informer(
+    queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
+    memories = memory.Memories(status_interval=settings.status_interval)
+    home = cluster.Cluster(
         api=api,
-        store=store,
         queue=queue,
-        also=_also(settings),
+        memories=memories,
+        gang=settings.gang_scheduler is not None,
         unlabelled=_unlabelled(settings),
     )
-    strangers = runtime_strangers.Unowned(api=api, store=store, queue=queue)
-    executor = execute.Executor(api=api, store=store, events=events)
     worker = loop.Loop(
         options=runtime_settings.workload_options(settings),
-        status_interval=settings.status_interval,
-        gang=settings.gang_scheduler is not None,
-        store=store,
         queue=queue,
-        source=source,
-        executor=executor,
-        events=events,
+        memories=memories,
+        home=home,
     )
-    if not await _unless(stop, _patiently(source.list_all)):
+    if not await _unless(stop, _patiently(home.informer.list_all)):
         return
     metrics.workers.set(settings.workers)
-    cluster_metrics.observe(store=store, source=source)
-    logger.info("Everything is listed; %d sets are known", len(store.keys()))
+    cluster_metrics.observe(store=home.store, source=home.informer)
+    logger.info("Everything is listed; %d sets are known", len(home.store.known_sets()))
+    rounds = (
+        (settings.resync_interval, home.informer.list_all, "listing"),
+        (UNOWNED_INTERVAL, home.unowned.look, "look for strangers"),
+        (settings.kueue_probe_interval, home.informer.probe_kueue, "probing Kueue"),
+    )
     tasks = [
-        asyncio.create_task(events.run(), name="events"),
-        asyncio.create_task(
-            _every(settings.resync_interval, source.list_all, what="listing"), name="resync"
-        ),
-        asyncio.create_task(
-            _every(STRANGERS_INTERVAL, strangers.look, what="look for strangers"),
-            name="strangers",
-        ),
-        asyncio.create_task(
-            _every(settings.kueue_probe_interval, source.probe_kueue, what="probing Kueue"),
-            name="kueue",
+        asyncio.create_task(home.events.run(), name="events"),
+        *(
+            asyncio.create_task(_every(interval, action, what=what), name=what)
+            for interval, action, what in rounds
         ),
         *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(settings.workers)),
     ]
     watching = asyncio.create_task(
-        _watch(settings, api=api, source=source, stop=stop), name="watching"
+        home.watch(stop, started=lambda: _heed_signals(stop)), name="watching"
     )
     try:
         await _unless(stop, _over(watching))
@@ -239,14 +215,7 @@ async def _run(
         await watching
     finally:
         await _end(watching, *tasks)
-        await source.close()
-
-
-def _also(settings: runtime_settings.Settings) -> tuple[resources.Resource, ...]:
-    """Return the kinds that only these settings ask for."""
-    volcano = (resources.POD_GROUPS,) if settings.gang_scheduler is not None else ()
-    namespaces = (resources.NAMESPACES,) if settings.manage_jobs_without_queue_name else ()
-    return (*volcano, *namespaces)
+        await home.informer.close()
 
 
 def _unlabelled(settings: runtime_settings.Settings) -> selectors.LabelSelector | None:
@@ -254,40 +223,6 @@ def _unlabelled(settings: runtime_settings.Settings) -> selectors.LabelSelector 
     if not settings.manage_jobs_without_queue_name:
         return None
     return settings.managed_jobs_namespace_selector
-
-
-async def _watch(
-    settings: runtime_settings.Settings,
-    *,
-    api: client.Client,
-    source: informer.Informer,
-    stop: asyncio.Event,
-) -> None:
-    """Let kopf watch until stopped.
-
-    kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
-    was just deleted). Then it starts anew, and what was missed meanwhile is listed.
-    """
-    while not stop.is_set():
-        try:
-            others = asyncio.all_tasks()
-            tasks = await kopf.spawn_tasks(
-                registry=watch.registry(
-                    api=api,
-                    sink=source.on_event,
-                    also=_also(settings),
-                ),
-                settings=watch.settings(),
-                clusterwide=True,
-                standalone=True,
-                stop_flag=stop,
-            )
-            _heed_signals(stop)
-            await kopf.run_tasks(tasks, ignored=others)
-            return
-        except Exception:
-            logger.exception("Watching ended; it starts again in %s s", WATCH_PAUSE)
-        await _unless(stop, asyncio.sleep(WATCH_PAUSE))
 
 
 async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:

@@ -1,8 +1,10 @@
 """The one way out: asynchronous requests of JSON objects to the API server.
 
-A thin layer over ``kubernetes.aio``: it adds paths, the user agent that every request carries, and
-one error type. It does not retry writes; the work queue does, with the situation decided afresh.
-When the API server asks for a pause, no request is sent before it is over (`pause`).
+``kubernetes.aio`` says how the API server is reached and who we are; the connections are ours, one
+pool of them, which the library that watches uses as well. Requests carry paths, a user agent and
+bodies in an encoding of our own, and fail with one type of error. Writes are not retried; the work
+queue does that, with everything decided afresh. When the API server asks for a pause, no request
+is sent before it is over (`pause`).
 """
 
 import json
@@ -20,14 +22,16 @@ from kubernetes.aio.client import rest as kube_rest
 
 from lws_kueue.runtime import build_info, encoding, metrics, pause, resources
 
-# The library lets nobody else write bodies; all that it asks of this module is ``dumps``.
-kube_rest.json = encoding  # type: ignore[attr-defined]
-
 USER_AGENT = build_info.user_agent()
 
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _PAGE = 500
+
+# Each kind that is watched takes one of them for good.
+_MOST_CONNECTIONS = 96
+_READ_AHEAD = 2**21
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 # How often a read is sent that the API server asks to send later.
 _READS = 5
@@ -58,9 +62,9 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
 
-def _error(response: kube_rest.RESTResponse, body: str | bytes | None, *, request: str) -> ApiError:
+def _error(response: aiohttp.ClientResponse, body: bytes, *, request: str) -> ApiError:
     """Build the error from a response, preferring the Status object that servers send."""
-    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+    text = body.decode(errors="replace")
     try:
         parsed = json.loads(text)
     except ValueError:
@@ -100,14 +104,13 @@ class Client:
         ``patience`` is for how many seconds a pause that the API server asks for is kept at most.
         """
         self._pause = pause.Pause(longest=patience)
-        configuration.trace_configs = [self._traced()]
         self._configuration = configuration
         self._pace = pace
         self._host = parse.urlsplit(str(configuration.host)).netloc
         self.may_write: Callable[[], bool] = lambda: True
         """Asked right before each write; where it says no, the write is not sent."""
-        self._api = kube_client.ApiClient(configuration)
-        self._api.user_agent = USER_AGENT
+        self._tls = kube_rest.RESTClientObject(configuration).ssl_context
+        self._own_session: aiohttp.ClientSession | None = None
 
     @classmethod
     async def load(
@@ -120,7 +123,6 @@ class Client:
     ) -> "Client":
         """Connect with a kubeconfig file, or with the pod's service account when there is none."""
         configuration = kube_client.Configuration()
-        configuration.connection_pool_maxsize = 64
         if kubeconfig:
             await kube_config.load_kube_config(
                 config_file=kubeconfig, context=context, client_configuration=configuration
@@ -131,7 +133,8 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        if self._own_session is not None:
+            await self._own_session.close()
 
     @property
     def server(self) -> str:
@@ -139,13 +142,32 @@ class Client:
         return str(self._configuration.host)
 
     async def session(self) -> aiohttp.ClientSession:
-        """Return a new HTTP session with this identity, for the library that watches."""
+        """Return a new HTTP session with this identity on the same connections.
+
+        It is for the library that watches, which closes it whenever it winds down.
+        """
+        return aiohttp.ClientSession(
+            connector=self._session.connector,
+            connector_owner=False,
+            headers=await self._identity(),
+            trust_env=True,
+        )
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """The session of all requests; it begins with the first, as it needs a running loop."""
+        if self._own_session is None:
+            self._own_session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=self._tls),
+                trace_configs=[self._traced()],
+                read_bufsize=_READ_AHEAD,
+                trust_env=True,
+            )
+        return self._own_session
+
+    async def _identity(self) -> dict[str, str]:
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        headers = {"User-Agent": USER_AGENT}
-        if token:
-            headers["Authorization"] = token
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context)
-        return aiohttp.ClientSession(connector=connector, headers=headers, trust_env=True)
+        return {"User-Agent": USER_AGENT, **({"Authorization": token} if token else {})}
 
     def _traced(self) -> aiohttp.TraceConfig:
         """Ask once more when a request has its connection: making one takes long, and may stall."""
@@ -208,22 +230,23 @@ class Client:
         self, method: str, url: str, *, body: Any, content_type: str, name: str
     ) -> dict[str, Any]:
         """Send a request once; errors tell its ``name``."""
-        headers = {
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json",
-            "Content-Type": content_type,
-        }
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            headers["Authorization"] = token
+        types = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {**await self._identity(), **types}
         if self._pace is not None:
             await self._pace.acquire()
         self._check_lead(method)
         try:
-            response = await self._api.call_api(
-                method, url, header_params=headers, body=body, _request_timeout=60
-            )
-            data = await response.read()
+            async with self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=None if body is None else encoding.dumps(body),
+                timeout=_TIMEOUT,
+                server_hostname=self._configuration.tls_server_name,
+                proxy=self._configuration.proxy,
+                proxy_headers=self._configuration.proxy_headers,
+            ) as response:
+                data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.requested(code=0, host=self._host, method=method)
             raise ApiError(

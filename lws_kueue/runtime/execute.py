@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.runtime import cache, client, recorder, resources
+from lws_kueue.runtime import cache, client, keys, recorder, resources
 from lws_kueue.workload import state
 
 MOST_PARALLEL: Final = 16
@@ -24,6 +24,9 @@ MOST_REMEMBERED: Final = 10_000
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+# The digest of what was applied to an object, and which version of the object came of it.
+Applied = dict[actions.Ref, tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -52,19 +55,33 @@ class Executor:
     """Executes plans against one API server."""
 
     def __init__(
-        self, *, api: client.Client, store: cache.Cache, events: recorder.Recorder
+        self,
+        *,
+        api: client.Client,
+        store: cache.Cache,
+        expect: Callable[[str], None],
+        events: recorder.Recorder,
     ) -> None:
+        """``expect`` is told the UID of each object that is about to be deleted."""
         self._api = api
         self._cache = store
+        self._expect = expect
         self._events = events
         self._slots = asyncio.Semaphore(MOST_PARALLEL)
-        self._applied: dict[actions.Ref, tuple[str, str]] = {}
 
     async def run(
-        self, key: cache.SetKey, *, regarding: facts.Meta | None, plan: actions.Plan
+        self,
+        key: keys.SetKey,
+        *,
+        regarding: facts.Meta | None,
+        plan: actions.Plan,
+        applied: Applied,
     ) -> Outcome:
-        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``."""
-        run = _Run(key=key, regarding=regarding, outcome=Outcome())
+        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``.
+
+        ``applied`` is what came of earlier applies for the set, and is kept up.
+        """
+        run = _Run(key=key, regarding=regarding, applied=applied, outcome=Outcome())
         if not await self._chain(run, plan.prepare):
             return run.outcome
         await _all(self._chain(run, chain) for chain in plan.chains)
@@ -182,7 +199,7 @@ class Executor:
 
     async def _apply(self, run: "_Run", action: actions.Apply) -> None:
         ref = actions.ref_of(action.body)
-        if self._in_vain(ref, action):
+        if self._in_vain(run, ref, action):
             return
         if not action.force and await self._stands_there(run, ref):
             raise _Stop
@@ -200,7 +217,7 @@ class Executor:
         )
         answer = await self._guarded(run, ref, request, adopt=not action.force)
         version = answer["metadata"]["resourceVersion"]
-        self._applied[ref] = (_fingerprint(action), version)
+        run.applied[ref] = (_fingerprint(action), version)
         self._made(run, action, answer)
 
     async def _stands_there(self, run: "_Run", ref: actions.Ref) -> bool:
@@ -220,15 +237,15 @@ class Executor:
         run.outcome.stale = True
         return True
 
-    def _in_vain(self, ref: actions.Ref, action: actions.Apply) -> bool:
+    def _in_vain(self, run: "_Run", ref: actions.Ref, action: actions.Apply) -> bool:
         """Whether the same was applied before and the object is still what came of it.
 
         An API server may drop a field (a feature gate), so that an object never becomes what is
         applied. Once is enough then.
         """
-        before, cached = self._applied.get(ref), self._cached(ref)
-        if len(self._applied) > MOST_REMEMBERED:
-            self._applied.clear()  # Forgetting costs one write that changes nothing.
+        before, cached = run.applied.get(ref), self._cached(ref)
+        if len(run.applied) > MOST_REMEMBERED:
+            run.applied.clear()  # Forgetting costs one write that changes nothing.
         return (
             before is not None
             and cached is not None
@@ -269,7 +286,7 @@ class Executor:
             grace_seconds=action.grace_seconds,
         )
         # Before the request: its end may be seen before its answer.
-        self._cache.take_down(action.uid)
+        self._expect(action.uid)
         try:
             answer = await self._write(run, request)
         except client.ApiError as error:
@@ -381,8 +398,9 @@ async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:
 class _Run:
     """One execution of one plan."""
 
-    key: cache.SetKey
+    key: keys.SetKey
     regarding: facts.Meta | None
+    applied: Applied
     outcome: Outcome
 
     @property
@@ -390,10 +408,10 @@ class _Run:
         """The set, for log lines."""
         return f"{self.key.namespace}/{self.key.name}"
 
-    def adopting(self, obj: Mapping[str, Any]) -> cache.SetKey | None:
+    def adopting(self, obj: Mapping[str, Any]) -> keys.SetKey | None:
         """What we wrote for this set belongs to it, unless its own marks say otherwise."""
         resource = resources.of(obj["apiVersion"], obj["kind"])
-        return None if cache.sets_of(resource, facts.Meta.of(obj)) else self.key
+        return None if keys.sets_of(resource, facts.Meta.of(obj)) else self.key
 
 
 def _fingerprint(action: actions.Apply) -> str:

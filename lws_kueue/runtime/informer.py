@@ -6,21 +6,20 @@ only when it is a change that a decision can see: the counters in a queue's stat
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller import decide
-from lws_kueue.controller.admission import shortages, stance
+from lws_kueue.controller.admission import stance
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import (
     built_in,
     cache,
     client,
+    departures,
+    keys,
     kueue_support,
-    refusals,
     resources,
     work_queue,
 )
@@ -38,9 +37,6 @@ SHARED: Final = frozenset(
 
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
-
-# So many nodes are read beside each other.
-MOST_READ: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +64,8 @@ class Informer:
         *,
         api: client.Client,
         store: cache.Cache,
-        queue: work_queue.WorkQueue[cache.SetKey],
+        departing: departures.Departures,
+        queue: work_queue.WorkQueue[keys.SetKey],
         also: Iterable[resources.Resource] = (),
         unlabelled: selectors.LabelSelector | None = None,
     ) -> None:
@@ -78,8 +75,8 @@ class Informer:
         nowhere; with it, namespaces have to be among ``also``.
         """
         self._api = api
-        self._refusals = refusals.Refusals(api)
         self._cache = store
+        self._departures = departing
         self._queue = queue
         self._also = tuple(also)
         self._unlabelled = unlabelled
@@ -107,7 +104,7 @@ class Informer:
 
     async def _gone(
         self, resource: resources.Resource, obj: dict[str, Any]
-    ) -> set[cache.SetKey] | None:
+    ) -> set[keys.SetKey] | None:
         """Take that a watch has seen the last of an object.
 
         A watch by label says so as well when only the label went. That is rare, and so is a
@@ -122,11 +119,11 @@ class Informer:
                 logger.info("%s %s is taken to be gone: %s", resource.kind, meta.name, error)
                 live = None
             if live is not None and facts.Meta.of(live).uid == meta.uid:
-                return self._cache.upsert(resource, live, belongs_to=cache.set_of(resource, meta))
+                return self._cache.upsert(resource, live, belongs_to=keys.set_of(resource, meta))
         known = self._cache.get(resource, namespace=meta.namespace, name=meta.name)
-        news = set()
+        news: frozenset[keys.SetKey] = frozenset()
         if known is None or known.meta.uid != meta.uid:
-            news = self._cache.never_seen(resource, obj)
+            news = self._departures.never_seen(resource, obj)
         gone = self._cache.remove(
             resource,
             namespace=meta.namespace,
@@ -134,7 +131,7 @@ class Informer:
             uid=meta.uid,
             version=meta.resource_version,
         )
-        return (news or None) if gone is None else gone
+        return (set(news) or None) if gone is None else gone
 
     async def _on_shared(
         self, resource: resources.Resource, obj: facts.Object, *, deleted: bool
@@ -151,13 +148,13 @@ class Informer:
         namespace = at[2] if resource == resources.NAMESPACES else at[1]
         await self._enqueue(self._queue_managed(namespace=namespace))
 
-    def _queue_managed(self, *, namespace: str = "") -> set[cache.SetKey]:
+    def _queue_managed(self, *, namespace: str = "") -> set[keys.SetKey]:
         """Return the sets of a namespace that may be queue-managed, or of all with "".
 
         Where those without a queue may be, a pass finds out which of them are.
         """
         return {
-            cache.SetKey(live.meta.namespace, live.meta.name)
+            keys.SetKey(live.meta.namespace, live.meta.name)
             for live in self._cache.all(resources.SETS)
             if self._may_wait(live) and namespace in ("", live.meta.namespace)
         }
@@ -169,8 +166,8 @@ class Informer:
             or stance.is_marked(live)
         )
 
-    async def _enqueue(self, keys: set[cache.SetKey]) -> None:
-        for key in keys:
+    async def _enqueue(self, concerned: set[keys.SetKey]) -> None:
+        for key in concerned:
             await self._queue.add(key)
 
     def _watched(self) -> tuple[resources.Resource, ...]:
@@ -196,7 +193,7 @@ class Informer:
         except Exception:
             logger.exception("Listing %s failed", resource.plural)
 
-    async def _list(self, resource: resources.Resource) -> set[cache.SetKey]:
+    async def _list(self, resource: resources.Resource) -> set[keys.SetKey]:
         selector = names.SET_NAME if resource in resources.BY_SET_NAME else ""
         try:
             listing = await self._api.list(resource, label_selector=selector)
@@ -230,7 +227,7 @@ class Informer:
         await self.probe_kueue()
         for resource in self._watched():
             await self._list(resource)
-        await self._enqueue(self._cache.keys())
+        await self._enqueue(self._cache.known_sets())
 
     async def probe_kueue(self) -> None:
         """Look what Kueue is; a change concerns the queue-managed sets."""
@@ -243,7 +240,7 @@ class Informer:
         ):
             await self._enqueue(self._queue_managed(namespace=namespace))
 
-    async def built_in(self, key: cache.SetKey) -> bool | None:
+    async def built_in(self, key: keys.SetKey) -> bool | None:
         """Return whether Kueue's own integration manages a set, if anybody knows or has to."""
         live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
         if self.support != "served" or not self._may_wait(live):
@@ -265,7 +262,7 @@ class Informer:
         self.support, self.detail = support, detail
         await self._enqueue(self._queue_managed())
 
-    async def takes_unlabelled(self, key: cache.SetKey) -> bool:
+    async def takes_unlabelled(self, key: keys.SetKey) -> bool:
         """Whether a set without a queue waits for Kueue in the namespace of this one.
 
         Before its first pod is made, the namespace is read: a watch may not have told yet of labels
@@ -279,35 +276,6 @@ class Informer:
                 await self.on_event(resources.NAMESPACES, "MODIFIED", live)
         known = self._cache.get(resources.NAMESPACES, name=key.namespace)
         return known is not None and self._unlabelled.matches(known.meta.labels)
-
-    async def looked_up(self, seen: observed.Observed) -> observed.Observed:
-        """Return the situation with what a decision has to know of it and no watch tells."""
-        if asked := decide.nodes_asked(seen):
-            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
-        if short := shortages.asked(seen):
-            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
-        return seen
-
-    async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
-        """Read nodes by name, None for one that is not there.
-
-        They change often and hardly ever matter, so they are read when asked for, not watched. One
-        that cannot be read is left out, and holds up nothing else of its set.
-        """
-        found: dict[str, facts.Node | None] = {}
-        slots = asyncio.Semaphore(MOST_READ)
-
-        async def read(name: str) -> None:
-            try:
-                async with slots:
-                    node = await self._api.get(resources.NODES, name=name)
-            except client.ApiError as error:
-                logger.warning("Reading node %s failed: %s", name, error)
-                return
-            found[name] = facts.Node.of(node) if node else None
-
-        await asyncio.gather(*(read(name) for name in sorted(wanted)))
-        return found
 
     async def close(self) -> None:
         """Stop lists that are still to come."""

@@ -1,26 +1,15 @@
-"""The reconcile loop: one pass gathers, decides (pure), executes, and looks again if it wrote.
+"""The reconcile loop: one pass observes, decides (pure), carries out, and looks again if it wrote.
 
 Passes of one set never overlap; a set that fails comes back later and holds up no other.
 """
 
-import dataclasses
 import datetime
 import logging
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import decide, repairs
-from lws_kueue.controller.observe import members, observed
-from lws_kueue.runtime import (
-    cache,
-    client,
-    execute,
-    informer,
-    metrics,
-    observe,
-    recorder,
-    status_writes,
-    work_queue,
-)
+from lws_kueue.controller import decide
+from lws_kueue.controller.observe import observed
+from lws_kueue.runtime import cache, client, cluster, execute, keys, memory, metrics, work_queue
 from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
@@ -33,25 +22,15 @@ class Loop:
         self,
         *,
         options: build.Options,
-        status_interval: float,
-        gang: bool,
-        store: cache.Cache,
-        queue: work_queue.WorkQueue[cache.SetKey],
-        source: informer.Informer,
-        executor: execute.Executor,
-        events: recorder.Recorder,
+        queue: work_queue.WorkQueue[keys.SetKey],
+        memories: memory.Memories,
+        home: cluster.Cluster,
     ) -> None:
+        """``home`` is the cluster in which the sets are."""
         self._options = options
-        self._gang = gang
-        self._cache = store
         self._queue = queue
-        self._inflow = source
-        self._executor = executor
-        self._events = events
-        self._status_writes = status_writes.StatusWrites(status_interval)
-        self._warned: dict[cache.SetKey, frozenset[actions.Event]] = {}
-        self._members: dict[cache.SetKey, dict[int, members.Members]] = {}
-        self._attempts: dict[cache.SetKey, repairs.Attempts] = {}
+        self._memories = memories
+        self._cluster = home
 
     async def work(self) -> None:
         """Take keys and pass over their sets until cancelled."""
@@ -70,81 +49,39 @@ class Loop:
             if delay is not None:
                 logger.info("%s/%s: looked at again in %.1f s", key.namespace, key.name, delay)
 
-    async def _pass(self, key: cache.SetKey) -> bool:
+    async def _pass(self, key: keys.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
-        departed = tuple(self._cache.departed(key))
-        situation = observe.gather(
-            self._cache,
-            key,
-            support=self._inflow.support,
-            detail=self._inflow.detail,
-            built_in=await self._inflow.built_in(key),
-            remembered=members.with_departed(self._members.get(key, {}), departed),
-            unwritten=self._status_writes.conditions(key),
-            attempts=self._attempts.get(key),
-            gang=self._gang,
-            takes_unlabelled=await self._inflow.takes_unlabelled(key),
-        )
-        if isinstance(situation, cache.InvalidSet):
-            message = f"The stored spec is not valid and is left alone: {situation.problem}"
-            self._warn(key, situation.meta, (actions.Event("Warning", "InvalidSpec", message),))
+        seen = await self._cluster.observer.of(key)
+        if isinstance(seen, cache.InvalidSet):
+            message = f"The stored spec is not valid and is left alone: {seen.problem}"
+            self._warn(key, seen.meta, (actions.Event("Warning", "InvalidSpec", message),))
             return False
-        situation = await self._inflow.looked_up(situation)
         now = datetime.datetime.now(datetime.UTC)
-        situation = self._with_attempts(key, situation, now=now)
-        plan = decide.decide(situation, now=now, options=self._options)
-        regarding = situation.lws.meta if situation.lws else None
-        # What is forgotten by a restart is only that a pod went unseen while nobody looked.
-        self._members.setdefault(key, {}).update(decide.complete_members(situation, plan))
-        due, held = self._status_writes.due(key, plan.status)
-        plan = dataclasses.replace(plan, status=due)
-        outcome = await self._executor.run(key, regarding=regarding, plan=plan)
-        if await self._remember(situation, plan, outcome):
-            await self._queue.add(key)
-        if not outcome.failed and not outcome.stale and not plan.held:
-            self._cache.dealt_with(key, departed)
-        if regarding is None:
-            self._forget(key)
-            if plan.empty and not plan.held:
-                self._attempts.pop(key, None)
-        else:
-            self._warn(key, regarding, (*plan.warnings, *outcome.warnings))
+        plan = decide.decide(seen, now=now, options=self._options)
+        plan, held = self._memories.of(key).due(plan)
+        outcome = await self._cluster.carry_out(key, seen, plan)
+        self._memories.learn(key, seen, plan, outcome)
+        if seen.lws is not None:
+            self._warn(key, seen.lws.meta, (*plan.warnings, *outcome.warnings))
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
-        if outcome.status_written:
-            self._status_writes.written(key)
+        await self._name_rivals(key, seen, plan)
         await self._again(key, plan, outcome=outcome, held=held)
         return outcome.failed
 
-    def _with_attempts(
-        self, key: cache.SetKey, seen: observed.Observed, *, now: datetime.datetime
-    ) -> observed.Observed:
-        """Begin to remember writes for a set that is seen for the first time."""
-        if key in self._attempts:
-            return seen
-        attempts = self._attempts[key] = repairs.Attempts.of(seen.lws, now=now)
-        return dataclasses.replace(seen, attempts=attempts)
-
-    async def _remember(
-        self, seen: observed.Observed, plan: actions.Plan, outcome: execute.Outcome
-    ) -> bool:
-        """Remember what was written; returns whether it was found out who undoes what is held."""
-        occasion = seen.attempts.occasion(seen.lws)
-        now = datetime.datetime.now(datetime.UTC)
-        for write, message in outcome.refused:
-            seen.attempts.refused(write, message, now=now)
-        for write in outcome.made:
-            if seen.attempts.made(write, occasion=occasion, now=now):
-                key = actions.key_of(write)
-                metrics.repeated(kind=key.ref.kind, verb=key.verb)
+    async def _name_rivals(
+        self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan
+    ) -> None:
+        """Find out who undoes what is held; the next pass tells of it."""
         unnamed = seen.attempts.unnamed(plan.held)
-        for key in unnamed:
-            seen.attempts.named(key, await self._executor.other_writer(key))
-        return bool(unnamed)
+        for write in unnamed:
+            seen.attempts.named(write, await self._cluster.other_writer(write))
+        if unnamed:
+            await self._queue.add(key)
 
     async def _again(
         self,
-        key: cache.SetKey,
+        key: keys.SetKey,
         plan: actions.Plan,
         *,
         outcome: execute.Outcome,
@@ -165,17 +102,8 @@ class Loop:
             await self._queue.add(key, after=plan.recheck_after)
 
     def _warn(
-        self, key: cache.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
+        self, key: keys.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
     ) -> None:
         """Send each warning once for as long as its cause lasts."""
-        before = self._warned.get(key, frozenset())
-        for event in warnings:
-            if event not in before:
-                self._events.record(regarding, event)
-        if warnings or before:
-            self._warned[key] = frozenset(warnings)
-
-    def _forget(self, key: cache.SetKey) -> None:
-        self._status_writes.forget(key)
-        self._warned.pop(key, None)
-        self._members.pop(key, None)
+        for event in self._memories.of(key).unsent(warnings):
+            self._cluster.events.record(regarding, event)

@@ -1,85 +1,163 @@
-"""From the cache to the one value that a decision is made on."""
+"""Everything that a pass has to know of a set, as the one value that it decides on."""
 
+import asyncio
 import dataclasses
-from collections.abc import Mapping
+import datetime
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
 
-from lws_kueue.api import lws
-from lws_kueue.controller import repairs
-from lws_kueue.controller.observe import members, observed
-from lws_kueue.runtime import cache, resources
+from lws_kueue.api import facts, lws
+from lws_kueue.controller import decide, repairs
+from lws_kueue.controller.admission import shortages
+from lws_kueue.controller.observe import members, observed, ordinals
+from lws_kueue.runtime import (
+    cache,
+    client,
+    departures,
+    informer,
+    keys,
+    memory,
+    refusals,
+    resources,
+)
+
+# So many nodes are read beside each other.
+MOST_READ: Final = 8
+
+logger = logging.getLogger(__name__)
 
 
-def gather(
-    store: cache.Cache,
-    key: cache.SetKey,
-    *,
-    support: observed.Support,
-    detail: str,
-    built_in: bool | None = None,
-    remembered: Mapping[int, members.Members],
-    unwritten: tuple[lws.Condition, ...] | None = None,
-    attempts: repairs.Attempts | None = None,
-    gang: bool = False,
-    takes_unlabelled: bool = False,
-) -> observed.Observed | cache.InvalidSet:
-    """Return everything known of a set, or the set itself when its spec cannot be read.
+class Observer:
+    """Looks at the sets of one cluster."""
 
-    ``gang`` says that Volcano schedules groups, ``takes_unlabelled`` that sets without a queue wait
-    for Kueue in this namespace; ``unwritten`` are conditions not written yet, ``attempts`` the
-    writes of the last minutes. The mappings are
-    snapshots, so events that arrive while the plan is carried out do not show.
+    def __init__(
+        self,
+        *,
+        api: client.Client,
+        store: cache.Cache,
+        source: informer.Informer,
+        departing: departures.Departures,
+        memories: memory.Memories,
+        gang: bool,
+    ) -> None:
+        """``gang`` says that Volcano schedules groups."""
+        self._api = api
+        self._cache = store
+        self._informer = source
+        self._departures = departing
+        self._memories = memories
+        self._gang = gang
+        self._refusals = refusals.Refusals(api)
+
+    async def of(self, key: keys.SetKey) -> observed.Observed | cache.InvalidSet:
+        """Return everything known of a set, or the set itself when its spec cannot be read.
+
+        Two things are found out before anything else is looked at, because what is decided without
+        them cannot be taken back: whether Kueue's own integration manages the set, and whether its
+        namespace makes it wait. The mappings are snapshots, so events that arrive while the plan is
+        carried out do not show.
+
+        Raises:
+            client.ApiError: one of these two could not be found out.
+        """
+        built_in = await self._informer.built_in(key)
+        takes_unlabelled = await self._informer.takes_unlabelled(key)
+        live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
+        if isinstance(live, cache.InvalidSet):
+            return live
+        seen = self._gathered(key, live)
+        kueue = dataclasses.replace(
+            seen.kueue, built_in=built_in, takes_unlabelled=takes_unlabelled
+        )
+        return await self._looked_up(dataclasses.replace(seen, kueue=kueue))
+
+    def _gathered(self, key: keys.SetKey, live: lws.LeaderWorkerSet | None) -> observed.Observed:
+        """Return what the cache and the memory know of a set."""
+        store, remembered = self._cache, self._memories.of(key)
+        if remembered.attempts is None:
+            now = datetime.datetime.now(datetime.UTC)
+            remembered.attempts = repairs.Attempts.of(live, now=now)
+        return observed.Observed(
+            namespace=key.namespace,
+            name=key.name,
+            lws=live,
+            kueue=self._kueue(key.namespace),
+            stateful_sets=by_name(store, key, resources.STATEFUL_SETS),
+            pods=dict(store.of_set(key, resources.PODS)),
+            services=by_name(store, key, resources.SERVICES),
+            revisions=dict(store.of_set(key, resources.REVISIONS)),
+            workloads=dict(store.of_set(key, resources.WORKLOADS)),
+            limit_ranges=self._named(resources.LIMIT_RANGES, namespace=key.namespace),
+            runtime_classes=self._named(resources.RUNTIME_CLASSES),
+            pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if self._gang else None,
+            remembered=members.with_departed(remembered.members, self._departures.lost_pods(key)),
+            unwritten=remembered.status.conditions(),
+            attempts=remembered.attempts,
+        )
+
+    def _kueue(self, namespace: str) -> observed.Kueue:
+        return observed.Kueue(
+            support=self._informer.support,
+            detail=self._informer.detail,
+            local_queues=self._named(resources.LOCAL_QUEUES, namespace=namespace),
+            cluster_queues=self._named(resources.CLUSTER_QUEUES),
+            flavors=self._named(resources.FLAVORS),
+            workload_priority_classes=self._named(resources.WORKLOAD_PRIORITY_CLASSES),
+            priority_classes=self._named(resources.PRIORITY_CLASSES),
+            admission_checks=self._named(resources.ADMISSION_CHECKS),
+        )
+
+    def _named(self, resource: resources.Resource, *, namespace: str = "") -> dict[str, Any]:
+        """Return the facts of a kind by name, in a namespace or in the cluster."""
+        return {
+            fact.meta.name: fact
+            for fact in self._cache.all(resource)
+            if fact.meta.namespace == namespace
+        }
+
+    async def _looked_up(self, seen: observed.Observed) -> observed.Observed:
+        """Return what is observed with what a decision has to know of it and no watch tells."""
+        if asked := decide.nodes_asked(seen):
+            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
+        if short := shortages.asked(seen):
+            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
+        return seen
+
+    async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
+        """Read nodes by name, None for one that is not there.
+
+        They change often and hardly ever matter, so they are read when asked for, not watched. One
+        that cannot be read is left out, and holds up nothing else of its set.
+        """
+        found: dict[str, facts.Node | None] = {}
+        slots = asyncio.Semaphore(MOST_READ)
+
+        async def read(name: str) -> None:
+            try:
+                async with slots:
+                    node = await self._api.get(resources.NODES, name=name)
+            except client.ApiError as error:
+                logger.warning("Reading node %s failed: %s", name, error)
+                return
+            found[name] = facts.Node.of(node) if node else None
+
+        await asyncio.gather(*(read(name) for name in sorted(wanted)))
+        return found
+
+
+def by_name(store: cache.Cache, key: keys.SetKey, resource: resources.Resource) -> dict[str, Any]:
+    """Return the facts of one kind that belong to a set, or have a name that it needs.
+
+    Those are the set's own name, for its leaders, and those of its leader pods, for their
+    groups; the objects may be another set's.
     """
-    live = store.get(resources.SETS, namespace=key.namespace, name=key.name)
-    if isinstance(live, cache.InvalidSet):
-        return live
-    return observed.Observed(
-        namespace=key.namespace,
-        name=key.name,
-        lws=live,
-        kueue=dataclasses.replace(
-            _kueue(store, key.namespace, support=support, detail=detail, built_in=built_in),
-            takes_unlabelled=takes_unlabelled,
-        ),
-        stateful_sets=store.by_name(key, resources.STATEFUL_SETS),
-        pods=dict(store.of_set(key, resources.PODS)),
-        services=store.by_name(key, resources.SERVICES),
-        revisions=dict(store.of_set(key, resources.REVISIONS)),
-        workloads=dict(store.of_set(key, resources.WORKLOADS)),
-        limit_ranges={
-            one.meta.name: one
-            for one in store.all(resources.LIMIT_RANGES)
-            if one.meta.namespace == key.namespace
-        },
-        runtime_classes={one.meta.name: one for one in store.all(resources.RUNTIME_CLASSES)},
-        pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if gang else None,
-        remembered=remembered,
-        unwritten=unwritten,
-        attempts=repairs.Attempts() if attempts is None else attempts,
+    leaders = (
+        name
+        for name in store.of_set(key, resources.PODS)
+        if ordinals.parent_and_ordinal(name)[0] == key.name
     )
-
-
-def _kueue(
-    store: cache.Cache,
-    namespace: str,
-    *,
-    support: observed.Support,
-    detail: str,
-    built_in: bool | None,
-) -> observed.Kueue:
-    return observed.Kueue(
-        support=support,
-        detail=detail,
-        built_in=built_in,
-        local_queues={
-            queue.meta.name: queue
-            for queue in store.all(resources.LOCAL_QUEUES)
-            if queue.meta.namespace == namespace
-        },
-        cluster_queues={q.meta.name: q for q in store.all(resources.CLUSTER_QUEUES)},
-        flavors={f.meta.name: f for f in store.all(resources.FLAVORS)},
-        workload_priority_classes={
-            c.meta.name: c for c in store.all(resources.WORKLOAD_PRIORITY_CLASSES)
-        },
-        priority_classes={c.meta.name: c for c in store.all(resources.PRIORITY_CLASSES)},
-        admission_checks={c.meta.name: c for c in store.all(resources.ADMISSION_CHECKS)},
-    )
+    needed = (key.name, *leaders)
+    found = {name: store.get(resource, namespace=key.namespace, name=name) for name in needed}
+    named = {name: fact for name, fact in found.items() if fact is not None}
+    return {**named, **store.of_set(key, resource)}

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lws_kueue.api import actions, lws
-from lws_kueue.runtime import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +21,20 @@ class _Unwritten:
 
 
 class StatusWrites:
-    """Remembers for every set when its status was written, and what is not written yet."""
+    """Remembers of a set when its status was written, and what is not written yet."""
 
     def __init__(self, interval: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """``interval`` in seconds lies at least between two writes for one set."""
+        """``interval`` in seconds lies at least between two writes."""
         self._interval = interval
         self._clock = clock
-        self._written: dict[cache.SetKey, float] = {}
-        self._unwritten: dict[cache.SetKey, _Unwritten] = {}
+        self._written: float | None = None
+        self._unwritten: _Unwritten | None = None
 
     def due(
-        self, key: cache.SetKey, write: actions.StatusWrite | None
+        self, write: actions.StatusWrite | None
     ) -> tuple[actions.StatusWrite | None, float | None]:
         """Return the write if its time has come, or else for how many seconds it is held back."""
-        before = self._unwritten.pop(key, None)
+        before, self._unwritten = self._unwritten, None
         if write is None:
             return None, None
         now = self._clock()
@@ -43,28 +42,20 @@ class StatusWrites:
         if before is not None:
             write = dataclasses.replace(write, events=(*before.write.events, *write.events))
             since = before.since
-        self._unwritten[key] = _Unwritten(write, since)
-        at = max(
-            self._written.get(key, now - self._interval) + self._interval,
-            now if write.settled else since + self._interval / 2,
-        )
+        self._unwritten = _Unwritten(write, since)
+        at = now if write.settled else since + self._interval / 2
+        if self._written is not None:
+            at = max(at, self._written + self._interval)
         if write.urgent or at <= now:
             return write, None
         return None, at - now
 
-    def conditions(self, key: cache.SetKey) -> tuple[lws.Condition, ...] | None:
+    def conditions(self) -> tuple[lws.Condition, ...] | None:
         """Return the conditions that were decided on and are not written yet, if there are any."""
-        unwritten = self._unwritten.get(key)
-        if unwritten is None:
+        if self._unwritten is None:
             return None
-        return lws.Status.model_validate(unwritten.write.status).conditions
+        return lws.Status.model_validate(self._unwritten.write.status).conditions
 
-    def written(self, key: cache.SetKey) -> None:
+    def written(self) -> None:
         """Note that the write that was due has succeeded."""
-        self._written[key] = self._clock()
-        self._unwritten.pop(key, None)
-
-    def forget(self, key: cache.SetKey) -> None:
-        """Forget a set that is gone."""
-        self._written.pop(key, None)
-        self._unwritten.pop(key, None)
+        self._written, self._unwritten = self._clock(), None

@@ -11,7 +11,7 @@ from typing import Final
 
 from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.observe import groups
-from lws_kueue.runtime import cache, client, resources, work_queue
+from lws_kueue.runtime import cache, client, keys, resources, work_queue
 
 # So many missing pods of a set are looked for at a time.
 MOST_PROBED: Final = 10
@@ -27,22 +27,22 @@ class Unowned:
         *,
         api: client.Client,
         store: cache.Cache,
-        queue: work_queue.WorkQueue[cache.SetKey],
+        queue: work_queue.WorkQueue[keys.SetKey],
     ) -> None:
         self._api = api
         self._cache = store
         self._queue = queue
-        self._missed: dict[cache.SetKey, frozenset[str]] = {}
+        self._missed: dict[keys.SetKey, frozenset[str]] = {}
 
     async def look(self) -> None:
         """Read those again that are known, and look who sits where a pod has long been missing.
 
         A pod that is missing in two rounds is not just about to be made.
         """
-        for resource, meta in self._cache.strangers():
+        for resource, meta in self._cache.unlabelled():
             await self._again(resource, meta)
-        keys = self._cache.keys()
-        vacant = {key: missing for key in keys if (missing := self._vacant(key))}
+        known = self._cache.known_sets()
+        vacant = {key: missing for key in known if (missing := self._vacant(key))}
         for key, missing in vacant.items():
             for name in sorted(missing & self._missed.get(key, frozenset())):
                 live = await self._api.get(resources.PODS, namespace=key.namespace, name=name)
@@ -63,11 +63,11 @@ class Unowned:
             await self._wake(self._cache.upsert(resource, live))
         # One that has a label again is told of by its watch.
 
-    async def _wake(self, keys: Iterable[cache.SetKey] | None) -> None:
-        for key in keys or ():
+    async def _wake(self, concerned: Iterable[keys.SetKey] | None) -> None:
+        for key in concerned or ():
             await self._queue.add(key)
 
-    def _vacant(self, key: cache.SetKey) -> frozenset[str]:
+    def _vacant(self, key: keys.SetKey) -> frozenset[str]:
         """Return names of pods that a set's StatefulSets want and that nobody is known to have."""
         owner = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
         if not isinstance(owner, lws.LeaderWorkerSet):

@@ -5,6 +5,8 @@ Only ``on.event`` handlers exist, so kopf never writes to an object: no annotati
 it lists again after a reconnect arrives with event type None and is the sign to list ourselves.
 """
 
+import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -16,6 +18,9 @@ from lws_kueue.api import names
 from lws_kueue.runtime import client, resources
 
 Sink = Callable[[resources.Resource, str | None, dict[str, Any]], Awaitable[None]]
+
+# Seconds after which watching starts again.
+PAUSE: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +97,39 @@ def registry(
     for resource in (*resources.PLAIN, *resources.KUEUE, *also):
         _register(result, resource=resource, sink=sink)
     return result
+
+
+async def until(
+    stop: asyncio.Event,
+    *,
+    api: client.Client,
+    sink: Sink,
+    also: Iterable[resources.Resource],
+    started: Callable[[], None],
+) -> None:
+    """Let kopf watch until stopped; ``started`` is called whenever it has begun.
+
+    kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
+    was just deleted). Then it starts anew, and what was missed meanwhile is listed.
+    """
+    while not stop.is_set():
+        try:
+            others = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
+                registry=registry(api=api, sink=sink, also=also),
+                settings=settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=stop,
+            )
+            started()
+            await kopf.run_tasks(tasks, ignored=others)
+            return
+        except Exception:
+            logger.exception("Watching ended; it starts again in %s s", PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                await stop.wait()
 
 
 def _register(into: kopf.OperatorRegistry, *, resource: resources.Resource, sink: Sink) -> None:

@@ -5,11 +5,11 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lws_kueue.api import actions, facts, names, selectors
-from lws_kueue.runtime import cache, client, execute, informer, loop, resources, work_queue
+from lws_kueue.api import names, selectors
+from lws_kueue.runtime import client, cluster, keys, loop, memory, resources, work_queue
 from lws_kueue.workload import build
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def live_set(**labels: str) -> dict[str, Any]:
@@ -115,43 +115,19 @@ class Server:
         return client.Listing(tuple(copy.deepcopy(obj) for obj in found), str(self._version))
 
 
-class Events:
-    def __init__(self) -> None:
-        self.sent: list[actions.Event] = []
-
-    def record(self, _: facts.Meta, event: actions.Event) -> None:
-        self.sent.append(event)
-
-
 class Engine:
-    """A cluster's cache, informer, executor and loop, on a server."""
+    """A cluster and the loop, on a server."""
 
     def __init__(
         self, server: Server, *, unlabelled: selectors.LabelSelector | None = None
     ) -> None:
         self.server = server
-        self.events = Events()
-        self.store = cache.Cache()
-        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
+        memories = memory.Memories(status_interval=1.0)
         api: Any = server
-        events: Any = self.events
-        self.informer = informer.Informer(
-            api=api,
-            store=self.store,
-            queue=self.queue,
-            also=(resources.NAMESPACES,) if unlabelled else (),
-            unlabelled=unlabelled,
-        )
-        self.loop = loop.Loop(
-            options=build.Options(),
-            status_interval=1.0,
-            gang=False,
-            store=self.store,
-            queue=self.queue,
-            source=self.informer,
-            executor=execute.Executor(api=api, store=self.store, events=events),
-            events=events,
-        )
+        home = cluster.Cluster(api=api, queue=queue, memories=memories, unlabelled=unlabelled)
+        self.informer = home.informer
+        self.loop = loop.Loop(options=build.Options(), queue=queue, memories=memories, home=home)
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Let the loop work until something is so."""

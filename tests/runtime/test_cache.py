@@ -7,10 +7,9 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import facts, names
-from lws_kueue.controller.observe import members
-from lws_kueue.runtime import cache, resources
+from lws_kueue.runtime import cache, keys, observe, resources
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def pod(
@@ -34,7 +33,7 @@ def test_an_object_is_filed_under_the_set_that_its_label_names() -> None:
     store = cache.Cache()
     assert store.upsert(resources.PODS, pod()) == {KEY}
     assert list(store.of_set(KEY, resources.PODS)) == ["set-0"]
-    assert store.keys() == {KEY}
+    assert store.known_sets() == {KEY}
 
 
 @pytest.mark.row("UT-18")
@@ -43,15 +42,15 @@ def test_an_object_is_filed_under_the_set_that_its_label_names() -> None:
     [
         ({}, None),
         ({names.SET_NAME: ""}, None),
-        ({names.SET_NAME: "my-lws"}, cache.SetKey("ns", "my-lws")),
+        ({names.SET_NAME: "my-lws"}, keys.SetKey("ns", "my-lws")),
     ],
 )
 def test_a_statefulset_wakes_the_set_that_its_label_names(
-    labels: dict[str, str], expected: cache.SetKey | None
+    labels: dict[str, str], expected: keys.SetKey | None
 ) -> None:
     meta = {"namespace": "ns", "name": "x", "uid": "u", "resourceVersion": "1", "labels": labels}
     body = {"metadata": meta, "spec": {}}
-    assert cache.set_of(resources.STATEFUL_SETS, facts.Meta.of(body)) == expected
+    assert keys.set_of(resources.STATEFUL_SETS, facts.Meta.of(body)) == expected
     if expected is not None:
         woken = cache.Cache().upsert(resources.STATEFUL_SETS, body)
         assert woken is not None
@@ -128,7 +127,7 @@ def test_a_pod_that_is_given_another_sets_label_concerns_both_and_stays_with_its
     store.upsert(resources.PODS, pod(version=1))
     moved = pod(version=2)
     moved["metadata"]["labels"] = {names.SET_NAME: "other"}
-    other = cache.SetKey("ns", "other")
+    other = keys.SetKey("ns", "other")
     assert {KEY, other} <= (store.upsert(resources.PODS, moved) or set())
     for key in (KEY, other):
         assert store.of_set(key, resources.PODS)["set-0"].meta.labels[names.SET_NAME] == "other"
@@ -158,78 +157,10 @@ def test_an_object_whose_label_names_no_set_of_its_concerns_those_that_it_could_
     meta = {"namespace": "ns", "name": name, "ownerReferences": [reference] if owner else []}
     for label in ("", "other"):
         labelled = {"metadata": {**meta, "labels": {names.SET_NAME: label} if label else {}}}
-        found = cache.sets_of(resource, facts.Meta.of(labelled))
+        found = keys.sets_of(resource, facts.Meta.of(labelled))
         assert {key.name for key in found} == expected | ({label} if label else set())
     labelled = {"metadata": {**meta, "labels": {names.SET_NAME: "set"}}}
-    assert {key.name for key in cache.sets_of(resource, facts.Meta.of(labelled))} == {"set"}
-
-
-def worker(*, uid: str = "w1", version: int = 5, **metadata: Any) -> dict[str, Any]:
-    owner = {"kind": "StatefulSet", "name": "set-0", "uid": "workers", "controller": True}
-    obj = pod("set-0-1", uid=uid, version=version)
-    obj["metadata"] |= {"ownerReferences": [owner], **metadata}
-    return obj
-
-
-def with_worker_set() -> cache.Cache:
-    store = cache.Cache()
-    owner = {"kind": "Pod", "name": "set-0", "uid": "leader", "controller": True}
-    metadata = {**pod("set-0", uid="workers")["metadata"], "ownerReferences": [owner]}
-    store.upsert(resources.STATEFUL_SETS, {"metadata": metadata, "spec": {}})
-    return store
-
-
-GONE = members.Departed(0, "leader", "workers", uid="w1", name="set-0-1")
-
-
-@pytest.mark.parametrize("deleted", [None, "2030-01-01T00:00:00Z"])
-def test_a_worker_that_vanishes_is_noted_even_if_another_one_has_its_name(
-    deleted: str | None,
-) -> None:
-    store = with_worker_set()
-    store.upsert(resources.PODS, worker(deletionTimestamp=deleted))
-    store.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1", version="6")
-    store.upsert(resources.PODS, worker(uid="w2", version=7))
-    assert store.departed(KEY) == [GONE]
-    store.remove(resources.STATEFUL_SETS, namespace="ns", name="set-0", uid="workers")
-    assert store.departed(KEY) == [], "the group goes, or is made anew already"
-
-
-def test_a_worker_of_which_only_the_end_was_told_is_noted_once() -> None:
-    store = with_worker_set()
-    assert store.never_seen(resources.PODS, worker()) == {KEY}
-    assert store.departed(KEY) == [GONE]
-    own = with_worker_set()
-    own.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1")
-    assert own.never_seen(resources.PODS, worker()) == set()
-    assert own.departed(KEY) == []
-
-
-def test_a_worker_that_a_pass_has_seen_to_be_gone_is_not_spoken_of_again() -> None:
-    store = with_worker_set()
-    store.never_seen(resources.PODS, worker())
-    seen = tuple(store.departed(KEY))
-    store.never_seen(resources.PODS, worker(uid="w2"))
-    store.dealt_with(KEY, seen)
-    assert [pod.uid for pod in store.departed(KEY)] == ["w2"], "it went while the pass ran"
-    store.dealt_with(KEY, store.departed(KEY))
-    assert store.departed(KEY) == []
-
-
-@pytest.mark.parametrize("case", ["own deletion", "own at once", "gated", "former set"])
-def test_a_worker_whose_end_is_no_failure_is_not_noted(case: str) -> None:
-    store = with_worker_set()
-    body = worker(deletionTimestamp="2030-01-01T00:00:00Z")
-    if case == "own deletion":
-        store.take_down("w1")
-    if case == "gated":
-        body["spec"]["schedulingGates"] = [{"name": "x"}]
-    if case == "former set":
-        body["metadata"]["ownerReferences"][0]["uid"] = "former"
-    store.upsert(resources.PODS, body)
-    version = None if case == "own at once" else "6"
-    store.remove(resources.PODS, namespace="ns", name="set-0-1", uid="w1", version=version)
-    assert store.departed(KEY) == []
+    assert {key.name for key in keys.sets_of(resource, facts.Meta.of(labelled))} == {"set"}
 
 
 def test_a_list_by_label_says_nothing_of_what_lacks_the_label() -> None:
@@ -239,7 +170,7 @@ def test_a_list_by_label_says_nothing_of_what_lacks_the_label() -> None:
     store.upsert(resources.PODS, stray, belongs_to=KEY)
     store.replace(resources.PODS, [], as_of="20")
     assert list(store.of_set(KEY, resources.PODS)) == ["set-0"]
-    assert [(r.kind, meta.name) for r, meta in store.strangers()] == [("Pod", "set-0")]
+    assert [(r.kind, meta.name) for r, meta in store.unlabelled()] == [("Pod", "set-0")]
 
 
 def test_a_set_whose_template_no_api_server_would_take_is_invalid() -> None:
@@ -278,17 +209,17 @@ def test_a_set_whose_spec_breaks_the_rules_is_a_fact_and_not_an_error() -> None:
 @pytest.mark.parametrize(
     ("owner_kind", "annotations", "expected"),
     [
-        (names.LWS_KIND, {}, cache.SetKey("ns", "owner")),
+        (names.LWS_KIND, {}, keys.SetKey("ns", "owner")),
         (
             "Pod",
             {names.JOB_OWNER_GVK: names.JOB_OWNER_GVK_VALUE, names.JOB_OWNER_NAME: "by-mark"},
-            cache.SetKey("ns", "by-mark"),
+            keys.SetKey("ns", "by-mark"),
         ),
         ("Job", {}, None),
     ],
 )
 def test_a_workload_belongs_to_the_set_that_owns_it(
-    owner_kind: str, annotations: dict[str, str], expected: cache.SetKey | None
+    owner_kind: str, annotations: dict[str, str], expected: keys.SetKey | None
 ) -> None:
     workload = {
         "metadata": {
@@ -300,7 +231,7 @@ def test_a_workload_belongs_to_the_set_that_owns_it(
             "ownerReferences": [{"kind": owner_kind, "name": "owner", "uid": "o"}],
         },
     }
-    assert cache.set_of(resources.WORKLOADS, facts.Meta.of(workload)) == expected
+    assert keys.set_of(resources.WORKLOADS, facts.Meta.of(workload)) == expected
 
 
 @hypothesis.given(st.permutations(list(range(1, 8))))
@@ -343,12 +274,12 @@ def test_a_set_sees_whoever_has_a_name_that_it_needs_and_is_woken_when_that_goes
     resource: resources.Resource,
 ) -> None:
     store = cache.Cache()
-    first, second = cache.SetKey("ns", "model"), cache.SetKey("ns", "model-1")
+    first, second = keys.SetKey("ns", "model"), keys.SetKey("ns", "model-1")
     for key in (first, second):
         store.upsert(resources.SETS, a_set(key.name))
     store.upsert(resource, of_set("model-1", "model"))
     assert list(store.of_set(second, resource)) == []
-    assert list(store.by_name(second, resource)) == ["model-1"]
+    assert list(observe.by_name(store, second, resource)) == ["model-1"]
     gone = store.remove(resource, namespace="ns", name="model-1", uid="u-model-1-model")
     assert gone == {first, second}
 
@@ -356,9 +287,9 @@ def test_a_set_sees_whoever_has_a_name_that_it_needs_and_is_woken_when_that_goes
 @pytest.mark.row("P9")
 def test_a_group_sees_whoever_has_the_name_of_its_leader() -> None:
     store = cache.Cache()
-    first = cache.SetKey("ns", "model")
+    first = keys.SetKey("ns", "model")
     leader = of_set("model-1", "model")
     store.upsert(resources.PODS, leader)
     store.upsert(resources.STATEFUL_SETS, of_set("model-1", "model-1"))
     store.upsert(resources.STATEFUL_SETS, of_set("model-2", "model-2"))
-    assert list(store.by_name(first, resources.STATEFUL_SETS)) == ["model-1"]
+    assert list(observe.by_name(store, first, resources.STATEFUL_SETS)) == ["model-1"]

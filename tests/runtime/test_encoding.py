@@ -3,14 +3,8 @@
 import json
 
 import pytest
-from kubernetes.aio.client import rest
 
-from lws_kueue.runtime import client, encoding
-
-
-def test_the_client_library_writes_bodies_in_this_way() -> None:
-    assert client.USER_AGENT
-    assert vars(rest)["json"] is encoding
+from lws_kueue.runtime import encoding
 
 
 def test_a_revision_is_written_as_a_go_program_would_write_it_again() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.runtime import cache, client, execute, resources
+from lws_kueue.runtime import cache, client, execute, keys, resources
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 REGARDING = facts.Meta.of(
     {"metadata": {"namespace": "ns", "name": "set", "uid": "s", "resourceVersion": "1"}}
 )
@@ -85,6 +85,10 @@ def pod_patch(name: str) -> actions.Patch:
     )
 
 
+def an_executor(api: Any, store: cache.Cache, events: Any) -> execute.Executor:
+    return execute.Executor(api=api, store=store, expect=lambda _: None, events=events)
+
+
 def carry_out(
     plan: actions.Plan, api: ScriptedApi, *, known: Iterable[dict[str, Any]] = ()
 ) -> tuple[execute.Outcome, Events, cache.Cache]:
@@ -93,8 +97,8 @@ def carry_out(
         store.upsert(resources.of(obj["apiVersion"], obj["kind"]), obj)
 
     async def scenario() -> execute.Outcome:
-        executor = execute.Executor(api=api, store=store, events=events)  # type: ignore[arg-type]
-        return await executor.run(KEY, regarding=REGARDING, plan=plan)
+        executor = an_executor(api, store, events)
+        return await executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
 
     return asyncio.run(scenario()), events, store
 
@@ -183,9 +187,9 @@ def test_an_object_of_another_set_is_not_taken_from_it() -> None:
     api.objects["other-0"] = other
     _, _, store = carry_out(actions.Plan(chains=((actions.Create(service("other-0")),),)), api)
     for name in ("set", "other-0"):
-        found = store.of_set(cache.SetKey("ns", name), resources.SERVICES)
+        found = store.of_set(keys.SetKey("ns", name), resources.SERVICES)
         assert list(found) == ["other-0"], "both have to know who is in the way"
-    assert store.of_set(cache.SetKey("ns", "other-0"), resources.SERVICES)
+    assert store.of_set(keys.SetKey("ns", "other-0"), resources.SERVICES)
 
 
 def test_a_fault_of_the_program_in_one_chain_ends_the_pass_only_after_the_others() -> None:
@@ -204,10 +208,11 @@ def test_the_same_apply_is_not_repeated_while_the_object_is_what_came_of_it() ->
     events, store = Events(), cache.Cache()
 
     async def scenario() -> None:
-        executor = execute.Executor(api=api, store=store, events=events)  # type: ignore[arg-type]
+        executor = an_executor(api, store, events)
+        applied: execute.Applied = {}
         for _ in range(3):
             plan = actions.Plan(chains=((apply,),))
-            await executor.run(KEY, regarding=REGARDING, plan=plan)
+            await executor.run(KEY, regarding=REGARDING, plan=plan, applied=applied)
 
     asyncio.run(scenario())
     assert api.calls == ["apply x"]
@@ -350,7 +355,8 @@ def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be
     store.upsert(resources.PODS, pod("old", "3"))
     api = Recreating({"delete set-0": refusal(404, "NotFound")})
     delete = actions.Delete(actions.Ref("v1", "Pod", "ns", "set-0"), "old")
-    executor = execute.Executor(api=api, store=store, events=Events())  # type: ignore[arg-type]
+    executor = an_executor(api, store, Events())
     plan = actions.Plan(chains=((delete,),))
-    assert asyncio.run(executor.run(KEY, regarding=REGARDING, plan=plan)).stale
+    run = executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
+    assert asyncio.run(run).stale
     assert store.of_set(KEY, resources.PODS)["set-0"].meta.uid == "new"

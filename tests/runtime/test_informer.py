@@ -6,9 +6,20 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names, selectors
-from lws_kueue.runtime import built_in, cache, client, informer, resources, work_queue
+from lws_kueue.runtime import (
+    built_in,
+    cache,
+    client,
+    departures,
+    informer,
+    keys,
+    memory,
+    observe,
+    resources,
+    work_queue,
+)
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def live_set(*, queued: bool = True) -> dict[str, Any]:
@@ -95,16 +106,28 @@ class Scene:
     def __init__(self, *, unlabelled: selectors.LabelSelector | None = None) -> None:
         self.server = Server()
         self.store = cache.Cache()
-        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        api: Any = self.server
+        memories = memory.Memories(status_interval=1.0)
+        departing = departures.Departures(store=self.store, memories=memories)
+        self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         self.inflow = informer.Informer(
-            api=self.server,  # type: ignore[arg-type]
+            api=api,
             store=self.store,
+            departing=departing,
             queue=self.queue,
             also=(resources.NAMESPACES,) if unlabelled else (),
             unlabelled=unlabelled,
         )
+        self.observer = observe.Observer(
+            api=api,
+            store=self.store,
+            source=self.inflow,
+            departing=departing,
+            memories=memories,
+            gang=False,
+        )
 
-    async def woken(self) -> list[cache.SetKey]:
+    async def woken(self) -> list[keys.SetKey]:
         found = []
         while len(self.queue):
             key = await self.queue.get()
@@ -182,8 +205,8 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
 
 
 async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
-    keys = (cache.SetKey(namespace, "set") for namespace in namespaces)
-    return [await scene.inflow.built_in(key) for key in keys]
+    sets = (keys.SetKey(namespace, "set") for namespace in namespaces)
+    return [await scene.inflow.built_in(key) for key in sets]
 
 
 def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
@@ -273,7 +296,7 @@ def test_a_node_that_is_not_there_is_none_and_one_that_cannot_be_read_is_left_ou
         metadata = {"name": "here", "labels": {"rack": "r1"}}
         scene.server.objects[resources.NODES, "here"] = {"metadata": metadata}
         scene.server.refused.add((resources.NODES, "secret"))
-        found = await scene.inflow.nodes({"here", "away", "secret"})
+        found = await scene.observer.nodes({"here", "away", "secret"})
         assert set(found) == {"here", "away"}
         assert found["away"] is None
         here = found["here"]
@@ -320,7 +343,7 @@ def test_before_the_first_pod_a_namespace_is_read_and_others_in_it_hear_of_its_l
         await scene.woken()
         # The watch has not told of the label yet.
         scene.server.objects[resources.NAMESPACES, "ns"] = namespace(version=2, queued="yes")
-        other = cache.SetKey("ns", "new")
+        other = keys.SetKey("ns", "new")
         assert await scene.inflow.takes_unlabelled(other)
         assert await scene.woken() == [KEY]
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from lws_kueue.api import actions, names
-from lws_kueue.runtime import cache, status_writes
+from lws_kueue.runtime import status_writes
 
-KEY = cache.SetKey("ns", "set")
-OTHER = cache.SetKey("ns", "other")
 REF = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, "ns", "set")
 INTERVAL = 1.0
 
@@ -48,75 +46,65 @@ def a_write(
 
 def test_what_is_settled_is_told_at_once() -> None:
     write = a_write(2, settled=True)
-    assert World().writes.due(KEY, write) == (write, None)
+    assert World().writes.due(write) == (write, None)
 
 
 def test_progress_is_told_after_half_an_interval() -> None:
     world = World()
-    assert world.writes.due(KEY, a_write(0)) == (None, INTERVAL / 2)
+    assert world.writes.due(a_write(0)) == (None, INTERVAL / 2)
     world.now += INTERVAL / 4
-    assert world.writes.due(KEY, a_write(1)) == (None, INTERVAL / 4)
+    assert world.writes.due(a_write(1)) == (None, INTERVAL / 4)
     world.now += INTERVAL / 4
-    assert world.writes.due(KEY, a_write(2)) == (a_write(2), None)
+    assert world.writes.due(a_write(2)) == (a_write(2), None)
 
 
 @pytest.mark.parametrize("settled", [True, False], ids=["settled", "progress"])
 def test_between_two_writes_lies_an_interval(settled: bool) -> None:
     world = World()
-    world.writes.due(KEY, a_write(1, settled=True))
-    world.writes.written(KEY)
+    world.writes.due(a_write(1, settled=True))
+    world.writes.written()
     world.now += INTERVAL / 8
-    assert world.writes.due(KEY, a_write(2, settled=settled)) == (None, INTERVAL * 7 / 8)
+    assert world.writes.due(a_write(2, settled=settled)) == (None, INTERVAL * 7 / 8)
     world.now += INTERVAL * 7 / 8
-    assert world.writes.due(KEY, a_write(2, settled=settled)) == (a_write(2, settled=settled), None)
+    assert world.writes.due(a_write(2, settled=settled)) == (a_write(2, settled=settled), None)
 
 
 def test_what_somebody_waits_for_is_not_held_back() -> None:
     world = World()
-    world.writes.due(KEY, a_write(1, settled=True))
-    world.writes.written(KEY)
+    world.writes.due(a_write(1, settled=True))
+    world.writes.written()
     write = a_write(2, urgent=True)
-    assert world.writes.due(KEY, write) == (write, None)
+    assert world.writes.due(write) == (write, None)
 
 
 def test_events_of_what_was_held_back_follow_the_write_that_tells_it() -> None:
     world = World()
-    world.writes.due(KEY, a_write(0, event="GroupsProgressing"))
-    due, _ = world.writes.due(KEY, a_write(2, settled=True, event="AllGroupsReady"))
+    world.writes.due(a_write(0, event="GroupsProgressing"))
+    due, _ = world.writes.due(a_write(2, settled=True, event="AllGroupsReady"))
     assert due is not None
     assert [event.reason for event in due.events] == ["GroupsProgressing", "AllGroupsReady"]
 
 
 def test_decisions_build_on_conditions_until_they_are_written() -> None:
     world = World()
-    assert world.writes.conditions(KEY) is None
-    world.writes.due(KEY, a_write(0))
-    (condition,) = world.writes.conditions(KEY) or ()
+    assert world.writes.conditions() is None
+    world.writes.due(a_write(0))
+    (condition,) = world.writes.conditions() or ()
     assert (condition.type, condition.message) == ("Progressing", "0 ready")
-    world.writes.due(KEY, a_write(2, settled=True))
-    world.writes.written(KEY)
-    assert world.writes.conditions(KEY) is None
+    world.writes.due(a_write(2, settled=True))
+    world.writes.written()
+    assert world.writes.conditions() is None
 
 
 def test_a_write_that_failed_is_due_again_with_all_its_events() -> None:
     world = World()
-    first, _ = world.writes.due(KEY, a_write(2, settled=True, event="AllGroupsReady"))
-    assert world.writes.due(KEY, a_write(2, settled=True)) == (first, None)
+    first, _ = world.writes.due(a_write(2, settled=True, event="AllGroupsReady"))
+    assert world.writes.due(a_write(2, settled=True)) == (first, None)
 
 
 def test_a_status_that_came_true_by_itself_is_forgotten() -> None:
     world = World()
-    world.writes.due(KEY, a_write(0, event="GroupsProgressing"))
-    assert world.writes.due(KEY, None) == (None, None)
-    assert world.writes.conditions(KEY) is None
-    assert world.writes.due(KEY, a_write(1)) == (None, INTERVAL / 2)
-
-
-def test_sets_do_not_wait_for_each_other_nor_for_their_former_selves() -> None:
-    world = World()
-    settled = a_write(1, settled=True)
-    world.writes.due(KEY, settled)
-    world.writes.written(KEY)
-    assert world.writes.due(OTHER, settled) == (settled, None)
-    world.writes.forget(KEY)
-    assert world.writes.due(KEY, settled) == (settled, None)
+    world.writes.due(a_write(0, event="GroupsProgressing"))
+    assert world.writes.due(None) == (None, None)
+    assert world.writes.conditions() is None
+    assert world.writes.due(a_write(1)) == (None, INTERVAL / 2)

@@ -6,9 +6,19 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names
-from lws_kueue.runtime import cache, client, informer, resources, unowned, work_queue
+from lws_kueue.runtime import (
+    cache,
+    client,
+    departures,
+    informer,
+    keys,
+    memory,
+    resources,
+    unowned,
+    work_queue,
+)
 
-KEY = cache.SetKey("ns", "set")
+KEY = keys.SetKey("ns", "set")
 
 
 def labels(**others: str) -> dict[str, str]:
@@ -52,10 +62,13 @@ class Scene:
     def __init__(self) -> None:
         self.server = Server()
         self.store = cache.Cache()
-        self.queue: work_queue.WorkQueue[cache.SetKey] = work_queue.WorkQueue(settle=0.0)
+        self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
         parts: dict[str, Any] = {"api": self.server, "store": self.store, "queue": self.queue}
+        departing = departures.Departures(
+            store=self.store, memories=memory.Memories(status_interval=1.0)
+        )
         self.strangers = unowned.Unowned(**parts)
-        self.inflow = informer.Informer(**parts)
+        self.inflow = informer.Informer(departing=departing, **parts)
         template: dict[str, Any] = {"leaderWorkerTemplate": {"workerTemplate": {}}}
         self.store.upsert(resources.SETS, obj(names.LWS_KIND, "set", spec=template))
         owner = {"kind": names.LWS_KIND, "name": "set", "uid": f"{names.LWS_KIND}-set"}
@@ -63,7 +76,7 @@ class Scene:
         leader_set = obj("StatefulSet", "set", metadata=metadata, spec={"replicas": 1})
         self.store.upsert(resources.STATEFUL_SETS, leader_set)
 
-    async def woken(self) -> set[cache.SetKey]:
+    async def woken(self) -> set[keys.SetKey]:
         found = set()
         while len(self.queue):
             key = await self.queue.get()

@@ -1,0 +1,97 @@
+"""One cluster: its client, what is known of it, what watches it, and what writes to it."""
+
+import asyncio
+from collections.abc import Callable
+
+from lws_kueue.api import actions, selectors
+from lws_kueue.controller.observe import observed
+from lws_kueue.runtime import (
+    cache,
+    client,
+    departures,
+    execute,
+    informer,
+    keys,
+    memory,
+    observe,
+    recorder,
+    resources,
+    unowned,
+    watch,
+    work_queue,
+)
+
+
+class Cluster:
+    """All that concerns one API server; ``store`` is what was last seen of it."""
+
+    def __init__(
+        self,
+        *,
+        api: client.Client,
+        queue: work_queue.WorkQueue[keys.SetKey],
+        memories: memory.Memories,
+        gang: bool = False,
+        unlabelled: selectors.LabelSelector | None = None,
+    ) -> None:
+        """``gang`` says that Volcano schedules groups.
+
+        ``unlabelled`` selects the namespaces in which sets without a queue wait for Kueue, None for
+        nowhere.
+        """
+        volcano = (resources.POD_GROUPS,) if gang else ()
+        namespaces = (resources.NAMESPACES,) if unlabelled is not None else ()
+        self._api = api
+        self._also = (*volcano, *namespaces)
+        self._memories = memories
+        self.store = cache.Cache()
+        self.events = recorder.Recorder(api)
+        self._departures = departures.Departures(store=self.store, memories=memories)
+        self.informer = informer.Informer(
+            api=api,
+            store=self.store,
+            departing=self._departures,
+            queue=queue,
+            also=self._also,
+            unlabelled=unlabelled,
+        )
+        self.unowned = unowned.Unowned(api=api, store=self.store, queue=queue)
+        self.observer = observe.Observer(
+            api=api,
+            store=self.store,
+            source=self.informer,
+            departing=self._departures,
+            memories=memories,
+            gang=gang,
+        )
+        self._executor = execute.Executor(
+            api=api, store=self.store, expect=self._departures.expect, events=self.events
+        )
+
+    async def watch(self, stop: asyncio.Event, *, started: Callable[[], None]) -> None:
+        """Take what the API server tells until stopped; ``started`` is called each time it begins.
+
+        Sets are woken by it in the queue.
+        """
+        await watch.until(
+            stop, api=self._api, sink=self.informer.on_event, also=self._also, started=started
+        )
+
+    async def carry_out(
+        self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan
+    ) -> execute.Outcome:
+        """Do what was decided on what was ``seen`` of a set."""
+        outcome = await self._executor.run(
+            key,
+            regarding=seen.lws.meta if seen.lws else None,
+            plan=plan,
+            applied=self._memories.of(key).applied,
+        )
+        if not outcome.failed and not outcome.stale and not plan.held:
+            unseen = (uid for each in seen.remembered.values() for uid in each.unseen)
+            self._departures.dealt_with(key, unseen)
+        return outcome
+
+    async def other_writer(self, key: actions.WriteKey) -> str:
+        """Say who beside us writes to an object; "" if nobody can tell."""
+        return await self._executor.other_writer(key)

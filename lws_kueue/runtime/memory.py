@@ -1,0 +1,104 @@
+"""What is remembered of a set from one pass to the next: six things, all in one place.
+
+None of it is stored: a restart forgets it, and `docs/design.md` says of each what that costs.
+"""
+
+import datetime
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from lws_kueue.api import actions
+from lws_kueue.controller import decide, repairs
+from lws_kueue.controller.observe import members as group_members
+from lws_kueue.controller.observe import observed
+from lws_kueue.runtime import execute, keys, metrics, status_writes
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of one set.
+
+    ``members`` are those of each complete group, by index; ``lost_pods``, by UID, went while no
+    pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
+    ``warned`` are the Warnings that were sent and whose cause lasts; ``applied`` is what came of
+    each apply, by object; ``status`` is when the status was written, and what is held back of it.
+    """
+
+    status: status_writes.StatusWrites
+    members: dict[int, group_members.Members] = field(default_factory=dict)
+    lost_pods: dict[str, group_members.Departed] = field(default_factory=dict)
+    attempts: repairs.Attempts | None = None
+    warned: frozenset[actions.Event] = frozenset()
+    applied: execute.Applied = field(default_factory=dict)
+
+    def due(self, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
+        """Return a plan with its status write if its time has come.
+
+        If it has not, the second value is for how many seconds the write is held back.
+        """
+        write, held = self.status.due(plan.status)
+        return replace(plan, status=write), held
+
+    def learn(self, seen: observed.Observed, plan: actions.Plan, outcome: execute.Outcome) -> None:
+        """Take what a pass saw, what it wanted, and what became of that."""
+        # What is forgotten by a restart is only that a pod went unseen while nobody looked.
+        self.members.update(decide.complete_members(seen, plan))
+        occasion = seen.attempts.occasion(seen.lws)
+        now = datetime.datetime.now(datetime.UTC)
+        for write, message in outcome.refused:
+            seen.attempts.refused(write, message, now=now)
+        for write in outcome.made:
+            if seen.attempts.made(write, occasion=occasion, now=now):
+                key = actions.key_of(write)
+                metrics.repeated(kind=key.ref.kind, verb=key.verb)
+        if outcome.status_written:
+            self.status.written()
+
+    def unsent(self, warnings: tuple[actions.Event, ...]) -> list[actions.Event]:
+        """Return those of the Warnings of a pass that are not sent already, to be sent now."""
+        before, self.warned = self.warned, frozenset(warnings)
+        return [event for event in warnings if event not in before]
+
+
+class Memories:
+    """The memory of every set, by its key."""
+
+    def __init__(
+        self, *, status_interval: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``status_interval`` in seconds lies at least between two status writes for one set."""
+        self._by_set: dict[keys.SetKey, Memory] = defaultdict(
+            lambda: Memory(status_writes.StatusWrites(status_interval, clock=clock))
+        )
+
+    def of(self, key: keys.SetKey) -> Memory:
+        """Return the memory of a set; one that is new remembers nothing."""
+        return self._by_set[key]
+
+    def learn(
+        self,
+        key: keys.SetKey,
+        seen: observed.Observed,
+        plan: actions.Plan,
+        outcome: execute.Outcome,
+    ) -> None:
+        """Take what a pass over a set saw, what it wanted, and what became of that."""
+        self.of(key).learn(seen, plan, outcome)
+        if seen.lws is None:
+            self._forget(key, over=plan.empty and not plan.held)
+
+    def _forget(self, key: keys.SetKey, *, over: bool) -> None:
+        """Forget a set that is gone.
+
+        Until all is ``over``, because nothing of it is left to do either, its writes stay
+        remembered, and so do pods that went in this very pass.
+        """
+        before = self._by_set.pop(key, None)
+        if before is None or (over and not before.lost_pods):
+            return
+        left = self._by_set[key]
+        left.lost_pods = before.lost_pods
+        if not over:
+            left.attempts, left.applied = before.attempts, before.applied

@@ -1,0 +1,73 @@
+"""What goes over the wire: bodies in our encoding, and one pool of connections for all."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+from kubernetes.aio import client as kube_client
+
+from lws_kueue.runtime import client, encoding
+
+
+class Server:
+    """Keeps the bodies that it got, and who connected."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.agents: set[str] = set()
+        self.connections: set[tuple[str, int]] = set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        self.connections.add(request.transport.get_extra_info("peername"))
+        self.agents.add(request.headers["User-Agent"])
+        self.heard.append(await request.text())
+        return web.json_response({})
+
+
+def play(server: Server, scenario: Any) -> None:
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{any:.*}", server.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        api = client.Client(kube_client.Configuration(host=f"http://{host}:{port}"))
+        try:
+            await scenario(api)
+        finally:
+            await api.close()
+            await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_bodies_are_sent_in_our_encoding() -> None:
+    server = Server()
+    revision = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"namespace": "ns", "name": "r"},
+        "data": {"b": "<&>", "a": 1},
+        "revision": 1,
+    }
+    play(server, lambda api: api.create(revision, field_manager="f"))
+    assert server.heard == [encoding.dumps(revision)]
+    assert "\\u003c" in server.heard[0]
+
+
+def test_who_watches_shares_the_connections_and_may_close_its_session() -> None:
+    server = Server()
+
+    async def scenario(api: client.Client) -> None:
+        await api.request("GET", "/one")
+        async with await api.session() as session:
+            response = await session.get(f"{api.server}/two")
+            await response.read()
+        await api.request("GET", "/three")
+
+    play(server, scenario)
+    assert len(server.heard) == 3
+    assert len(server.connections) == 1
+    assert server.agents == {client.USER_AGENT}

@@ -1,0 +1,65 @@
+"""What is remembered of one set is nothing to another one, nor to its successor."""
+
+from lws_kueue.api import actions, lws
+from lws_kueue.controller import repairs
+from lws_kueue.controller.observe import members, observed
+from lws_kueue.runtime import execute, keys, memory
+from tests.runtime.engine import live_set
+from tests.runtime.test_status_writes import a_write
+
+KEY = keys.SetKey("ns", "set")
+OTHER = keys.SetKey("ns", "other")
+HELD = actions.WriteKey(actions.Ref("v1", "Pod", "ns", "set-0"), "delete")
+WARNING = actions.Event("Warning", "InvalidSpec", "no")
+LOST = members.Departed(0, "leader", "workers", uid="w1", name="set-0-1")
+
+
+def what_is_seen(*, gone: bool = False) -> observed.Observed:
+    return observed.Observed(
+        namespace="ns",
+        name="set",
+        lws=None if gone else lws.LeaderWorkerSet.of(live_set()),
+        kueue=observed.Kueue(support="missing"),
+    )
+
+
+def all_of_a_set(memories: memory.Memories) -> memory.Memory:
+    """The memory of a set of which everything is remembered that can be."""
+    found = memories.of(KEY)
+    found.members[0] = members.Members("leader", "workers", {}, pending=False)
+    found.lost_pods["w1"] = LOST
+    found.attempts = repairs.Attempts()
+    found.unsent((WARNING,))
+    found.applied[HELD.ref] = ("digest", "7")
+    found.status.due(a_write(1, settled=True))
+    found.status.written()
+    return found
+
+
+def test_status_writes_do_not_wait_for_those_of_another_set_nor_of_a_former_self() -> None:
+    memories = memory.Memories(status_interval=1.0, clock=lambda: 1000.0)
+    all_of_a_set(memories)
+    settled = actions.Plan(status=a_write(1, settled=True))
+    assert memories.of(OTHER).due(settled) == (settled, None)
+    assert memories.of(KEY).due(settled) == (actions.Plan(), 1.0)
+    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), execute.Outcome())
+    assert memories.of(KEY).due(settled) == (settled, None)
+
+
+def test_a_set_that_is_gone_leaves_its_writes_behind_until_nothing_is_to_be_done_for_it() -> None:
+    memories = memory.Memories(status_interval=1.0)
+    before = all_of_a_set(memories)
+    last = actions.Plan(held=(HELD,))
+    memories.learn(KEY, what_is_seen(gone=True), last, execute.Outcome())
+    after = memories.of(KEY)
+    assert (after.attempts, after.applied) == (before.attempts, before.applied)
+    assert (after.members, after.warned) == ({}, frozenset())
+    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), execute.Outcome())
+    assert (memories.of(KEY).attempts, memories.of(KEY).applied) == (None, {})
+    assert memories.of(KEY).lost_pods == {"w1": LOST}, "the next pass has not seen that yet"
+
+
+def test_a_warning_is_sent_once_for_as_long_as_its_cause_lasts() -> None:
+    known = memory.Memories(status_interval=1.0).of(KEY)
+    sent = [known.unsent(warnings) for warnings in ((WARNING,), (WARNING,), (), (WARNING,))]
+    assert sent == [[WARNING], [], [], [WARNING]]

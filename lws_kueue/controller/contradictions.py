@@ -30,7 +30,7 @@ def of(at: scope.Scope) -> tuple[actions.Event, ...]:
 
 def _all(at: scope.Scope) -> Iterator[actions.Event]:
     owner, found = at.owner, at.found
-    yield from _topology(owner) if at.queue_gated else plain.held(found)
+    yield from _topology(owner) if at.managed_by.gates else plain.held(found)
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
     for group in found.groups:

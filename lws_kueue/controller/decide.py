@@ -14,11 +14,10 @@ from lws_kueue.controller.admission import (
     admissions,
     bridge,
     deletion,
-    management,
+    managed_by,
     node_failures,
     node_fitness,
     shortages,
-    stance,
 )
 from lws_kueue.controller.objects import (
     apply_diff,
@@ -53,16 +52,16 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
     owner = seen.lws
     if owner is None or owner.meta.deleting:
         return deletion.plan(seen, now=now)
-    own_stance = stance.take(seen, owner, queued=management.manages(seen, owner))
+    manager = managed_by.of(seen, owner)
     found = groups.observe(
         owner,
         stateful_sets=seen.stateful_sets,
         pods=seen.pods,
         services=seen.services,
-        queue_gated=own_stance.gated,
+        queue_gated=manager.gates,
     )
     if found.foreign is not None:
-        return _blocked(seen, owner, found.foreign, own_stance, now=now)
+        return _blocked(seen, owner, found.foreign, manager, now=now)
     leader_set = found.leader_set
     if leader_set is not None and leader_set.meta.deleting:
         return deletion.plan(seen, now=now, recheck_after=RECHECK_DELETING)
@@ -74,15 +73,14 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
         found=found,
         own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
-        queue_gated=own_stance.gated,
-        stands_down=own_stance.stands_down,
+        managed_by=manager,
     )
     return _plan(at, now=now, options=options)
 
 
 def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
     owner, found = at.owner, at.found
-    manages = at.queue_gated and not at.stands_down
+    manages = at.managed_by is scope.ManagedBy.BRIDGE
     short = shortages.Shortages(at, now=now)
     stand = admissions.observe(at, short, options=options, now=now) if manages else UNMANAGED
     target, surge_until = _target(at, stand.waiting, now=now)
@@ -109,7 +107,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     return actions.Plan(
         prepare=(at.choice.create,) if at.choice.create else (),
         chains=tuple(chain for chain in chains if chain),
-        status=_status(owner, outcome, awaited=at.stands_down) if outcome.changed else None,
+        status=_status(owner, outcome, awaited=at.managed_by.built_in) if outcome.changed else None,
         finish=_obsolete(at) if outcome.update_done else (),
         warnings=(
             *contradictions.of(at),
@@ -138,7 +136,7 @@ def _target(
     """
     owner, found, choice = at.owner, at.found, at.choice
     regated = found.leader_set is not None and (
-        groups.is_marked(found.leader_set.template_annotations) != at.queue_gated
+        groups.is_marked(found.leader_set.template_annotations) != at.managed_by.gates
     )
     return surge.kept(
         planner.decide(
@@ -297,7 +295,7 @@ def _blocked(
     seen: observed.Observed,
     owner: lws.LeaderWorkerSet,
     foreign: facts.StatefulSet,
-    own_stance: stance.Stance,
+    manager: scope.ManagedBy,
     *,
     now: datetime,
 ) -> actions.Plan:
@@ -311,7 +309,7 @@ def _blocked(
     )
     warning = actions.Event("Warning", "FailedCreate", message)
     plan = deletion.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
-    if not own_stance.gated or own_stance.stands_down or owner.spec.replicas == 0:
+    if manager is not scope.ManagedBy.BRIDGE or owner.spec.replicas == 0:
         return plan
     waiting = bridge.name_taken(owner, message)
     outcome = status.compute(
@@ -334,7 +332,7 @@ def _leader_set(at: scope.Scope, target: planner.Target) -> actions.Chain:
         key=at.choice.key,
         partition=target.partition,
         replicas=target.replicas,
-        queue_gated=at.queue_gated,
+        queue_gated=at.managed_by.gates,
     )
     if live is not None and apply_diff.covers(live, desired):
         return ()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
 from lws_kueue.controller import decide
-from lws_kueue.controller.admission import shortages, stance
+from lws_kueue.controller.admission import managed_by, shortages
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import (
     built_in,
@@ -166,7 +166,7 @@ class Informer:
         return isinstance(live, lws.LeaderWorkerSet) and (
             names.QUEUE_NAME in live.meta.labels
             or self._unlabelled is not None
-            or stance.is_marked(live)
+            or managed_by.is_marked(live)
         )
 
     async def _enqueue(self, keys: set[cache.SetKey]) -> None:

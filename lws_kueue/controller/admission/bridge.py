@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.controller.admission import admissions, stand_down
+from lws_kueue.controller.admission import admissions, built_in
 from lws_kueue.controller.observe import groups, observed, scope
 from lws_kueue.workload import build, diff, eviction, fitness, pods, pods_ready, release, state
 from lws_kueue.workload.problems import Problem
@@ -64,9 +64,9 @@ def plan(
 ) -> Bridged:
     """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
     seen, owner = at.seen, at.owner
-    if at.stands_down:
+    if at.managed_by.built_in:
         return _stood_down(at, options=options)
-    if not at.queue_gated:
+    if not at.managed_by.gates:
         return _given_up(at, options=options, now=now)
     if seen.kueue.support != "served":
         return _explained(dict.fromkeys(range(wanted), _why(seen, owner, None)))
@@ -116,14 +116,14 @@ def plan(
 
 def _stood_down(at: scope.Scope, *, options: build.Options) -> Bridged:
     """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
-    stops = stand_down.stops(at, options=options)
+    stops = built_in.stops(at, options=options)
     writes: actions.Chain = (
-        *stand_down.marks(at, options=options),
+        *built_in.marks(at, options=options),
         *(deletion for stop in stops.values() for deletion in stop),
     )
     return Bridged(
         chains=tuple((write,) for write in writes),
-        warnings=stand_down.warnings(at.owner),
+        warnings=built_in.warnings(at.owner),
         stopping=frozenset(stops),
     )
 

@@ -89,7 +89,7 @@ def _worker_set(at: scope.Scope, group: groups.Group, *, content: lws.LeaderWork
         at.owner,
         leader_pod=group.leader,
         revision_lws=content,
-        queue_gated=at.queue_gated,
+        queue_gated=at.managed_by.gates,
         topology_value=domain,
     )
     message = f"Created worker statefulset for leader pod {group.leader.meta.name}"

@@ -6,7 +6,6 @@ only when it is a change that a decision can see: the counters in a queue's stat
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
@@ -283,9 +282,9 @@ class Informer:
     async def looked_up(self, seen: observed.Observed) -> observed.Observed:
         """Return the situation with what a decision has to know of it and no watch tells."""
         if asked := decide.nodes_asked(seen):
-            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
+            seen = seen.looked_up(nodes=await self.nodes(asked))
         if short := shortages.asked(seen):
-            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
+            seen = seen.looked_up(refusals=await self._refusals.of(short))
         return seen
 
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:

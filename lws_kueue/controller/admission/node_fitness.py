@@ -25,12 +25,9 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     placed = dict(_placed(seen)) if gated else {}
     if owner is None or not placed:
         return frozenset()
-    found = groups.observe(
-        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
-    )
     asked = {
         host
-        for group in found.groups
+        for group in seen.found.groups
         if group.index in placed
         for host in _hosts(seen, group, placed[group.index])
     }

@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.api import actions, facts, kueue, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import build, group_mark, naming, podsets, recreate, state
 from lws_kueue.workload import pods as group
-
-# Of a number of groups. Anyone may write an index, even one that is too long to be read.
-_MOST_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +130,9 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
     if not _owned(owner, workload) and not copied:
         return None
     claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
-    numbered = claimed.isdecimal() and len(claimed) <= _MOST_DIGITS
-    index = int(claimed) if numbered else _index_in(workload.meta.name)
-    if index is None:
-        return None
-    if _owned(owner, workload) and numbered:
+    numbered = numbers.natural(claimed)
+    index = _index_in(workload.meta.name) if numbered is None else numbered
+    if index is None or (numbered is not None and _owned(owner, workload)):
         return index
     return index if workload.meta.name == _name(owner, index, options) else None
 
@@ -145,7 +140,7 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
 def _index_in(name: str) -> int | None:
     """Return the number before the hash of a Workload's name."""
     parts = name.rsplit("-", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
+    return numbers.natural(parts[1]) if len(parts) == 3 else None
 
 
 def _one(

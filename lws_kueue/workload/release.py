@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, facts, kueue, names, selectors
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment, ranks
 from lws_kueue.workload import excess, placement_event, podsets, state
 from lws_kueue.workload import pods as group
 
-_LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Kueue keeps what it has chosen for as long as the Workload is admitted.
@@ -115,7 +114,7 @@ def _assignments(workload: kueue.Workload) -> dict[str, kueue.PodSetAssignment]:
 
 def _labels(workload: kueue.Workload, podset: str, *, cluster_queue: str) -> dict[str, str]:
     labels = {names.PODSET: podset}
-    if _LABEL_VALUE.fullmatch(workload.spec.queue_name):
+    if selectors.is_value(workload.spec.queue_name):
         labels[names.LOCAL_QUEUE_NAME] = workload.spec.queue_name
     # Kueue leaves out the name of a ClusterQueue that contains dots, valid or not.
     if _DNS_LABEL.fullmatch(cluster_queue):

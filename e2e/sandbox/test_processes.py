@@ -244,7 +244,7 @@ def test_a_cluster_without_an_audit_log_writes_none(fresh_cluster: OpenCluster) 
 
 
 def test_it_is_ready_within_twenty_seconds(fresh_cluster: OpenCluster) -> None:
-    took = []
+    took: list[float] = []
     # The quickest of some, because the machine may be busy with other tests.
     while not took or (min(took) >= 20 and len(took) < 3):
         started = time.monotonic()

@@ -123,13 +123,9 @@ def _grow_and_change(cluster: sandbox.Sandbox) -> None:
     life.wait_settled(cluster, "updated", namespace="updated")
     life.wait_for_one_revision(cluster, "updated", namespace="updated")
     # Two of three at the new revision and the surge group in place: as far as it goes.
-    _wait_for_status(cluster, "canary", updatedReplicas=2, readyReplicas=4)
+    harness.wait_status(cluster, "canary", namespace="canary", updatedReplicas=2, readyReplicas=4)
     # One group of four is down for the update, and does not come back by itself.
-    _wait_for_status(cluster, "halfway", updatedReplicas=1, readyReplicas=3)
-
-
-def _wait_for_status(cluster: sandbox.Sandbox, name: str, **counters: int) -> None:
-    harness.wait_status(cluster, name, namespace=name, **counters)
+    harness.wait_status(cluster, "halfway", namespace="halfway", updatedReplicas=1, readyReplicas=3)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ deterministic name, a patch carries the resourceVersion it was decided on, a del
 another occasion is no repetition (``controller.repairs``).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lws_kueue.api import facts
+from lws_kueue.api.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,63 @@ class StatusWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one look at a set, at a group or at a Workload asks for; parts add up to a plan.
+
+    ``reasons`` say why something does not happen. ``stopping`` are the groups whose pods the part
+    stops, and which are nobody else's therefore. ``recheck_after`` is in how many seconds something
+    may follow without any event. The rest is as in ``Plan``.
+    """
+
+    prepare: Chain = ()
+    chains: tuple[Chain, ...] = ()
+    status: StatusWrite | None = None
+    finish: Chain = ()
+    reasons: tuple[Reason, ...] = ()
+    stopping: frozenset[int] = frozenset()
+    recheck_after: float | None = None
+
+    def __add__(self, other: "Part") -> "Part":
+        return joined((self, other))
+
+    def in_a_row(self) -> "Part":
+        """Return the same with all writes as one chain: each needs what the one before made."""
+        row = tuple(write for chain in self.chains for write in chain)
+        return replace(self, chains=(row,) if row else ())
+
+
+def joined(parts: Iterable[Part]) -> Part:
+    """Return the sum of parts, their writes in the order of the parts."""
+    parts = tuple(parts)
+    return Part(
+        prepare=tuple(write for part in parts for write in part.prepare),
+        chains=tuple(chain for part in parts for chain in part.chains if chain),
+        status=next((part.status for part in parts if part.status is not None), None),
+        finish=tuple(write for part in parts for write in part.finish),
+        reasons=tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
+        stopping=frozenset(index for part in parts for index in part.stopping),
+        recheck_after=soonest(part.recheck_after for part in parts),
+    )
+
+
+def each_alone(writes: Iterable[Action | None]) -> tuple[Chain, ...]:
+    """Return writes as chains of their own, so that none that fails stops another."""
+    return tuple((write,) for write in writes if write is not None)
+
+
+def soonest(delays: Iterable[float | None]) -> float | None:
+    """Return the shortest delay in seconds, None if there is none."""
+    return min((delay for delay in delays if delay is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything one pass over a set wants to do.
 
     ``prepare`` runs first and in order; a failure there ends the pass. Each chain of ``chains``
     runs in order, the chains beside each other, and a failing chain never stops another.
-    ``status`` follows, then ``finish``. ``warnings`` are Warning events about the situation
-    itself (the runtime sends each only once while it lasts). ``recheck_after`` is in seconds.
+    ``status`` follows, then ``finish``. ``reasons`` say why something does not happen, and to which
+    groups. ``recheck_after`` is in seconds.
     ``held`` are writes that the plan leaves out because they were repeated too often.
     """
 
@@ -158,9 +209,28 @@ class Plan:
     chains: tuple[Chain, ...] = ()
     status: StatusWrite | None = None
     finish: Chain = ()
-    warnings: tuple[Event, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     recheck_after: float | None = None
     held: tuple[WriteKey, ...] = ()
+
+    @classmethod
+    def of(cls, *parts: Part) -> "Plan":
+        """Return the plan of parts, whose order is that of the writes."""
+        whole = joined(parts)
+        return cls(
+            prepare=whole.prepare,
+            chains=whole.chains,
+            status=whole.status,
+            finish=whole.finish,
+            reasons=whole.reasons,
+            recheck_after=whole.recheck_after,
+        )
+
+    @property
+    def warnings(self) -> tuple[Event, ...]:
+        """The Warning events that tell people; each is sent once for as long as it lasts."""
+        told = (Event("Warning", one.code, one.message) for one in self.reasons if one.warns)
+        return tuple(dict.fromkeys(told))
 
     @property
     def empty(self) -> bool:

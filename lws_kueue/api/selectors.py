@@ -15,6 +15,16 @@ _SUBDOMAIN: Final = re.compile(rf"(?=.{{1,253}}$){_PART}(\.{_PART})*")
 _OF_A_LIST: Final = ("In", "NotIn")
 
 
+def is_key(text: str) -> bool:
+    """Whether the text can be the key of a label: an optional DNS prefix, a slash, a name."""
+    return key_problem(text) is None
+
+
+def is_value(text: str) -> bool:
+    """Whether the text can be the value of a label, and is not empty."""
+    return _NAME.fullmatch(text) is not None
+
+
 def key_problem(key: str) -> str | None:
     """Return what keeps a text from being the key of a label or an annotation."""
     prefix, slash, name = key.rpartition("/")
@@ -30,7 +40,7 @@ def _checked_key(key: str) -> str:
 
 
 def _checked_value(value: str) -> str:
-    if value and not _NAME.fullmatch(value):
+    if value and not is_value(value):
         raise ValueError(f"{value!r} is not the value of a label")
     return value
 

@@ -1,4 +1,4 @@
-"""What contradicts a set: labels edited by hand, strangers in its places, revisions gone bad.
+"""What contradicts a set: labels edited by hand, unowned pods in its places, revisions gone bad.
 
 Who belongs to a group is decided by the chain of ownership (``groups``), so nothing here changes a
 decision. It is said in a Warning event on the set which object has to be changed, because most of
@@ -10,7 +10,8 @@ Kueue for one placement and LWS for another.
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lws_kueue.api import actions, facts, lws, names, numbers
+from lws_kueue.api import facts, lws, names, numbers
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import plain
 from lws_kueue.controller.objects import name_claims
 from lws_kueue.controller.observe import groups, ordinals, scope
@@ -23,33 +24,31 @@ MOST_TOLD = 20
 _NATIVE_FINALIZERS = ("foregroundDeletion", "orphan")
 
 
-def of(at: scope.Scope) -> tuple[actions.Event, ...]:
+def of(at: scope.Scope) -> tuple[Reason, ...]:
     """Return a Warning for each object that contradicts its set."""
     return tuple(islice(_all(at), MOST_TOLD))
 
 
-def _all(at: scope.Scope) -> Iterator[actions.Event]:
+def _all(at: scope.Scope) -> Iterator[Reason]:
     owner, found = at.owner, at.found
-    yield from _topology(owner) if at.queue_gated else plain.held(found)
+    yield from _topology(owner) if at.managed_by.gates else plain.held(found)
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
     for group in found.groups:
         yield from _group(owner, group)
         yield from _revision_of(at, group)
     yield from _services(at)
-    for pod in (*found.stale, *found.strangers):
+    for pod in (*found.former, *found.unowned):
         yield from _outside(owner, pod, found)
     yield from _stateful_sets(at)
     yield from _revisions(at)
 
 
-def _warning(kind: str, name: str, text: str) -> actions.Event:
-    return actions.Event("Warning", f"Invalid{kind}", f"{kind} {name}: {text}")
+def _warning(kind: str, name: str, text: str) -> Reason:
+    return Reason(f"Invalid{kind}", f"{kind} {name}: {text}")
 
 
-def _labels(
-    kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]
-) -> Iterator[actions.Event]:
+def _labels(kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]) -> Iterator[Reason]:
     """Say which labels of an object are not what they should be; None asks for nothing."""
     for label, value in wanted.items():
         found = meta.labels.get(label)
@@ -60,20 +59,18 @@ def _labels(
 # The set itself ---------------------------------------------------------------------------------
 
 
-def _topology(owner: lws.LeaderWorkerSet) -> Iterator[actions.Event]:
+def _topology(owner: lws.LeaderWorkerSet) -> Iterator[Reason]:
     """Name what asks Kueue to place pods where LWS's own placement will not have them."""
     if (cut := subgroups.cut(owner.spec)) is not None:
-        yield actions.Event("Warning", "SubgroupsCutBySlices", str(cut))
+        yield Reason("SubgroupsCutBySlices", str(cut))
     for text in exclusivity.conflicts(owner):
-        yield actions.Event("Warning", "ExclusiveTopologyMayConflict", text)
+        yield Reason("ExclusiveTopologyMayConflict", text)
 
 
 # Pods and StatefulSets of the set ---------------------------------------------------------------
 
 
-def _leader_set(
-    owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet
-) -> Iterator[actions.Event]:
+def _leader_set(owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet) -> Iterator[Reason]:
     """Name what somebody edited on the leader StatefulSet; the apply of this pass sets it back."""
     meta = leader_set.meta
     made_with = leader_set.template_labels.get(names.REVISION_KEY)
@@ -89,7 +86,7 @@ def _leader_set(
         )
 
 
-def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[actions.Event]:
+def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
     """Name the objects of a group whose labels or annotations contradict their place."""
     leader, worker_set = group.leader.meta, group.worker_set
     # What a StatefulSet selects its pods by cannot be edited, and its template only by replacing
@@ -113,7 +110,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[actions.
     yield from _held(group)
 
 
-def _held(group: groups.Group) -> Iterator[actions.Event]:
+def _held(group: groups.Group) -> Iterator[Reason]:
     """Name a leader that cannot go, so that its group cannot be made anew."""
     meta = group.leader.meta
     foreign = [
@@ -129,7 +126,7 @@ def _held(group: groups.Group) -> Iterator[actions.Event]:
         yield _warning("Pod", meta.name, text)
 
 
-def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[actions.Event]:
+def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:
     """Name a leader at a revision that there is not; one without workers is told elsewhere.
 
     The revision of a leader that is about to go may go before it: after a scaling down, those that
@@ -151,9 +148,7 @@ def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[actions.Event
 # Objects that are in the way, or pretend to belong ----------------------------------------------
 
 
-def _outside(
-    owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups
-) -> Iterator[actions.Event]:
+def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -> Iterator[Reason]:
     """Name a pod that takes the place of another one, or that only has the labels of one."""
     meta = pod.meta
     if meta.deleting:
@@ -185,11 +180,11 @@ def _outside(
             yield _warning("Pod", meta.name, text)
         return
     # One with the right labels will be taken back by its StatefulSet.
-    for event in _labels("Pod", meta, selector):
+    for wrong in _labels("Pod", meta, selector):
         text = (
-            f"{event.message}, so its StatefulSet let it go. Correct the label, or delete the pod"
+            f"{wrong.message}, so its StatefulSet let it go. Correct the label, or delete the pod"
         )
-        yield actions.Event(event.type, event.reason, text)
+        yield Reason(wrong.code, text)
 
 
 def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -> bool:
@@ -216,7 +211,7 @@ def _selector_of_place(
     return None
 
 
-def _stateful_sets(at: scope.Scope) -> Iterator[actions.Event]:
+def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
     """Name StatefulSets that have the set's label and are none of its own or of its past."""
     own = {group.worker_set.meta.uid for group in at.found.groups if group.worker_set}
     for name, other in sorted(at.seen.stateful_sets.items()):
@@ -235,7 +230,7 @@ def _stateful_sets(at: scope.Scope) -> Iterator[actions.Event]:
 # Services ---------------------------------------------------------------------------------------
 
 
-def _services(at: scope.Scope) -> Iterator[actions.Event]:
+def _services(at: scope.Scope) -> Iterator[Reason]:
     """Name each Service through which pods of the set cannot be found.
 
     A Service of the right name is taken as it is, whoever made it (lws-contract 3.4).
@@ -263,7 +258,7 @@ def _mended(owner: lws.LeaderWorkerSet, service: facts.Service, why: str) -> str
     return f"{name_claims.holder(service.meta)} and {why}. {name_claims.remedy(service.meta)}"
 
 
-def _labels_of_services(at: scope.Scope) -> Iterator[actions.Event]:
+def _labels_of_services(at: scope.Scope) -> Iterator[Reason]:
     """Name the set's own Services that lack its label: nobody would notice that they go."""
     owners = {at.owner.meta.uid, *(group.leader.meta.uid for group in at.found.groups)}
     for _, service in sorted(at.seen.services.items()):
@@ -288,7 +283,7 @@ def _useless(service: facts.Service, pod: facts.Pod, *, labels: facts.Labels) ->
 # Revisions --------------------------------------------------------------------------------------
 
 
-def _revisions(at: scope.Scope) -> Iterator[actions.Event]:
+def _revisions(at: scope.Scope) -> Iterator[Reason]:
     """Name ControllerRevisions that cannot be used or that hide another one."""
     yield from _unusable(at)
     by_key: dict[str, list[facts.Revision]] = {}
@@ -304,7 +299,7 @@ def _revisions(at: scope.Scope) -> Iterator[actions.Event]:
                     yield _warning("ControllerRevision", revision.meta.name, text)
 
 
-def _unusable(at: scope.Scope) -> Iterator[actions.Event]:
+def _unusable(at: scope.Scope) -> Iterator[Reason]:
     stored = {revisions.key_label(revision) for revision in at.own_revisions}
     for name, revision in sorted(at.seen.revisions.items()):
         meta = revision.meta
@@ -312,7 +307,7 @@ def _unusable(at: scope.Scope) -> Iterator[actions.Event]:
             try:
                 revisions.restore(at.owner, revision)
             except revisions.BrokenRevision as error:
-                yield actions.Event("Warning", "InvalidControllerRevision", str(error))
+                yield Reason("InvalidControllerRevision", str(error))
             named = revisions.hash_in_name(meta.name)
             # Under another key than its name tells it may be a back-filled one, unless its own
             # key is missed.

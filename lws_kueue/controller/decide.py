@@ -5,42 +5,34 @@ after any write; the next one starts from what is there. The order of a plan mat
 only: a revision exists before anything carries its key, and obsolete revisions go last.
 """
 
-import dataclasses
+from collections.abc import Callable
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import contradictions, repairs, restarts, status
 from lws_kueue.controller.admission import (
     admissions,
     bridge,
     deletion,
-    management,
+    managed_by,
     node_failures,
     node_fitness,
     shortages,
-    stance,
+    waiting,
 )
-from lws_kueue.controller.objects import (
-    apply_diff,
-    exclusive,
-    group_objects,
-    name_claims,
-    services,
-    statefulsets,
-    tool_marks,
-)
+from lws_kueue.controller.objects import exclusive, name_claims
+from lws_kueue.controller.objects import plan as objects
 from lws_kueue.controller.observe import groups, members, observed, scope
 from lws_kueue.controller.revision import revisions
-from lws_kueue.controller.rollout import planner, replacement, revert, scaling, surge, unadmitted
+from lws_kueue.controller.rollout import planner, replacement, revert, scaling
+from lws_kueue.controller.rollout import target as rollout
 from lws_kueue.workload import build
 
 # While a leader StatefulSet is on its way out nothing can be made in its place (lws-contract 3).
 RECHECK_DELETING = 5.0
 # A foreign object in our place may go at any time, and is not watched.
 RECHECK_FOREIGN = 30.0
-
-# Of a set that does not wait for Kueue.
-UNMANAGED = admissions.Admissions()
 
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
@@ -52,140 +44,56 @@ def decide(seen: observed.Observed, *, now: datetime, options: build.Options) ->
 def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     owner = seen.lws
     if owner is None or owner.meta.deleting:
-        return deletion.plan(seen, now=now)
-    own_stance = stance.take(seen, owner, queued=management.manages(seen, owner))
-    found = groups.observe(
-        owner,
-        stateful_sets=seen.stateful_sets,
-        pods=seen.pods,
-        services=seen.services,
-        queue_gated=own_stance.gated,
-    )
+        return actions.Plan.of(deletion.plan(seen, now=now))
+    found = seen.found
     if found.foreign is not None:
-        return _blocked(seen, owner, found.foreign, own_stance, now=now)
-    leader_set = found.leader_set
-    if leader_set is not None and leader_set.meta.deleting:
-        return deletion.plan(seen, now=now, recheck_after=RECHECK_DELETING)
+        return _blocked(seen, owner, found.foreign, now=now)
+    if found.leader_set is not None and found.leader_set.meta.deleting:
+        return _until_deleted(seen, now=now)
+    return _plan(_scope(seen, owner), now=now, options=options)
+
+
+def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
+    """Return what to do about a live set that has its name to itself."""
+    short = shortages.Shortages(at, now=now)
+    stand = admissions.of(at, short, options=options, now=now)
+    target, surge_until = rollout.next_target(at, stand.waiting, now=now)
+    wanted = max(at.owner.spec.replicas, target.replicas)
+    bridged = bridge.plan(at, stand, wanted=wanted, options=options, now=now)
+    taken_down = _takedowns(at, stand, target, stopping=bridged.stopping)
+    going = {taken.uid for taken in taken_down}
+    return actions.Plan.of(
+        objects.plan(at, target, going=going),
+        actions.Part(chains=actions.each_alone(taken_down)),
+        bridged,
+        deletion.former(at.seen),
+        rollout.plan(at.owner, stand.waiting, target, rechecks=(surge_until, stand.look_again)),
+        short.part(now=now),
+        status.plan(at, bridged.reasons, now=now),
+        actions.Part(reasons=contradictions.of(at)),
+    )
+
+
+def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
+    """Return what there is of a live set: who manages it, its groups, its revision."""
+    manager = managed_by.of(seen, owner)
+    found = groups.compared(seen.found, gated=manager.gates)
     mine = revisions.own(owner, seen.revisions.values())
-    leader_key = revisions.key_of_set(leader_set, mine)
-    at = scope.Scope(
+    leader_key = revisions.key_of_set(found.leader_set, mine)
+    return scope.Scope(
         seen=seen,
         owner=owner,
         found=found,
         own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
-        queue_gated=own_stance.gated,
-        stands_down=own_stance.stands_down,
-    )
-    return _plan(at, now=now, options=options)
-
-
-def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
-    owner, found = at.owner, at.found
-    manages = at.queue_gated and not at.stands_down
-    short = shortages.Shortages(at, now=now)
-    stand = admissions.observe(at, short, options=options, now=now) if manages else UNMANAGED
-    target, surge_until = _target(at, stand.waiting, now=now)
-    bridged = bridge.plan(
-        at, stand, wanted=max(owner.spec.replicas, target.replicas), options=options, now=now
-    )
-    taken_down = _taken_down(at, stand, target, stopping=bridged.stopping)
-    going = {taken.uid for taken in taken_down}
-    made = [
-        group_objects.missing(at, group)
-        for group in found.groups
-        if group.leader.meta.uid not in going
-    ]
-    outcome = _outcome(at, waiting=bridged.waiting, now=now)
-    chains = (
-        _leader_set(at, target),
-        _shared_service(at),
-        *(each.chain for each in made),
-        *((taken,) for taken in taken_down),
-        *(tool_marks.removal(group.worker_set) for group in found.groups if group.worker_set),
-        *bridged.chains,
-        *deletion.former(at.seen),
-    )
-    return actions.Plan(
-        prepare=(at.choice.create,) if at.choice.create else (),
-        chains=tuple(chain for chain in chains if chain),
-        status=_status(owner, outcome, awaited=at.stands_down) if outcome.changed else None,
-        finish=_obsolete(at) if outcome.update_done else (),
-        warnings=(
-            *contradictions.of(at),
-            *(warning for each in made for warning in each.warnings),
-            *bridged.warnings,
-            *short.warnings(now=now),
-            *_surge_in_vain(owner, stand.waiting, target),
-        ),
-        recheck_after=_soonest(
-            bridged.recheck_after,
-            short.look_again(now=now),
-            surge_until,
-            stand.look_again if _updating(owner, target) else None,
-            *(each.recheck_after for each in made),
-        ),
+        managed_by=manager,
     )
 
 
-def _target(
-    at: scope.Scope, waiting: unadmitted.Unadmitted, *, now: datetime
-) -> tuple[planner.Target, float | None]:
-    """Return where the rollout goes next, and when to look again if it goes no further now.
-
-    Taking the gate into the pods' template, or out of it, is an update like that to another
-    revision, although the revision stays: its groups are replaced within the same budget.
-    """
-    owner, found, choice = at.owner, at.found, at.choice
-    regated = found.leader_set is not None and (
-        groups.is_marked(found.leader_set.template_annotations) != at.queue_gated
-    )
-    return surge.kept(
-        planner.decide(
-            owner,
-            observation=found,
-            key=choice.key,
-            updated=choice.updated or regated,
-            waiting=waiting,
-        ),
-        leader_set=found.leader_set,
-        found=found.groups,
-        desired=owner.spec.replicas,
-        now=now,
-    )
+Takedown = Callable[[frozenset[int]], tuple[actions.Delete, ...]]
 
 
-def _updating(owner: lws.LeaderWorkerSet, target: planner.Target) -> bool:
-    return target.partition > 0 or target.replicas > owner.spec.replicas
-
-
-def _surge_in_vain(
-    owner: lws.LeaderWorkerSet, waiting: unadmitted.Unadmitted, target: planner.Target
-) -> tuple[actions.Event, ...]:
-    """Tell that surge groups get no quota, and what the update does instead."""
-    surge_unadmitted = waiting.surge_unadmitted(
-        desired=owner.spec.replicas, replicas=target.replicas
-    )
-    if not surge_unadmitted:
-        return ()
-    text = (
-        f"surge groups {', '.join(map(str, surge_unadmitted))} of {owner.meta.name} are not"
-        " admitted: the rollout goes on without them and replaces groups in place. The condition"
-        f" {bridge.WAITING} says what they wait for; maxSurge: 0 asks for none"
-    )
-    return (actions.Event("Warning", "SurgeNotAdmitted", text),)
-
-
-def nodes_asked(seen: observed.Observed) -> frozenset[str]:
-    """Return the names of the nodes that the next decision has to know about."""
-    return (
-        exclusive.nodes_asked(seen)
-        | node_failures.nodes_asked(seen)
-        | node_fitness.nodes_asked(seen)
-    )
-
-
-def _taken_down(
+def _takedowns(
     at: scope.Scope,
     stand: admissions.Admissions,
     target: planner.Target,
@@ -194,92 +102,64 @@ def _taken_down(
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of what failed, of what lost its node, and of groups that are outdated.
 
-    ``stopping`` are the indices of groups that the bridge stops; they are nobody else's. What
-    becomes of the pods of a group that Kueue has not admitted is no failure.
+    Their precedence is their order here. A group that one of them takes down as a whole is nobody
+    else's, and first of all those are not that the bridge stops (``stopping``). A pod that lost its
+    node is not its group, which may be outdated as well.
     """
+    leaders = {group.leader.meta.uid: group.index for group in at.found.groups}
+    taken: list[actions.Delete] = []
+    alone = stopping
+    for takedown in (
+        _restarts(at, stand),
+        _displaced(at, stand),
+        _replaced(at, stand, target),
+        _reverted(at, target),
+    ):
+        deletions = takedown(alone)
+        taken += deletions
+        whole = (one for one in deletions if one.propagation == "Foreground")
+        alone |= {leaders[one.uid] for one in whole if one.uid in leaders}
+    return tuple(taken)
+
+
+def _restarts(at: scope.Scope, stand: admissions.Admissions) -> Takedown:
+    """Restart groups in which a pod failed; what becomes of those not admitted is no failure."""
     moved = node_failures.moved(stand)
-    recreated = restarts.decide(
+    return lambda alone: restarts.decide(
         at.owner,
         at.found.groups,
-        leave_alone=stopping | stand.waiting.groups,
+        leave_alone=alone | stand.waiting.groups,
         lost_pods=_lost(at),
         moved={pod.meta.uid for pods in moved.values() for pod in pods},
     )
-    gone = {taken.uid for taken in recreated}
-    restarting = {group.index for group in at.found.groups if group.leader.meta.uid in gone}
-    bounds = scaling.bounds(at.owner)
-    leave_alone = stopping | restarting
-    outdated = replacement.decide(
-        bounds,
+
+
+def _displaced(at: scope.Scope, stand: admissions.Admissions) -> Takedown:
+    moved = node_failures.moved(stand)
+    return lambda alone: node_failures.deletions(at.seen, stand, moved=moved, leave_alone=alone)
+
+
+def _replaced(at: scope.Scope, stand: admissions.Admissions, target: planner.Target) -> Takedown:
+    return lambda alone: replacement.decide(
+        scaling.bounds(at.owner),
         leader_set=at.found.leader_set,
         target=target,
         found=at.found.groups,
         key=at.choice.key,
-        leave_alone=leave_alone,
+        leave_alone=alone,
         waiting=stand.waiting,
     )
-    given_up = revert.decide(
-        bounds,
+
+
+def _reverted(at: scope.Scope, target: planner.Target) -> Takedown:
+    return lambda alone: revert.decide(
+        scaling.bounds(at.owner),
         leader_set=at.found.leader_set,
         target=target,
         found=at.found.groups,
         key=at.choice.key,
-        leave_alone=leave_alone,
+        leave_alone=alone,
     )
-    displaced = node_failures.deletions(at.seen, stand, moved=moved, leave_alone=leave_alone)
-    return (*recreated, *displaced, *outdated, *given_up)
-
-
-def _outcome(at: scope.Scope, *, waiting: lws.Condition | None, now: datetime) -> status.Outcome:
-    return status.compute(
-        at.owner,
-        found=at.found.groups,
-        key=at.choice.key,
-        leader_set=at.found.leader_set,
-        unwritten=at.seen.unwritten,
-        now=now,
-        own=_own_conditions(at.seen, at.owner, waiting=waiting, now=now),
-    )
-
-
-def _own_conditions(
-    seen: observed.Observed,
-    owner: lws.LeaderWorkerSet,
-    *,
-    waiting: lws.Condition | None,
-    now: datetime,
-) -> dict[str, lws.Condition | None]:
-    """Return the conditions that LWS does not have, by type."""
-    return {
-        bridge.WAITING: waiting,
-        repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
-    }
-
-
-def _soonest(*delays: float | None) -> float | None:
-    """Return the shortest delay in seconds, None if there is none."""
-    return min((delay for delay in delays if delay is not None), default=None)
-
-
-def complete_members(seen: observed.Observed, plan: actions.Plan) -> dict[int, members.Members]:
-    """Return the members of every complete group, to be given back as ``remembered``.
-
-    A group with gated pods is not remembered: what Kueue holds or takes back is no failure. Of one
-    whose restart the plan holds back, what it was before is what has to be remembered.
-    """
-    if seen.lws is None:
-        return {}
-    found = groups.observe(
-        seen.lws, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
-    )
-    held = {key.ref.name for key in plan.held if key.verb == "delete"}
-    return {
-        group.index: complete
-        for group in found.groups
-        if not any(pod.gates for pod in group.pods)
-        and group.leader.meta.name not in held
-        and (complete := members.members(group)) is not None
-    }
 
 
 def _lost(at: scope.Scope) -> dict[int, str]:
@@ -293,117 +173,57 @@ def _lost(at: scope.Scope) -> dict[int, str]:
     return {index: name for index, name in lost.items() if name is not None}
 
 
+def _until_deleted(seen: observed.Observed, *, now: datetime) -> actions.Plan:
+    """Wait for a leader StatefulSet that is on its way out, and garbage collection to free it."""
+    wait = actions.Part(recheck_after=RECHECK_DELETING)
+    return actions.Plan.of(deletion.plan(seen, now=now), wait)
+
+
 def _blocked(
     seen: observed.Observed,
     owner: lws.LeaderWorkerSet,
     foreign: facts.StatefulSet,
-    own_stance: stance.Stance,
     *,
     now: datetime,
 ) -> actions.Plan:
-    """Wait for the name: garbage collection frees that of a former set, a stranger's a person."""
+    """Wait for the name: garbage collection frees that of a former set, another's a person."""
     holder = foreign.meta.controller
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
-        return deletion.plan(seen, now=now, recheck_after=RECHECK_DELETING)
+        return _until_deleted(seen, now=now)
     message = (
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
         f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
     )
-    warning = actions.Event("Warning", "FailedCreate", message)
-    plan = deletion.plan(seen, now=now, warnings=(warning,), recheck_after=RECHECK_FOREIGN)
-    if not own_stance.gated or own_stance.stands_down or owner.spec.replicas == 0:
-        return plan
-    waiting = bridge.name_taken(owner, message)
-    outcome = status.compute(
-        owner,
-        found=(),
-        key="",
-        leader_set=None,
-        unwritten=seen.unwritten,
-        now=now,
-        own=_own_conditions(seen, owner, waiting=waiting, now=now),
+    told = (Reason("FailedCreate", message),)
+    blocked = deletion.plan(seen, now=now) + actions.Part(
+        reasons=told, recheck_after=RECHECK_FOREIGN
     )
-    return dataclasses.replace(plan, status=_status(owner, outcome) if outcome.changed else None)
+    if managed_by.of(seen, owner) is scope.ManagedBy.BRIDGE and owner.spec.replicas:
+        held = waiting.name_taken(owner, message)
+        blocked += actions.Part(reasons=(held,)) + status.blocked(seen, owner, (held,), now=now)
+    return actions.Plan.of(blocked)
 
 
-def _leader_set(at: scope.Scope, target: planner.Target) -> actions.Chain:
-    """Return the apply of the leader StatefulSet, unless it would change nothing."""
-    owner, live = at.owner, at.found.leader_set
-    desired = statefulsets.leader(
-        owner,
-        key=at.choice.key,
-        partition=target.partition,
-        replicas=target.replicas,
-        queue_gated=at.queue_gated,
-    )
-    if live is not None and apply_diff.covers(live, desired):
-        return ()
-    if live is None:
-        created = f"Created leader statefulset {owner.meta.name}"
-        events: tuple[actions.Event, ...] = (actions.Event("Normal", "GroupsProgressing", created),)
-    else:
-        events = planner.events(owner, live=live, target=target, updated=at.choice.updated)
+def nodes_asked(seen: observed.Observed) -> frozenset[str]:
+    """Return the names of the nodes that the next decision has to know about."""
     return (
-        actions.Apply(
-            desired,
-            field_manager=names.FIELD_MANAGER,
-            force=live is not None,
-            events=events,
-            on_failure="FailedCreate" if live is None else "FailedUpdate",
-        ),
+        exclusive.nodes_asked(seen)
+        | node_failures.nodes_asked(seen)
+        | node_fitness.nodes_asked(seen)
     )
 
 
-def _shared_service(at: scope.Scope) -> actions.Chain:
-    owner = at.owner
-    policy = owner.spec.network_config.subdomain_policy
-    if policy != "Shared" or owner.meta.name in at.seen.services:
-        return ()
-    return (actions.Create(services.shared(owner), on_failure="FailedCreate"),)
+def complete_members(seen: observed.Observed, plan: actions.Plan) -> dict[int, members.Members]:
+    """Return the members of every complete group, to be given back as ``remembered``.
 
-
-def _status(
-    owner: lws.LeaderWorkerSet, outcome: status.Outcome, *, awaited: bool = False
-) -> actions.StatusWrite:
-    """Return the write of a status; ``awaited`` says that Kueue's built-in integration reads it.
-
-    That makes Workloads for surge groups when the status tells of them, and only while not as many
-    groups as desired are updated (kueue-contract 1.6).
+    A group with gated pods is not remembered: what Kueue holds or takes back is no failure. Of one
+    whose restart the plan holds back, what it was before is what has to be remembered.
     """
-    told = outcome.status["replicas"]
-    surging = told > owner.spec.replicas and told > owner.status.replicas
-    ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
-    return actions.StatusWrite(
-        ref=ref,
-        status=outcome.status,
-        replaces=outcome.stored,
-        resource_version=owner.meta.resource_version,
-        events=outcome.events,
-        settled=outcome.settled,
-        urgent=awaited and surging,
-    )
-
-
-def _obsolete(at: scope.Scope) -> actions.Chain:
-    """Return the deletion of revisions that no group is at any more.
-
-    After a scaling down a group that goes may still be at one, and come to stay after all when the
-    set is scaled up again. And until the StatefulSet controller has settled, it may make leaders of
-    the revision that it came from.
-    """
-    leader_set = at.found.leader_set
-    if leader_set is not None:
-        makes = leader_set.template_labels.get(names.REVISION_KEY)
-        if makes != at.choice.key or not leader_set.settled:
-            return ()
-    used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
-    return tuple(
-        actions.Delete(
-            actions.Ref(
-                "apps/v1", "ControllerRevision", revision.meta.namespace, revision.meta.name
-            ),
-            revision.meta.uid,
-        )
-        for revision in revisions.obsolete(at.own_revisions, at.choice.key)
-        if revisions.key_label(revision) not in used - {at.choice.key}
-    )
+    held = {key.ref.name for key in plan.held if key.verb == "delete"}
+    return {
+        group.index: complete
+        for group in seen.found.groups
+        if not any(pod.gates for pod in group.pods)
+        and group.leader.meta.name not in held
+        and (complete := members.members(group)) is not None
+    }

@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api.reasons import Reason
 
 # Seconds between equal writes: before the first repetition, the second and so on, then LONGEST.
 PAUSES: Final = (0.0, 1.0, 3.0, 8.0, 20.0)
@@ -284,15 +285,14 @@ def hold(plan: actions.Plan, attempts: Attempts, *, occasion: str, now: datetime
         kept = (() if _makes_pods(chain) else chain for chain in kept)
     chains = tuple(chain for chain in kept if chain)
     status = plan.status if plan.status and sieve.passes(plan.status) else None
-    waits = (plan.recheck_after, *sieve.waits, attempts.over_in(now))
     return replace(
         plan,
         prepare=prepare,
         chains=chains,
         status=status,
         finish=sieve.chain(plan.finish) if prepare == plan.prepare else (),
-        warnings=(*plan.warnings, *(_warning(text) for _, text in attempts.causes(now))),
-        recheck_after=min((wait for wait in waits if wait is not None), default=None),
+        reasons=(*plan.reasons, *(Reason(BACK_OFF, text) for _, text in attempts.causes(now))),
+        recheck_after=actions.soonest((plan.recheck_after, *sieve.waits, attempts.over_in(now))),
         held=tuple(sieve.held),
     )
 
@@ -414,10 +414,6 @@ def _cause(key: actions.WriteKey, writer: str) -> str:
             " Let only one of the two write it"
         )
     return f"{said}; the next attempts are up to {LONGEST / 60:.0f} minutes apart"
-
-
-def _warning(text: str) -> actions.Event:
-    return actions.Event("Warning", BACK_OFF, text)
 
 
 def _digests(write: Write, occasion: str) -> list[bytes]:

@@ -6,13 +6,17 @@ see stays: messages of False conditions are those of the time when they were Tru
 carries the generation, and UpdateInProgress does not exist before the first update.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller.observe import groups
+from lws_kueue.api.reasons import Reason
+from lws_kueue.controller import repairs
+from lws_kueue.controller.admission import waiting
+from lws_kueue.controller.observe import groups, observed, scope
+from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import scaling
 
 AVAILABLE = "Available"
@@ -71,6 +75,106 @@ def count(found: Iterable[groups.Group], *, key: str, bounds: scaling.Bounds) ->
         current=len(current),
         current_updated=sum(group.updated(key) for group in current),
         settled=sum(group.ready and group.updated(key) for group in current),
+    )
+
+
+def plan(at: scope.Scope, told: Collection[Reason], *, now: datetime) -> actions.Part:
+    """Return the write of the status, and the end of revisions that are needed no longer.
+
+    ``told`` are the reasons of the pass, of which the conditions tell.
+    """
+    outcome = compute(
+        at.owner,
+        found=at.found.groups,
+        key=at.choice.key,
+        leader_set=at.found.leader_set,
+        unwritten=at.seen.unwritten,
+        now=now,
+        own=_own_conditions(at.seen, at.owner, told, now=now),
+    )
+    return actions.Part(
+        status=_write(at.owner, outcome, awaited=at.managed_by.built_in),
+        finish=_obsolete(at) if outcome.update_done else (),
+    )
+
+
+def blocked(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet, told: Collection[Reason], *, now: datetime
+) -> actions.Part:
+    """Return the write of the status of a set that has no groups because it can make none."""
+    outcome = compute(
+        owner,
+        found=(),
+        key="",
+        leader_set=None,
+        unwritten=seen.unwritten,
+        now=now,
+        own=_own_conditions(seen, owner, told, now=now),
+    )
+    return actions.Part(status=_write(owner, outcome, awaited=False))
+
+
+def _own_conditions(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    told: Collection[Reason],
+    *,
+    now: datetime,
+) -> dict[str, lws.Condition | None]:
+    """Return the conditions that LWS does not have, by type."""
+    return {
+        waiting.WAITING: waiting.condition(told),
+        repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
+    }
+
+
+def _write(
+    owner: lws.LeaderWorkerSet, outcome: Outcome, *, awaited: bool
+) -> actions.StatusWrite | None:
+    """Return the write of a status, if it has changed.
+
+    ``awaited`` says that Kueue's built-in integration reads it. That makes Workloads for surge
+    groups when the status tells of them, and only while not as many groups as desired are updated
+    (kueue-contract 1.6).
+    """
+    if not outcome.changed:
+        return None
+    told = outcome.status["replicas"]
+    surging = told > owner.spec.replicas and told > owner.status.replicas
+    ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
+    return actions.StatusWrite(
+        ref=ref,
+        status=outcome.status,
+        replaces=outcome.stored,
+        resource_version=owner.meta.resource_version,
+        events=outcome.events,
+        settled=outcome.settled,
+        urgent=awaited and surging,
+    )
+
+
+def _obsolete(at: scope.Scope) -> actions.Chain:
+    """Return the deletion of revisions that no group is at any more.
+
+    After a scaling down a group that goes may still be at one, and come to stay after all when the
+    set is scaled up again. And until the StatefulSet controller has settled, it may make leaders of
+    the revision that it came from.
+    """
+    leader_set = at.found.leader_set
+    if leader_set is not None:
+        makes = leader_set.template_labels.get(names.REVISION_KEY)
+        if makes != at.choice.key or not leader_set.settled:
+            return ()
+    used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
+    return tuple(
+        actions.Delete(
+            actions.Ref(
+                "apps/v1", "ControllerRevision", revision.meta.namespace, revision.meta.name
+            ),
+            revision.meta.uid,
+        )
+        for revision in revisions.obsolete(at.own_revisions, at.choice.key)
+        if revisions.key_label(revision) not in used - {at.choice.key}
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import lws, names
-from lws_kueue.controller.admission import stance
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.runtime import client, resources
 
 # How many namespaces a round tries. An answer that has changed is a reason to try all of them.
@@ -81,7 +81,7 @@ class BuiltIn:
         except client.ApiError as error:
             logger.info("Whether Kueue manages sets of %s itself is unknown: %s", namespace, error)
             return False
-        answer = stance.is_marked(lws.LeaderWorkerSet.of(made))
+        answer = managed_by.is_marked(lws.LeaderWorkerSet.of(made))
         if self._known.get(namespace) == answer:
             return False
         self._known[namespace] = answer

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lws_kueue.api import facts, lws, names, selectors
-from lws_kueue.controller.admission import stance
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import (
     built_in,
@@ -163,7 +163,7 @@ class Informer:
         return isinstance(live, lws.LeaderWorkerSet) and (
             names.QUEUE_NAME in live.meta.labels
             or self._unlabelled is not None
-            or stance.is_marked(live)
+            or managed_by.is_marked(live)
         )
 
     async def _enqueue(self, concerned: set[keys.SetKey]) -> None:

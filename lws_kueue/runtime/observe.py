@@ -119,9 +119,9 @@ class Observer:
     async def _looked_up(self, seen: observed.Observed) -> observed.Observed:
         """Return what is observed with what a decision has to know of it and no watch tells."""
         if asked := decide.nodes_asked(seen):
-            seen = dataclasses.replace(seen, nodes=await self.nodes(asked))
+            seen = seen.looked_up(nodes=await self.nodes(asked))
         if short := shortages.asked(seen):
-            seen = dataclasses.replace(seen, refusals=await self._refusals.of(short))
+            seen = seen.looked_up(refusals=await self._refusals.of(short))
         return seen
 
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:

@@ -15,12 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lws_kueue.api import lws, names
+from lws_kueue.api import lws, names, numbers, selectors
 
 Annotations = Mapping[str, str]
 
-_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _PLACEMENTS: Final = (
     names.PODSET_REQUIRED_TOPOLOGY,
     names.PODSET_PREFERRED_TOPOLOGY,
@@ -28,10 +26,6 @@ _PLACEMENTS: Final = (
 )
 _MAX_LAYERS: Final = 3
 _INT32: Final = range(-(2**31), 2**31)
-_NAME_PART: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_DNS_SUBDOMAIN: Final = re.compile(
-    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-)
 _TEMPLATE_PATH: Final = "spec.leaderWorkerTemplate"
 
 
@@ -132,11 +126,9 @@ def _is_layer(pairs: _Pairs) -> bool:
 
 
 def _bool(text: str) -> bool:
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError("must be a boolean value")
+    if (found := numbers.boolean(text)) is None:
+        raise ValueError("must be a boolean value")
+    return found
 
 
 def _int32(text: str) -> int:
@@ -166,10 +158,10 @@ def _template_errors(annotations: Annotations, *, path: str, count: int) -> Iter
     if sum(key in annotations for key in _PLACEMENTS) > 1:
         yield FieldError(path, f"at most one of {', '.join(_PLACEMENTS)} may be set")
     for key in (*_PLACEMENTS[:2], names.PODSET_SLICE_REQUIRED_TOPOLOGY):
-        if key in annotations and not is_label_key(annotations[key]):
+        if key in annotations and not selectors.is_key(annotations[key]):
             yield FieldError(f"{path}[{key}]", "must be a label key")
     unconstrained = annotations.get(names.PODSET_UNCONSTRAINED_TOPOLOGY)
-    if unconstrained is not None and unconstrained not in _TRUE | _FALSE:
+    if unconstrained is not None and numbers.boolean(unconstrained) is None:
         yield FieldError(
             f"{path}[{names.PODSET_UNCONSTRAINED_TOPOLOGY}]", "must be a boolean value"
         )
@@ -221,7 +213,7 @@ def _layer_errors(annotations: Annotations, *, path: str, count: int) -> Iterato
     for i, layer in enumerate(layers):
         entry = f"{path}[{key}][{i}]"
         topology, size = layer["topology"], layer["size"]
-        if not is_label_key(topology):
+        if not selectors.is_key(topology):
             yield FieldError(f"{entry}.topology", "must be a label key")
         if topology in seen:
             yield FieldError(f"{entry}.topology", "must not be that of another layer")
@@ -282,11 +274,3 @@ def _group_errors(
         )
         yield FieldError(leader_path, message)
         yield FieldError(worker_path, message)
-
-
-def is_label_key(text: str) -> bool:
-    """Whether the text can be the key of a label: an optional DNS prefix, a slash, a name."""
-    prefix, slash, name = text.rpartition("/")
-    if slash and (len(prefix) > 253 or not _DNS_SUBDOMAIN.fullmatch(prefix)):
-        return False
-    return _NAME_PART.fullmatch(name) is not None

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lws_kueue.api import kueue, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import annotations
 from lws_kueue.workload import naming, podsets
-from lws_kueue.workload.problems import PriorityClassMissing, Problem
 
 _POD_PRIORITY_GROUP: Final = "scheduling.k8s.io"
 _INT32_MAX: Final = 2**31 - 1
@@ -52,16 +52,16 @@ class Priority:
 
 def workload(
     owner: lws.LeaderWorkerSet, index: int, *, classes: PriorityClasses, options: Options
-) -> dict[str, Any] | Problem:
+) -> dict[str, Any] | Reason:
     """Return the Workload of a group, or what keeps it from being created.
 
     ``owner`` has the content that the group's pods are made from.
     """
     template = owner.spec.leader_worker_template
     if options.topology and (errors := annotations.validate(owner.spec)):
-        return Problem("InvalidTopologyRequest", "; ".join(str(error) for error in errors))
+        return Reason("InvalidTopologyRequest", "; ".join(str(error) for error in errors))
     priority = resolve_priority(owner, index, classes=classes)
-    if isinstance(priority, Problem):
+    if isinstance(priority, Reason):
         return priority
     meta = owner.meta
     spec: dict[str, Any] = {
@@ -135,7 +135,7 @@ def max_execution_seconds(labels: Mapping[str, str]) -> int | None:
 
 def resolve_priority(
     owner: lws.LeaderWorkerSet, index: int, *, classes: PriorityClasses
-) -> Priority | PriorityClassMissing:
+) -> Priority | Reason:
     """Return the priority of a group.
 
     The set's own class comes first, then the class that the first template with one names, then
@@ -171,6 +171,6 @@ def _template_class(template: lws.LeaderWorkerTemplate) -> str:
     return ""
 
 
-def _missing(kind: str, name: str, owner: lws.LeaderWorkerSet, index: int) -> PriorityClassMissing:
+def _missing(kind: str, name: str, owner: lws.LeaderWorkerSet, index: int) -> Reason:
     message = f"{kind} {name!r} does not exist: group {index} of {owner.meta.name} waits for it"
-    return PriorityClassMissing(f"{kind}NotFound", message)
+    return Reason(f"{kind}NotFound", message)

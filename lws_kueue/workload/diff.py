@@ -2,7 +2,7 @@
 
 A Workload belongs to a group by its owner and its component index; the name only decides where
 the index is missing. Each Workload's writes are a chain of their own, so one that fails stops no
-other. A Workload whose group is no longer wanted, or has become something else (``renewal``), is
+other. A Workload whose group is no longer wanted, or has become something else (``recreate``), is
 removed once none of the group's pods can run any more: until then its quota is in use, and giving
 it away would start pods beyond it.
 """
@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lws_kueue.api import actions, facts, kueue, lws, names
+from lws_kueue.api import actions, facts, kueue, lws, names, numbers
+from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import build, group_mark, naming, podsets, recreate, state
 from lws_kueue.workload import pods as group
-from lws_kueue.workload.problems import Problem
-
-# Of a number of groups. Anyone may write an index, even one that is too long to be read.
-_MOST_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +31,6 @@ class Wanted:
     in_vain: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The writes, what somebody has to change (by group index), and when to look again."""
-
-    chains: tuple[actions.Chain, ...] = ()
-    problems: Mapping[int, Problem] = field(default_factory=dict)
-    recheck_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    chain: actions.Chain = ()
-    problem: Problem | None = None
-    recheck_after: float | None = None
-
-
 def changes(
     owner: lws.LeaderWorkerSet,
     workloads: Iterable[kueue.Workload],
@@ -59,7 +40,7 @@ def changes(
     classes: build.PriorityClasses,
     options: build.Options,
     now: datetime,
-) -> Changes:
+) -> actions.Part:
     """Return what makes the set's Workloads those of the ``wanted`` groups, by index.
 
     ``workloads`` are those of the set's namespace, or any part of them that holds all that the
@@ -76,24 +57,16 @@ def changes(
         options=options,
         now=now,
     )
-    outcomes = {
-        index: _one(scene, index, by_index.get(index), one) for index, one in sorted(wanted.items())
-    }
-    chains = [outcome.chain for outcome in outcomes.values()]
+    parts = [_one(scene, index, by_index.get(index), one) for index, one in sorted(wanted.items())]
     kept = {workload.meta.uid for index, workload in by_index.items() if index in wanted}
     known = {workload.meta.uid for workload in by_index.values()}
     for workload in given:
         owned = _owned(owner.meta, workload)
         unwanted = owned and workload.meta.uid not in kept
-        leaving = workload.meta.deleting and (owned or workload.meta.uid in known)
-        if unwanted or leaving:
-            chains.append(removal(workload, scene.pods_of(workload)))
-    waits = (outcome.recheck_after for outcome in outcomes.values())
-    return Changes(
-        chains=tuple(chain for chain in chains if chain),
-        problems={index: o.problem for index, o in outcomes.items() if o.problem is not None},
-        recheck_after=min((wait for wait in waits if wait is not None), default=None),
-    )
+        going = workload.meta.deleting and (owned or workload.meta.uid in known)
+        if unwanted or going:
+            parts.append(actions.Part(chains=(removal(workload, scene.pods_of(workload)),)))
+    return actions.joined(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +130,9 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
     if not _owned(owner, workload) and not copied:
         return None
     claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
-    numbered = claimed.isdecimal() and len(claimed) <= _MOST_DIGITS
-    index = int(claimed) if numbered else _index_in(workload.meta.name)
-    if index is None:
-        return None
-    if _owned(owner, workload) and numbered:
+    numbered = numbers.natural(claimed)
+    index = _index_in(workload.meta.name) if numbered is None else numbered
+    if index is None or (numbered is not None and _owned(owner, workload)):
         return index
     return index if workload.meta.name == _name(owner, index, options) else None
 
@@ -169,26 +140,28 @@ def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) 
 def _index_in(name: str) -> int | None:
     """Return the number before the hash of a Workload's name."""
     parts = name.rsplit("-", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
+    return numbers.natural(parts[1]) if len(parts) == 3 else None
 
 
-def _one(scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted) -> _Outcome:
+def _one(
+    scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted
+) -> actions.Part:
     """Return the writes for one wanted group."""
     if existing is None:
         return _creation(scene, index, wanted)
     if existing.meta.deleting:
-        return _Outcome()
+        return actions.Part()
     if recreate.repaired(existing):
         return _repair(scene, index, existing)
     if wanted.in_vain is not None:
-        return _Outcome(_given_back(index, existing, wanted.in_vain))
+        return actions.Part(chains=(_given_back(index, existing, wanted.in_vain),))
     if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):
         told = _normal(
             "RenewingWorkload",
             f"Group {index} needs another admission than Workload {existing.meta.name} has:"
             f" {wanted.outdated} changed",
         )
-        return _Outcome(removal(existing, scene.pods_of(existing), events=(told,)))
+        return actions.Part(chains=(removal(existing, scene.pods_of(existing), events=(told,)),))
     return _update(scene, index, existing, wanted)
 
 
@@ -215,36 +188,37 @@ def _ranked_by_pods(workload: kueue.Workload) -> bool:
     return ref is not None and ref.group != names.KUEUE_GROUP
 
 
-def _creation(scene: _Scene, index: int, wanted: Wanted) -> _Outcome:
+def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
     owner = scene.owner
     if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
-        return _Outcome()  # MultiKueue brings the Workload itself.
+        return actions.Part()  # MultiKueue brings the Workload itself.
     name = _name(owner.meta, index, scene.options)
     if name in scene.taken:
         message = (
             f"Workload {name} exists and is not owned by {owner.meta.name}: delete it,"
             f" group {index} needs the name"
         )
-        return _Outcome(problem=Problem("WorkloadNameTaken", message))
+        return actions.Part(reasons=(Reason("WorkloadNameTaken", message, groups=(index,)),))
     body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
-    if isinstance(body, Problem):
-        return _Outcome(problem=body)
+    if isinstance(body, Reason):
+        return actions.Part(reasons=(body.of(index),))
     created = _normal("CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}")
-    return _Outcome((actions.Create(body, events=(created,), on_failure="FailedCreate"),))
+    create = actions.Create(body, events=(created,), on_failure="FailedCreate")
+    return actions.Part(chains=((create,),))
 
 
-def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> _Outcome:
+def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> actions.Part:
     """Remove a Workload that is finished by mistake, so that the next pass makes it anew."""
     wait = recreate.repair_in(workload, scene.pods.get(index, ()), now=scene.now)
     if wait > 0:
-        return _Outcome(recheck_after=wait)
+        return actions.Part(recheck_after=wait)
     finished = workload.condition(state.FINISHED)
     why = f"{finished.reason}: {finished.message}" if finished else ""
     told = _normal(
         "RenewingWorkload",
         f"Workload {workload.meta.name} of group {index} is finished by mistake ({why})",
     )
-    return _Outcome(removal(workload, scene.pods_of(workload), events=(told,)))
+    return actions.Part(chains=(removal(workload, scene.pods_of(workload), events=(told,)),))
 
 
 @dataclass
@@ -254,7 +228,7 @@ class _Edit:
     metadata: dict[str, Any]
     spec: dict[str, Any] = field(default_factory=dict)
     events: list[actions.Event] = field(default_factory=list)
-    problem: Problem | None = None
+    problem: Reason | None = None
 
     def annotate(self, annotations: Mapping[str, str | None]) -> None:
         """Change annotations; None takes one away."""
@@ -262,7 +236,7 @@ class _Edit:
             self.metadata.setdefault("annotations", {}).update(annotations)
 
 
-def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> _Outcome:
+def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted) -> actions.Part:
     """Return the write that brings a Workload up to date with its set.
 
     One write carries all of it, so that a new queue can never take effect before a gate that came
@@ -279,11 +253,12 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
         edit.spec["maximumExecutionTimeSeconds"] = limit
     parts = {"metadata": edit.metadata, "spec": edit.spec}
     body = {key: part for key, part in parts.items() if part}
+    told = actions.Part(reasons=(edit.problem.of(index),) if edit.problem else ())
     if not body:
-        return _Outcome(problem=edit.problem)
+        return told
     version = workload.meta.resource_version
     patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(edit.events))
-    return _Outcome((patch,), edit.problem)
+    return told + actions.Part(chains=((patch,),))
 
 
 def _edit_pod_sets(edit: _Edit, scene: _Scene, workload: kueue.Workload, wanted: Wanted) -> None:
@@ -320,7 +295,7 @@ def _edit_priority(edit: _Edit, scene: _Scene, index: int, workload: kueue.Workl
     if not _follows_class(workload, owner):
         return
     priority = build.resolve_priority(owner, index, classes=scene.classes)
-    if isinstance(priority, Problem):
+    if isinstance(priority, Reason):
         edit.problem = priority
         return
     edit.spec |= priority.spec
@@ -352,13 +327,13 @@ def _updated(message: str) -> actions.Event:
     return _normal("UpdatedWorkload", message)
 
 
-def _queue_is_fixed(owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload) -> Problem:
+def _queue_is_fixed(owner: lws.LeaderWorkerSet, index: int, workload: kueue.Workload) -> Reason:
     message = (
         f"group {index} of {owner.meta.name} keeps its quota in LocalQueue"
         f" {workload.spec.queue_name} until Workload {workload.meta.name} is evicted; it moves to"
         f" {owner.queue_name or 'no queue'} then"
     )
-    return Problem("QueueChangeDeferred", message)
+    return Reason("QueueChangeDeferred", message)
 
 
 def _follows_class(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> bool:

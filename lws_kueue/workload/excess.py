@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lws_kueue.api import facts, kueue, quantity, requests
-from lws_kueue.workload.problems import Problem
+from lws_kueue.api.reasons import Reason
 
 _ADVICE = (
     "Something adds to the pods after the set's template was counted, such as a webhook that"
@@ -26,7 +26,7 @@ _ADVICE = (
 
 def problem(
     workload: kueue.Workload, assigned: kueue.PodSetAssignment, pod: facts.Pod, *, count: int
-) -> Problem | None:
+) -> Reason | None:
     """Return why a pod of an admitted podset of ``count`` pods may not be let go, if it may not."""
     try:
         excess = _excess(workload, assigned, pod.spec, count=count)
@@ -44,8 +44,8 @@ def problem(
     )
 
 
-def _problem(message: str) -> Problem:
-    return Problem("PodExceedsAdmission", message)
+def _problem(message: str) -> Reason:
+    return Reason("PodExceedsAdmission", message)
 
 
 def _excess(

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lws_kueue.api import actions, facts, kueue, taints
+from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
 from lws_kueue.workload import conditions, state
-from lws_kueue.workload.problems import Problem
 
 # How soon to look again, in seconds, at a node that cannot take a pod; nodes are not watched.
 LOOK_AGAIN: Final = 10.0
@@ -70,7 +70,7 @@ def keep_off(
     *,
     nodes: Nodes,
     now: datetime,
-) -> tuple[actions.Release | None, Problem | None]:
+) -> tuple[actions.Release | None, Reason | None]:
     """Return a release without the pods whose nodes cannot take them, and why they wait.
 
     ``nodes`` are those that are known, None for one that does not exist. A node that is not known
@@ -86,7 +86,7 @@ def keep_off(
     )
     left = tuple(patch for patch in release.patches if patch.ref.name not in why)
     kept = dataclasses.replace(release, patches=left, events=()) if left else None
-    return kept, Problem("NodeUnfit", message)
+    return kept, Reason("NodeUnfit", message)
 
 
 def _unfit(
@@ -136,7 +136,7 @@ _CORDONED: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSche
 
 def told_waiting(
     pods: Sequence[facts.Pod], workload: kueue.Workload, *, now: datetime
-) -> tuple[tuple[Problem, ...], float | None]:
+) -> tuple[tuple[Reason, ...], float | None]:
     """Return which pods wait on for a node of theirs, and in how many seconds to look again.
 
     A pod that was let go onto one node and has not got it is the scheduler's, which says why. Its
@@ -158,7 +158,7 @@ def told_waiting(
     return tuple(found), again
 
 
-def _waits(pod: facts.Pod, host: str, workload: kueue.Workload, said: str) -> Problem:
+def _waits(pod: facts.Pod, host: str, workload: kueue.Workload, said: str) -> Reason:
     lacks = sorted({part.rstrip(",.") for part in _after("Insufficient", said)})
     why = f" has too little {' and '.join(lacks)} left" if lacks else " does not take it"
     message = (
@@ -166,7 +166,7 @@ def _waits(pod: facts.Pod, host: str, workload: kueue.Workload, said: str) -> Pr
         f" Workload {workload.meta.name}, which{why}; its condition PodScheduled says more. Make"
         " room on the node, or delete the Workload to have the group placed anew"
     )
-    return Problem("PodUnschedulable", message)
+    return Reason("PodUnschedulable", message)
 
 
 def _after(word: str, text: str) -> Iterator[str]:

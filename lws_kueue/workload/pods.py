@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, facts, kueue, names, numbers
 from lws_kueue.workload import podsets
 
 KUEUE_GATES: Final = frozenset({names.ADMISSION_GATE, names.TOPOLOGY_GATE})
@@ -21,8 +21,7 @@ def could_run(pod: facts.Pod) -> bool:
 
 def worker_index(pod: facts.Pod) -> int | None:
     """Return the pod's place in its group, 0 for the leader, None when it carries none."""
-    text = pod.meta.labels.get(names.WORKER_INDEX, "")
-    return int(text) if text.isdecimal() else None
+    return numbers.natural(pod.meta.labels.get(names.WORKER_INDEX, ""))
 
 
 def podset_of(pod: facts.Pod, assignments: Mapping[str, kueue.PodSetAssignment]) -> str:

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, facts, kueue, names, selectors
+from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment, ranks
 from lws_kueue.workload import excess, placement_event, podsets, state
 from lws_kueue.workload import pods as group
-from lws_kueue.workload.problems import Problem
 
-_LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Kueue keeps what it has chosen for as long as the Workload is admitted.
@@ -65,7 +64,7 @@ def injection(
     *,
     flavors: Flavors,
     domain: assignment.Domain | None = None,
-) -> PodChange | Problem:
+) -> PodChange | Reason:
     """Return what every pod of the podset gets; ``domain`` adds what one pod gets.
 
     A missing flavor is a problem, and so are flavors, admission checks and a topology assignment
@@ -75,7 +74,7 @@ def injection(
     assigned = _assignments(workload).get(podset)
     if admission is None or assigned is None:
         message = f"Workload {workload.meta.name} was not admitted for a podset {podset}"
-        return Problem("PodSetMissing", message)
+        return Reason("PodSetMissing", message)
     change = PodChange(
         labels=_labels(workload, podset, cluster_queue=admission.cluster_queue),
         annotations=_annotations(workload, assigned),
@@ -87,7 +86,7 @@ def injection(
                 message = (
                     f"ResourceFlavor {name} does not exist: Workload {workload.meta.name} uses it"
                 )
-                return Problem("ResourceFlavorNotFound", message)
+                return Reason("ResourceFlavorNotFound", message)
             change = _merged(
                 change,
                 PodChange(node_selector=flavor.node_labels, tolerations=flavor.tolerations),
@@ -99,7 +98,7 @@ def injection(
             change = _merged(change, PodChange(node_selector=domain.values), source=source)
     except _ConflictError as conflict:
         message = f"podset {podset} of Workload {workload.meta.name}: {conflict}; {_REMEDY}"
-        return Problem("PodSetUpdateConflict", message)
+        return Reason("PodSetUpdateConflict", message)
     return change
 
 
@@ -115,7 +114,7 @@ def _assignments(workload: kueue.Workload) -> dict[str, kueue.PodSetAssignment]:
 
 def _labels(workload: kueue.Workload, podset: str, *, cluster_queue: str) -> dict[str, str]:
     labels = {names.PODSET: podset}
-    if _LABEL_VALUE.fullmatch(workload.spec.queue_name):
+    if selectors.is_value(workload.spec.queue_name):
         labels[names.LOCAL_QUEUE_NAME] = workload.spec.queue_name
     # Kueue leaves out the name of a ClusterQueue that contains dots, valid or not.
     if _DNS_LABEL.fullmatch(cluster_queue):
@@ -193,7 +192,7 @@ def _normal(toleration: Toleration) -> dict[str, Any]:
     return {**toleration, "operator": toleration.get("operator") or "Equal"}
 
 
-def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Problem:
+def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Reason:
     """Return the one patch that lets the pod go, or the value of the pod that contradicts it.
 
     Gates that are not Kueue's stay, in their order.
@@ -206,7 +205,7 @@ def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Problem:
             f"pod {pod.meta.name}: {conflict}; change the set's pod template, or what sets it on"
             " its pods, such as a webhook"
         )
-        return Problem("PodConflict", message)
+        return Reason("PodConflict", message)
     spec: dict[str, Any] = {"schedulingGates": _foreign_gates(pod) or None}
     if selector := _new(change.node_selector, own.node_selector):
         spec["nodeSelector"] = selector
@@ -244,7 +243,7 @@ def _foreign_gates(pod: facts.Pod) -> list[dict[str, str]]:
 
 def plan_release(
     workload: kueue.Workload, pods: Sequence[facts.Pod], *, flavors: Flavors
-) -> tuple[actions.Release | None, tuple[Problem, ...]]:
+) -> tuple[actions.Release | None, tuple[Reason, ...]]:
     """Return the release of the group's gated pods, and what somebody has to change.
 
     The caller has made sure that the Workload may run. A pod for which the assignment has no
@@ -302,19 +301,19 @@ class _Part:
 
     patches: tuple[actions.Patch, ...] = ()
     domains: Mapping[str, assignment.Domain] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Reason, ...] = ()
     held: bool = False
 
 
 def _held(reason: str, message: str) -> _Part:
-    return _Part(problems=(Problem(reason, message),), held=True)
+    return _Part(problems=(Reason(reason, message),), held=True)
 
 
 def _release_podset(
     workload: kueue.Workload, name: str, members: Sequence[facts.Pod], flavors: Flavors
 ) -> _Part:
     base = injection(workload, name, flavors=flavors)
-    if isinstance(base, Problem):
+    if isinstance(base, Reason):
         return _Part(problems=(base,), held=True)
     assigned = _assignments(workload)[name]
     count = _count(workload, assigned)
@@ -345,41 +344,41 @@ def _beyond(
     members: Sequence[facts.Pod],
     *,
     count: int,
-) -> Problem | None:
+) -> Reason | None:
     """Return what the pods are beyond what was admitted: nothing of it has quota behind it."""
     if len(members) > count:
         message = (
             f"Workload {workload.meta.name} was admitted for {count} pods in podset"
             f" {assigned.name}, the group has {len(members)}"
         )
-        return Problem("MorePodsThanAdmitted", message)
+        return Reason("MorePodsThanAdmitted", message)
     waiting = (pod for pod in members if group.gated(pod))
     found = (excess.problem(workload, assigned, pod, count=count) for pod in waiting)
     return next((problem for problem in found if problem is not None), None)
 
 
-def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Problem]:
+def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Reason]:
     """Say why pods stay gated although their group is admitted."""
     if placement.crowded:
         message = (
             f"the topology assignment of Workload {workload.meta.name} has no place for"
             f" {', '.join(placement.crowded)}"
         )
-        yield Problem("TopologyAssignmentTooSmall", message)
+        yield Reason("TopologyAssignmentTooSmall", message)
     if placement.unhealthy:
         nodes = ", ".join(node.name for node in workload.status.unhealthy_nodes)
         message = (
             f"{', '.join(placement.unhealthy)}: node {nodes} of Workload {workload.meta.name} has"
             " failed, and Kueue has to replace it in the topology assignment"
         )
-        yield Problem("NodeFailed", message)
+        yield Reason("NodeFailed", message)
 
 
-def _patched(pods: Iterable[tuple[facts.Pod, PodChange | Problem]]) -> _Part:
+def _patched(pods: Iterable[tuple[facts.Pod, PodChange | Reason]]) -> _Part:
     outcomes = [
-        change if isinstance(change, Problem) else patch_for(pod, change) for pod, change in pods
+        change if isinstance(change, Reason) else patch_for(pod, change) for pod, change in pods
     ]
-    problems = tuple(one for one in outcomes if isinstance(one, Problem))
+    problems = tuple(one for one in outcomes if isinstance(one, Reason))
     patches = tuple(one for one in outcomes if isinstance(one, actions.Patch))
     return _Part(patches, problems=problems, held=bool(problems))
 

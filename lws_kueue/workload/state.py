@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from lws_kueue.api import kueue, names
-from lws_kueue.workload.problems import Problem
+from lws_kueue.api.reasons import Reason
 
 QUOTA_RESERVED: Final = "QuotaReserved"
 ADMITTED: Final = "Admitted"
@@ -93,14 +93,6 @@ def must_stop(workload: kueue.Workload) -> bool:
     return admission(workload) is not Admission.ADMITTED
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Why a group's pods are held: a reason for conditions, and one line for people."""
-
-    reason: str
-    message: str
-
-
 Support = Literal["served", "missing", "unsupported"]
 
 
@@ -125,8 +117,8 @@ def why_waiting(
     queues: Queues,
     checks: Mapping[str, kueue.AdmissionCheck],
     *,
-    problem: Problem | None = None,
-) -> Waiting | None:
+    problem: Reason | None = None,
+) -> Reason | None:
     """Return why the group waits, naming the object to change; None when it may run.
 
     ``problem`` is what kept the Workload from being created or its pods from being released.
@@ -134,11 +126,11 @@ def why_waiting(
     if queues.support != "served":
         reason = "KueueMissing" if queues.support == "missing" else "KueueUnsupported"
         what = "Kueue is not installed" if queues.support == "missing" else "Kueue is too old"
-        return Waiting(reason, queues.detail or what)
+        return _waits(reason, queues.detail or what, warns=True)
     if problem is not None:
-        return Waiting(problem.reason, problem.message)
+        return problem.held()
     if workload is None:
-        return queue_trouble(queues) or Waiting("WorkloadMissing", "its Workload is being created")
+        return queue_trouble(queues) or _waits("WorkloadMissing", "its Workload is being created")
     if (settled := _by_state(workload)) is not None:
         return settled
     if admission(workload) is Admission.ADMITTED:
@@ -148,24 +140,24 @@ def why_waiting(
     return queue_trouble(queues) or _pending(workload, queues)
 
 
-def _by_state(workload: kueue.Workload) -> Waiting | None:
+def _by_state(workload: kueue.Workload) -> Reason | None:
     """Explain the states in which no queue can help."""
     name = workload.meta.name
     match admission(workload):
         case Admission.DELETING:
-            return Waiting("WorkloadDeleting", f"Workload {name} is being deleted")
+            return _waits("WorkloadDeleting", f"Workload {name} is being deleted")
         case Admission.FINISHED:
             finished = workload.condition(FINISHED)
             why = f" ({finished.reason})" if finished is not None and finished.reason else ""
             message = f"Workload {name} is finished{why}: delete it to queue the group again"
-            return Waiting("WorkloadFinished", message)
+            return _waits("WorkloadFinished", message, warns=True)
         case Admission.DEACTIVATED:
             message = (
                 f"Workload {name} is deactivated: set its spec.active to true{_cause(workload)}"
             )
-            return Waiting("WorkloadDeactivated", message)
+            return _waits("WorkloadDeactivated", message)
         case Admission.EVICTED:
-            return Waiting("WorkloadEvicted", f"Workload {name} is evicted{_cause(workload)}")
+            return _waits("WorkloadEvicted", f"Workload {name} is evicted{_cause(workload)}")
     return None
 
 
@@ -176,70 +168,75 @@ def _cause(workload: kueue.Workload) -> str:
 
 def _elsewhere(
     workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]
-) -> Waiting | None:
+) -> Reason | None:
     if not runs_elsewhere(workload, checks):
         return None
     where = workload.status.cluster_name
     message = f"it runs in cluster {where}" if where else "MultiKueue dispatches it"
-    return Waiting("RunsElsewhere", message)
+    return _waits("RunsElsewhere", message)
 
 
-def _checks(workload: kueue.Workload) -> Waiting:
+def _checks(workload: kueue.Workload) -> Reason:
     for check in workload.status.admission_checks:
         if check.state != "Ready":
             said = f": {check.message}" if check.message else ""
             message = f"AdmissionCheck {check.name} is {check.state}{said}"
-            return Waiting("AdmissionCheck" + check.state, message)
+            return _waits("AdmissionCheck" + check.state, message)
     admitted = workload.condition(ADMITTED)
     said = f": {admitted.message}" if admitted is not None and admitted.message else ""
     message = f"Workload {workload.meta.name} has quota and waits to be admitted{said}"
-    return Waiting("WaitingForAdmission", message)
+    return _waits("WaitingForAdmission", message)
 
 
-def queue_trouble(queues: Queues) -> Waiting | None:
+def _waits(code: str, text: str, *, fix: str = "", warns: bool = False) -> Reason:
+    """Return why a group's pods are held; to wait for quota is nothing that anybody must repair."""
+    return Reason(code, text, fix, waits=True, warns=warns)
+
+
+def queue_trouble(queues: Queues) -> Reason | None:
     """Return why nothing is admitted through the queue now, naming what to change."""
     if not queues.queue:
         message = f"the set names no LocalQueue: give it the label {names.QUEUE_NAME}"
-        return Waiting("QueueNotSet", message)
+        return _waits("QueueNotSet", message, warns=True)
     local = queues.local_queue
     if local is None:
-        return Waiting("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist")
+        return _waits("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist", warns=True)
     if local.stop_policy != "None":
         message = f"LocalQueue {queues.queue} is stopped ({local.stop_policy})"
-        return Waiting("LocalQueueStopped", message)
+        return _waits("LocalQueueStopped", message)
     return _cluster_queue_trouble(local, queues.cluster_queue)
 
 
 def _cluster_queue_trouble(
     local: kueue.LocalQueue, queue: kueue.ClusterQueue | None
-) -> Waiting | None:
+) -> Reason | None:
     name = local.cluster_queue
     if queue is not None and queue.stop_policy != "None":
         message = f"ClusterQueue {name} is stopped ({queue.stop_policy})"
-        return Waiting("ClusterQueueStopped", message)
+        return _waits("ClusterQueueStopped", message)
     active = queue.condition(_ACTIVE) if queue is not None else local.condition(_ACTIVE)
     if active is None or active.status != "False":
         return None
     if queue is None and active.reason == "ClusterQueueDoesNotExist":
         message = f"ClusterQueue {name}, which LocalQueue {local.meta.name} uses, does not exist"
-        return Waiting("ClusterQueueMissing", message)
+        return _waits("ClusterQueueMissing", message, warns=True)
     said = active.message or active.reason
-    return Waiting("ClusterQueueInactive", f"ClusterQueue {name} is not active: {said}")
+    return _waits("ClusterQueueInactive", f"ClusterQueue {name} is not active: {said}", warns=True)
 
 
-def _pending(workload: kueue.Workload, queues: Queues) -> Waiting:
+def _pending(workload: kueue.Workload, queues: Queues) -> Reason:
     """Explain a Workload that its queues would take: Kueue says what it waits for."""
     if gates := workload.meta.annotations.get(names.ADMISSION_GATED_BY):
-        return Waiting("AdmissionGated", f"its admission is gated by {gates}")
+        return _waits("AdmissionGated", f"its admission is gated by {gates}")
     quota = workload.condition(QUOTA_RESERVED)
     if quota is None or not quota.message:
         message = f"Kueue has not considered Workload {workload.meta.name} yet"
-        return Waiting("Pending", message)
+        return _waits("Pending", message)
     # Kueue's message says what is short, but not where somebody could change it.
     where = f"ClusterQueue {queues.local_queue.cluster_queue}: " if queues.local_queue else ""
     about = any(word in quota.message for word in ("topology", "level"))
     asked = _topology_asked(workload) if about else ""
-    return Waiting(quota.reason or "Pending", where + quota.message + asked)
+    return _waits(quota.reason or "Pending", where + quota.message + asked)
 
 
 def _topology_asked(workload: kueue.Workload) -> str:

@@ -46,7 +46,7 @@ def test_groups_follow_the_chain_of_ownership() -> None:
     assert [group.index for group in found.groups] == [2, 10]
     assert [w.meta.name for w in found.groups[0].workers] == ["test-sample-2-1", "test-sample-2-2"]
     assert found.groups[1].worker_set is sets[0]
-    assert (found.stale, found.strangers, found.foreign) == ((), (), None)
+    assert (found.former, found.unowned, found.foreign) == ((), (), None)
 
 
 def test_pods_of_a_leader_that_is_gone_are_stale() -> None:
@@ -60,13 +60,13 @@ def test_pods_of_a_leader_that_is_gone_are_stale() -> None:
     (group,) = found.groups
     assert (group.workers, group.worker_set, group.foreign_worker_set) == ((), None, old_set)
     assert not group.whole
-    assert found.stale == (worker,)
+    assert found.former == (worker,)
 
 
 def test_without_a_leader_set_every_pod_is_stale() -> None:
     leader = given.a_leader(0)
     found = given.observe(given.an_lws(), stateful_sets=[], pods=[leader])
-    assert (found.groups, found.stale, found.leader_set) == ((), (leader,), None)
+    assert (found.groups, found.former, found.leader_set) == ((), (leader,), None)
 
 
 def test_a_leader_set_of_another_owner_is_foreign() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import decide
-from lws_kueue.controller.admission import bridge
+from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
@@ -243,7 +243,7 @@ def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
     assert isinstance(seen, observed.Observed)
     for _ in range(2):
         plan = decide.decide(seen, now=NOW, options=build.Options())
-        assert len(plan.chains) <= 2 + bridge.MOST_NEW
+        assert len(plan.chains) <= 2 + waiting.MOST_NEW
         created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
         workloads = [a.body for a in created if a.body["kind"] == "Workload"]
         assert not workloads, "before there are pods"
@@ -252,7 +252,7 @@ def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
 def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
     body = a_set(random.Random(1))
     body["metadata"]["labels"] = {names.QUEUE_NAME: "queue"}
-    body["spec"]["replicas"] = 3 * bridge.MOST_NEW
+    body["spec"]["replicas"] = 3 * waiting.MOST_NEW
     body["spec"]["leaderWorkerTemplate"]["size"] = 1
     model = cluster_model.Cluster()
     model.store(body)
@@ -272,4 +272,4 @@ def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
         }
         # The next pass goes on where this one ended.
         seen = dataclasses.replace(seen, workloads={**seen.workloads, **stored})
-        assert len(seen.workloads) == asked * bridge.MOST_NEW
+        assert len(seen.workloads) == asked * waiting.MOST_NEW

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lws_kueue.controller.revision import go_quantity, go_schema, normalise
+from lws_kueue.api import quantity
+from lws_kueue.controller.revision import go_schema, normalise
 
 _SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "string": st.sampled_from(["", "a", "<&>", "é\u2028"]),
@@ -48,7 +49,7 @@ def test_normalising_twice_is_normalising_once(value: Any) -> None:
     )
 )
 def test_respelling_a_quantity_twice_is_respelling_it_once(text: str) -> None:
-    assert go_quantity.canonical(go_quantity.canonical(text)) == go_quantity.canonical(text)
+    assert quantity.canonical(quantity.canonical(text)) == quantity.canonical(text)
 
 
 def test_every_type_of_the_table_is_known() -> None:
@@ -95,7 +96,7 @@ def test_every_type_of_the_table_is_known() -> None:
     ],
 )
 def test_a_quantity_is_spelled_as_go_spells_it(written: str, canonical: str) -> None:
-    assert go_quantity.canonical(written) == canonical
+    assert quantity.canonical(written) == canonical
 
 
 def _pod(**spec: Any) -> dict[str, Any]:

@@ -46,9 +46,9 @@ def test_a_leader_that_was_made_as_a_worker_is_refused() -> None:
         given.an_lws(), lone(annotations={names.SIZE: "2", names.LEADER_NAME: "test-sample"})
     )
     assert not found.create
-    assert found.warning is not None
-    assert (found.warning.type, found.warning.reason) == ("Warning", "FailedCreate")
-    assert names.LEADER_NAME in found.warning.message
+    assert found.reason is not None
+    assert (found.reason.warns, found.reason.code) == (True, "FailedCreate")
+    assert names.LEADER_NAME in found.reason.message
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_a_leader_without_identity_gets_no_workers() -> None:
     pod = given.a_pod("test-sample-0", annotations={names.SIZE: "2"})
     found = startup.worker_set(given.an_lws(), groups.Group(index=0, size=2, leader=pod))
     assert not found.create
-    assert found.warning is not None
-    assert names.GROUP_KEY in found.warning.message
+    assert found.reason is not None
+    assert names.GROUP_KEY in found.reason.message
 
 
 def test_what_garbage_collection_will_remove_is_waited_for() -> None:
@@ -81,7 +81,7 @@ def test_a_strangers_stateful_set_of_that_name_is_reported() -> None:
     group = groups.Group(index=0, size=2, leader=given.a_leader(0), foreign_worker_set=stranger)
     found = startup.worker_set(given.an_lws(), group)
     assert not found.create
-    assert found.warning is not None
-    assert found.warning.message.startswith(
+    assert found.reason is not None
+    assert found.reason.message.startswith(
         "Failed to create worker statefulset for leader pod test-sample-0"
     )

@@ -2,13 +2,13 @@
 
 import re
 
-from lws_kueue.controller.admission import management
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.install import manifests
 
 
 def test_the_policies_know_the_same_holders_of_sets_as_the_controller() -> None:
     wanted = {
-        f"{group}/{kind}" for group, kinds in management.HELD_BY_KUEUE.items() for kind in kinds
+        f"{group}/{kind}" for group, kinds in managed_by.HELD_BY_KUEUE.items() for kind in kinds
     }
     always = {obj["metadata"]["name"] for obj in manifests.api_objects()}
     policies = [

@@ -32,17 +32,17 @@ REREAD = ("get",)
 # Every place that asks for a write: module, action, and the rights that it takes. Status writes of
 # sets and events have their own actions and are among the others below.
 WRITES: dict[tuple[str, str], set[Right]] = {
-    ("controller/decide.py", "Apply"): rights_of(
+    ("controller/objects/plan.py", "Apply"): rights_of(
         resources.STATEFUL_SETS, "create", "patch", *REREAD
     ),
-    ("controller/decide.py", "Create"): rights_of(resources.SERVICES, *CREATE, *REREAD),
+    ("controller/objects/plan.py", "Create"): rights_of(resources.SERVICES, *CREATE, *REREAD),
     ("controller/objects/group_objects.py", "Create"): (
         rights_of(resources.STATEFUL_SETS, *CREATE, *REREAD)
         | rights_of(resources.SERVICES, *CREATE, *REREAD)
         | rights_of(resources.POD_GROUPS, *CREATE, *REREAD)
     ),
-    ("controller/decide.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
-    ("controller/decide.py", "StatusWrite"): (
+    ("controller/status.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
+    ("controller/status.py", "StatusWrite"): (
         rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
     ),
     ("controller/admission/node_failures.py", "Delete"): rights_of(

@@ -32,7 +32,7 @@ def planned(
         options=builders.OPTIONS,
         now=builders.NOW,
     )
-    assert not found.problems
+    assert not found.reasons
     return actions.Plan(chains=found.chains)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import lws, names
+from lws_kueue.api import lws, names, selectors
 from lws_kueue.tas import annotations
 from tests.kit.tables import cases
 
@@ -92,4 +92,4 @@ def test_what_is_wrong_is_told_with_its_field(case: cases.Case) -> None:
     ],
 )
 def test_a_level_is_a_label_key(key: str, valid: bool) -> None:
-    assert annotations.is_label_key(key) is valid
+    assert selectors.is_key(key) is valid

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import kueue, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import build
-from lws_kueue.workload.problems import PriorityClassMissing, Problem
 from tests.kit import golden
 from tests.kit.builders import builders
 
@@ -38,7 +38,7 @@ def built(
     options: build.Options = builders.OPTIONS,
 ) -> Json:
     body = build.workload(owner, index, classes=known, options=options)
-    assert not isinstance(body, Problem)
+    assert not isinstance(body, Reason)
     return body
 
 
@@ -164,10 +164,10 @@ def test_a_missing_class_keeps_the_workload_from_being_made(
     worker = builders.template(priorityClassName=template_class)
     owner = builders.lws_object(labels=labels, worker=worker)
     problem = build.workload(owner, 1, classes=builders.NO_CLASSES, options=builders.OPTIONS)
-    assert isinstance(problem, PriorityClassMissing)
-    assert problem.reason == reason
+    assert isinstance(problem, Reason)
+    assert problem.code == reason
     assert "group 1 of serve" in problem.message
-    assert problem.event.type == "Warning"
+    assert problem.warns
 
 
 def test_a_topology_that_breaks_a_rule_keeps_the_workload_from_being_made() -> None:
@@ -178,7 +178,7 @@ def test_a_topology_that_breaks_a_rule_keeps_the_workload_from_being_made() -> N
         classes=builders.NO_CLASSES,
         options=builders.OPTIONS,
     )
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, Reason)
     assert "spec.leaderWorkerTemplate.workerTemplate" in problem.message
 
 

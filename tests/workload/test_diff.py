@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import build, diff, group_mark, naming, recreate
-from lws_kueue.workload.problems import PriorityClassMissing
 from tests.kit.builders import builders
 from tests.kit.builders.builders import RESERVED, condition, pod, running
 
@@ -41,7 +40,7 @@ def changes(
     classes: build.PriorityClasses = CLASSES,
     outdated: str | None = None,
     now: datetime = NOW,
-) -> diff.Changes:
+) -> actions.Part:
     owner = owner or builders.lws_object()
     content = recreate.content(owner, "key", options=builders.OPTIONS)
     return diff.changes(
@@ -62,7 +61,7 @@ def serving(
     return diff.serving(meta, workloads, options=builders.OPTIONS)
 
 
-def created(found: diff.Changes) -> list[str]:
+def created(found: actions.Part) -> list[str]:
     return [
         action.body["metadata"]["name"]
         for chain in found.chains
@@ -71,7 +70,7 @@ def created(found: diff.Changes) -> list[str]:
     ]
 
 
-def patch(found: diff.Changes) -> actions.Patch:
+def patch(found: actions.Part) -> actions.Patch:
     ((only,),) = found.chains
     assert isinstance(only, actions.Patch)
     return only
@@ -98,11 +97,10 @@ def test_a_missing_class_creates_nothing_and_warns_for_every_group() -> None:
     owner = builders.lws_object(labels={names.PRIORITY_CLASS: "none"})
     found = changes(owner=owner, desired=(0, 1))
     assert found.chains == ()
-    assert sorted(found.problems) == [0, 1]
-    assert len({problem.message for problem in found.problems.values()}) == 2
-    for problem in found.problems.values():
-        assert isinstance(problem, PriorityClassMissing)
-        assert problem.event.reason == "WorkloadPriorityClassNotFound"
+    assert [problem.groups for problem in found.reasons] == [(0,), (1,)]
+    assert len({problem.message for problem in found.reasons}) == 2
+    assert {problem.code for problem in found.reasons} == {"WorkloadPriorityClassNotFound"}
+    assert all(problem.warns for problem in found.reasons)
 
 
 @pytest.mark.row("R09")
@@ -112,7 +110,7 @@ def test_a_change_to_a_missing_class_leaves_workloads_as_they_are() -> None:
     owner = builders.lws_object(labels={names.QUEUE_NAME: "queue", names.PRIORITY_CLASS: "none"})
     found = changes(workload, owner=owner)
     assert found.chains == ()
-    assert found.problems[0].reason == "WorkloadPriorityClassNotFound"
+    assert found.reasons[0].code == "WorkloadPriorityClassNotFound"
 
 
 @pytest.mark.row("R10", "R11")
@@ -126,8 +124,8 @@ def test_a_new_queue_reaches_a_workload_without_quota(before: str) -> None:
 def test_a_queue_never_moves_while_quota_is_reserved() -> None:
     found = changes(stored(0, spec={"queueName": "old"}, conditions=[RESERVED]))
     assert found.chains == ()
-    assert found.problems[0].reason == "QueueChangeDeferred"
-    assert "LocalQueue old" in found.problems[0].message
+    assert found.reasons[0].code == "QueueChangeDeferred"
+    assert "LocalQueue old" in found.reasons[0].message
 
 
 @pytest.mark.row("R12")
@@ -207,7 +205,7 @@ def test_a_name_that_somebody_else_took_is_reported() -> None:
     foreign = builders.workload(name=name(0), owner="another-set")
     found = changes(foreign)
     assert found.chains == ()
-    assert found.problems[0].reason == "WorkloadNameTaken"
+    assert found.reasons[0].code == "WorkloadNameTaken"
 
 
 @pytest.mark.row("R36")

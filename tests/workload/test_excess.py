@@ -36,7 +36,7 @@ def told(
     members = [pod(index, **spec) for index in range(pods)]
     planned, problems = release.plan_release(workload, members, flavors=DEFAULT)
     assert (planned is None) == bool(problems), "either all go, or none"
-    assert {one.reason for one in problems} <= {"PodExceedsAdmission"}
+    assert {one.code for one in problems} <= {"PodExceedsAdmission"}
     return [one.message for one in problems]
 
 

@@ -111,7 +111,7 @@ def test_the_pod_of_an_unfit_node_stays_while_the_others_go_and_the_reason_names
     assert [patch.ref.name for patch in kept.patches] == ["serve-0-0"]
     assert kept.events == (), "the group did not land"
     assert problem is not None
-    assert problem.reason == "NodeUnfit"
+    assert problem.code == "NodeUnfit"
     for text in ("pod serve-0-1", "node b", "example.com/broken=yes:NoSchedule", "Workload wl-0"):
         assert text in problem.message
 
@@ -187,7 +187,7 @@ def test_a_pod_for_which_its_node_has_no_room_is_told_after_a_while() -> None:
     later = NOW + timedelta(seconds=25)
     (problem,), again = fitness.told_waiting([waiting(said, since=SOON)], workload, now=later)
     assert again is None
-    assert problem.reason == "PodUnschedulable"
+    assert problem.code == "PodUnschedulable"
     for text in ("pod serve-0", "node a", "too little cpu", "Workload wl-0"):
         assert text in problem.message
     other = said.replace("2 node(s)", "7 node(s)")

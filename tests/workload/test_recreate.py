@@ -42,7 +42,7 @@ def writes(
     *pods: facts.Pod,
     owner: lws.LeaderWorkerSet = OWNER,
     now: datetime = NOW,
-) -> diff.Changes:
+) -> actions.Part:
     made_from = content(owner)
     outdated = recreate.outdated(workload, made_from, pods, flavors={})
     return diff.changes(
@@ -157,4 +157,4 @@ def test_an_orphan_of_another_set_is_left_alone() -> None:
     orphan = stored(metadata={"ownerReferences": [], "labels": {names.JOB_UID: "former-set"}})
     found = writes(orphan)
     assert found.chains == ()
-    assert found.problems[0].reason == "WorkloadNameTaken"
+    assert found.reasons[0].code == "WorkloadNameTaken"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
 from lws_kueue.workload import release
-from lws_kueue.workload.problems import Problem
 from tests.kit import golden
 from tests.kit.builders import builders
 from tests.kit.builders.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
@@ -44,7 +44,7 @@ def plan(
     """Return the patch bodies by pod name, and the reasons of problems."""
     planned, problems = release.plan_release(workload, pods, flavors=flavors)
     patches = planned.patches if planned is not None else ()
-    return {patch.ref.name: patch.body for patch in patches}, [p.reason for p in problems]
+    return {patch.ref.name: patch.body for patch in patches}, [p.code for p in problems]
 
 
 def test_a_pod_gets_the_marks_by_which_kueue_finds_it() -> None:
@@ -117,7 +117,7 @@ def test_a_check_that_contradicts_a_flavor_is_a_problem_that_names_it() -> None:
     change = release.injection(
         admitted(status={"admissionChecks": [check]}), "main", flavors=DEFAULT
     )
-    assert isinstance(change, Problem)
+    assert isinstance(change, Reason)
     assert "AdmissionCheck prov wants node selector pool=cpu" in change.message
 
 
@@ -165,7 +165,7 @@ def test_what_no_node_or_pod_can_be_holds_the_group_and_names_both(
     planned, problems = release.plan_release(workload, [pod(0), pod(1)], flavors=flavors)
     assert planned is None
     (problem,) = problems
-    assert problem.reason == "PodSetUpdateConflict"
+    assert problem.code == "PodSetUpdateConflict"
     assert problem.message.startswith(f"podset main of Workload wl-0: {conflict}; correct one")
 
 
@@ -272,7 +272,7 @@ def test_a_pod_that_contradicts_the_admission_holds_the_whole_group() -> None:
     contrary = pod(1, nodeSelector={"pool": "cpu"})
     planned, problems = release.plan_release(admitted(), [pod(0), contrary], flavors=DEFAULT)
     assert planned is None
-    assert [problem.reason for problem in problems] == ["PodConflict"]
+    assert [problem.code for problem in problems] == ["PodConflict"]
     assert "pod serve-0-1" in problems[0].message
     contradiction = (
         "ResourceFlavor default (of cpu) wants node selector pool=gpu, but it is already cpu"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import kueue, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import state
-from lws_kueue.workload.problems import Problem
 from tests.kit.builders import builders
 from tests.kit.builders.builders import ADMITTED, RESERVED, condition, evicted
 
@@ -81,13 +81,13 @@ def cluster_queue(**spec: Any) -> kueue.ClusterQueue:
 def why(
     workload: kueue.Workload | None,
     *,
-    problem: Problem | None = None,
+    problem: Reason | None = None,
     checks: dict[str, kueue.AdmissionCheck] | None = None,
     **given: Any,
 ) -> tuple[str, str] | None:
     queues = state.Queues(**{"queue": "queue", "local_queue": local_queue(), **given})
     waiting = state.why_waiting(workload, queues, checks or NO_CHECKS, problem=problem)
-    return None if waiting is None else (waiting.reason, waiting.message)
+    return None if waiting is None else (waiting.code, waiting.message)
 
 
 PENDING = builders.workload()
@@ -252,8 +252,8 @@ def test_every_state_is_explained_in_one_line(
 
 
 def test_a_problem_is_the_explanation_unless_kueue_itself_is_missing() -> None:
-    problem = Problem("WorkloadPriorityClassNotFound", "high does not exist")
-    assert why(None, problem=problem) == (problem.reason, problem.message)
+    problem = Reason("WorkloadPriorityClassNotFound", "high does not exist")
+    assert why(None, problem=problem) == (problem.code, problem.message)
     missing = why(None, problem=problem, support="missing")
     assert missing == ("KueueMissing", "Kueue is not installed")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from lws_kueue.api import completion, facts, kueue, lws, names
+from lws_kueue.api import actions, completion, facts, kueue, lws, names
 from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.revision import revisions
@@ -151,18 +151,23 @@ class Contents:
         return Change.SMALLER if shape.shrinks(stored, wanted) else Change.ANOTHER
 
 
-def observe(
+def of(
     at: scope.Scope,
     short: shortages.Shortages,
     *,
     options: build.Options,
     now: datetime,
 ) -> Admissions:
-    """Return how the groups of a queue-managed set stand; ``short`` is what they lack."""
+    """Return what the groups of a set are admitted for; ``short`` is what they lack.
+
+    Of a set that is not the bridge's to let go nothing is known.
+    """
+    if at.managed_by is not scope.ManagedBy.BRIDGE:
+        return Admissions()
     contents = Contents(at, options=options)
     own = {group.index: group for group in at.found.groups}
     pods = {index: group.pods for index, group in own.items()}
-    for pod in at.found.stale:
+    for pod in at.found.former:
         if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
             pods[place] = (*pods.get(place, ()), pod)
     workloads = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
@@ -268,13 +273,12 @@ def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> frozen
 
 def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:
     """Return in how many seconds the next group has waited for a while, or is overdue."""
-    left = (
+    return actions.soonest(
         (limit - age).total_seconds()
         for age in ages
         for limit in (PATIENCE, OVERDUE)
         if age is not None and age < limit
     )
-    return min(left, default=None)
 
 
 def _change(

@@ -5,7 +5,6 @@ a gated pod has no node, so nothing has to stop for it. What is left to do is Ku
 Workload go once its pods are gone, and stop a group that is evicted meanwhile.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, kueue, names
@@ -13,56 +12,46 @@ from lws_kueue.controller.observe import groups, observed
 from lws_kueue.workload import diff, eviction, state
 
 
-def plan(
-    seen: observed.Observed,
-    *,
-    now: datetime,
-    warnings: tuple[actions.Event, ...] = (),
-    recheck_after: float | None = None,
-) -> actions.Plan:
+def plan(seen: observed.Observed, *, now: datetime) -> actions.Part:
     """Return what to do for the Workloads alone: of a set that leaves or that has to wait."""
-    stuck: list[float] = []
-    chains: list[actions.Chain] = []
-    for workload in seen.workloads.values():
-        pods = _pods_of(workload, seen)
-        if workload.meta.deleting:
-            chains.append(diff.removal(workload, pods))
-        elif state.admission(workload) is state.Admission.EVICTED:
-            chains += [(deletion,) for deletion in eviction.stop(workload, pods)]
-            if (cleared := eviction.clear_admission(workload, pods, now=now)) is not None:
-                chains.append((cleared,))
-            if (seconds := eviction.stuck_in(pods, now=now)) is not None:
-                stuck.append(seconds)
-    waits = [*stuck, *([recheck_after] if recheck_after is not None else [])]
-    return actions.Plan(
-        chains=tuple(chain for chain in chains if chain),
-        warnings=warnings,
-        recheck_after=min(waits, default=None),
+    return actions.joined(_part(seen, workload, now=now) for workload in seen.workloads.values())
+
+
+def _part(seen: observed.Observed, workload: kueue.Workload, *, now: datetime) -> actions.Part:
+    pods = _pods_of(workload, seen)
+    if workload.meta.deleting:
+        return actions.Part(chains=(diff.removal(workload, pods),))
+    if state.admission(workload) is not state.Admission.EVICTED:
+        return actions.Part()
+    cleared = eviction.clear_admission(workload, pods, now=now)
+    return actions.Part(
+        chains=actions.each_alone((*eviction.stop(workload, pods), cleared)),
+        recheck_after=eviction.stuck_in(pods, now=now),
     )
 
 
-def former(seen: observed.Observed) -> Iterator[actions.Chain]:
+def former(seen: observed.Observed) -> actions.Part:
     """Return the removal of Workloads of an earlier set of the same name.
 
     Deleted with that set, they wait for its pods. Kueue leaves their finalizer to the job's side,
     so without this their quota would be held for ever once the set was made again.
     """
     live = seen.lws.meta.uid if seen.lws else ""
-    for workload in seen.workloads.values():
-        meta = workload.meta
-        if (
-            meta.deleting
-            and meta.owners
-            and names.MULTIKUEUE_ORIGIN not in meta.labels
-            and all(owner.uid != live for owner in meta.owners)
-        ):
-            released = [
-                pod
-                for pod in seen.pods.values()
-                if pod.meta.annotations.get(names.WORKLOAD) == meta.name
-            ]
-            if chain := diff.removal(workload, released):
-                yield chain
+    return actions.Part(
+        chains=tuple(
+            diff.removal(workload, _released_under(workload, seen))
+            for workload in seen.workloads.values()
+            if workload.meta.deleting
+            and workload.meta.owners
+            and names.MULTIKUEUE_ORIGIN not in workload.meta.labels
+            and all(owner.uid != live for owner in workload.meta.owners)
+        )
+    )
+
+
+def _released_under(workload: kueue.Workload, seen: observed.Observed) -> list[facts.Pod]:
+    name = workload.meta.name
+    return [p for p in seen.pods.values() if p.meta.annotations.get(names.WORKLOAD) == name]
 
 
 def _pods_of(workload: kueue.Workload, seen: observed.Observed) -> list[facts.Pod]:

@@ -7,7 +7,7 @@ a moment ago. So only those of pods that come back are read, and only while they
 from collections.abc import Iterator
 from typing import Final
 
-from lws_kueue.api import kueue, names
+from lws_kueue.api import kueue, names, numbers
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.tas import assignment
 from lws_kueue.workload import fitness, release, state
@@ -25,12 +25,9 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     placed = dict(_placed(seen)) if gated else {}
     if owner is None or not placed:
         return frozenset()
-    found = groups.observe(
-        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
-    )
     asked = {
         host
-        for group in found.groups
+        for group in seen.found.groups
         if group.index in placed
         for host in _hosts(seen, group, placed[group.index])
     }
@@ -40,15 +37,16 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
 def _placed(seen: observed.Observed) -> Iterator[tuple[int, kueue.Workload]]:
     """Return the Workloads whose pods are assigned nodes, by group."""
     for workload in seen.workloads.values():
-        index = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
+        claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
+        index = numbers.natural(claimed)
         admission = workload.status.admission
-        if not index.isdecimal() or admission is None:
+        if index is None or admission is None:
             continue
         if state.admission(workload) is state.Admission.ADMITTED and any(
             one.topology_assignment and assignment.HOSTNAME in one.topology_assignment.levels
             for one in admission.pod_set_assignments
         ):
-            yield int(index), workload
+            yield index, workload
 
 
 def _hosts(seen: observed.Observed, group: groups.Group, workload: kueue.Workload) -> Iterator[str]:

@@ -7,7 +7,8 @@ told; nothing here lets a pod go that Kueue holds.
 
 from collections.abc import Iterator
 
-from lws_kueue.api import actions, facts, names
+from lws_kueue.api import facts, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.observe import groups
 
 _REMEDY = (
@@ -16,7 +17,7 @@ _REMEDY = (
 )
 
 
-def held(found: groups.Groups) -> Iterator[actions.Event]:
+def held(found: groups.Groups) -> Iterator[Reason]:
     """Return a Warning for the first object of each kind of a plain set that Kueue has taken."""
     made = [found.leader_set, *(group.worker_set for group in found.groups)]
     stateful_set = next((s for s in made if s is not None and _taken(s)), None)
@@ -26,7 +27,7 @@ def held(found: groups.Groups) -> Iterator[actions.Event]:
             "which holds its pods and may refuse to have it changed, although the set names no "
             f"queue: {_REMEDY}, and delete it to have it made anew; or give the set a queue"
         )
-        yield actions.Event("Warning", "HeldByKueue", text)
+        yield Reason("HeldByKueue", text)
     pod = next(_held_pods(found), None)
     if pod is not None:
         text = (
@@ -34,7 +35,7 @@ def held(found: groups.Groups) -> Iterator[actions.Event]:
             f"of its own, although the set names no queue: {_REMEDY}, and delete the pod; or give "
             "the set a queue"
         )
-        yield actions.Event("Warning", "HeldByKueue", text)
+        yield Reason("HeldByKueue", text)
 
 
 def _taken(stateful_set: facts.StatefulSet) -> bool:

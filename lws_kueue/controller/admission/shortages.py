@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Final
 
 from lws_kueue.api import actions, facts, kueue
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.objects import startup
 from lws_kueue.controller.observe import groups, observed, scope
 from lws_kueue.workload import conditions, fitness, state
@@ -167,18 +168,13 @@ class Shortages:
             return None
         return found.message
 
-    def warnings(self, *, now: datetime) -> tuple[actions.Event, ...]:
-        """Tell what was refused, or that something must have been."""
+    def part(self, *, now: datetime) -> actions.Part:
+        """Tell what was refused, or that something must have been, and when to look again."""
         told = (one for one in self._all() if one.refusal or one.lasts(now))
-        return tuple(
-            actions.Event("Warning", "FailedCreate", one.message)
-            for one in islice(told, MOST_ASKED)
+        return actions.Part(
+            reasons=tuple(Reason("FailedCreate", one.message) for one in islice(told, MOST_ASKED)),
+            recheck_after=actions.soonest(one.look_again(now) for one in self._all()),
         )
-
-    def look_again(self, *, now: datetime) -> float | None:
-        """Return in how many seconds something may follow without any other event."""
-        waits = (one.look_again(now) for one in self._all())
-        return min((wait for wait in waits if wait is not None), default=None)
 
     def _all(self) -> Iterator[Shortage]:
         if self._leaders is not None:

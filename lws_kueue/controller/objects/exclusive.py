@@ -6,9 +6,10 @@ in the template of their StatefulSet. So a decision needs the labels of a few no
 when workers are made; nodes are not watched for that.
 """
 
-from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import facts, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.objects import startup
-from lws_kueue.controller.observe import groups, observed
+from lws_kueue.controller.observe import observed
 
 
 def topology_key(owner: lws.LeaderWorkerSet) -> str:
@@ -21,17 +22,14 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     owner = seen.lws
     if owner is None or owner.meta.deleting or not topology_key(owner):
         return frozenset()
-    found = groups.observe(
-        owner, stateful_sets=seen.stateful_sets, pods=seen.pods, services=seen.services
-    )
     return frozenset(
-        group.leader.node for group in found.groups if startup.worker_set(owner, group).create
+        group.leader.node for group in seen.found.groups if startup.worker_set(owner, group).create
     )
 
 
 def domain(
     owner: lws.LeaderWorkerSet, leader: facts.Pod, *, seen: observed.Observed
-) -> str | actions.Event:
+) -> str | Reason:
     """Return the leader's domain, for its workers to follow, or what stands against it."""
     key = topology_key(owner)
     if leader.node not in seen.nodes:
@@ -55,5 +53,5 @@ def domain(
     return value
 
 
-def _refused(text: str) -> actions.Event:
-    return actions.Event("Warning", "FailedCreate", text)
+def _refused(text: str) -> Reason:
+    return Reason("FailedCreate", text)

@@ -8,7 +8,8 @@ has another name.
 
 from typing import Any
 
-from lws_kueue.api import actions, lws, names, owners, quantity, requests
+from lws_kueue.api import lws, names, owners, quantity, requests
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.observe import groups
 
 
@@ -55,7 +56,7 @@ def name_of(group: groups.Group) -> str:
     return group.leader.meta.annotations.get(names.POD_GROUP, "")
 
 
-def missing_name(group: groups.Group) -> actions.Event:
+def missing_name(group: groups.Group) -> Reason:
     """Return what to say about a leader that names no PodGroup."""
     leader = group.leader.meta.name
     text = (
@@ -64,7 +65,7 @@ def missing_name(group: groups.Group) -> actions.Event:
         "installed (lws-kueue install --gang-scheduling volcano); delete the pod to make the "
         "group anew"
     )
-    return actions.Event("Warning", "NoPodGroup", text)
+    return Reason("NoPodGroup", text, groups=(group.index,))
 
 
 def _resources(content: lws.LeaderWorkerSet) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import facts, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.objects import name_claims
 from lws_kueue.controller.observe import groups
 
@@ -12,7 +13,7 @@ class Startup:
     """Whether a group's worker StatefulSet is to be created now, and what stands against it."""
 
     create: bool
-    warning: actions.Event | None = None
+    reason: Reason | None = None
 
 
 _LATER = Startup(create=False)
@@ -27,9 +28,10 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
         # A leader that was made from a worker template would get workers of its own, and those
         # again: the API server ignored spec.ordinals.
         return _refused(
+            group,
             f"leader pod {leader.meta.namespace}/{leader.meta.name} carries the annotation "
             f"{names.LEADER_NAME}, which only workers have: the API server does not support "
-            "StatefulSet start ordinals, or somebody put it there; remove it"
+            "StatefulSet start ordinals, or somebody put it there; remove it",
         )
     if group.worker_set is not None:
         return _LATER
@@ -42,8 +44,9 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
     ]
     if missing:
         return _refused(
+            group,
             f"leader pod {leader.meta.name} has no label {' and no label '.join(missing)}, "
-            "so its workers could not be told from those of other groups"
+            "so its workers could not be told from those of other groups",
         )
     if group.foreign_worker_set is not None:
         return _blocked(group, group.foreign_worker_set.meta)
@@ -77,10 +80,12 @@ def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
     ):
         return _LATER
     return _refused(
+        group,
         f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
-        f"StatefulSet {left.name} exists and {name_claims.holder(left)}. {name_claims.remedy(left)}"
+        f"StatefulSet {left.name} exists and {name_claims.holder(left)}. "
+        f"{name_claims.remedy(left)}",
     )
 
 
-def _refused(text: str) -> Startup:
-    return Startup(create=False, warning=actions.Event("Warning", "FailedCreate", text))
+def _refused(group: groups.Group, text: str) -> Startup:
+    return Startup(create=False, reason=Reason("FailedCreate", text, groups=(group.index,)))

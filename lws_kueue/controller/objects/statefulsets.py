@@ -8,10 +8,10 @@ integrations leave them alone (kueue-contract 3.2 and 3.6).
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lws_kueue.api import facts, lws, names, owners
+from lws_kueue.api import facts, lws, names, owners, quantity
 from lws_kueue.controller.objects import tool_marks
 from lws_kueue.controller.observe import ordinals
-from lws_kueue.controller.revision import go_quantity, normalise
+from lws_kueue.controller.revision import normalise
 from lws_kueue.controller.rollout import scaling
 
 _TPU = "google.com/tpu"
@@ -262,6 +262,4 @@ def _requests_tpus(pod: facts.Pod) -> bool:
         for container in containers
         for kind in ("limits", "requests")
     )
-    return any(
-        go_quantity.canonical(str(amount)) != "0" for amount in amounts if amount is not None
-    )
+    return any(quantity.canonical(str(amount)) != "0" for amount in amounts if amount is not None)

@@ -7,7 +7,7 @@ to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.controller.observe import ordinals
@@ -79,21 +79,21 @@ class Group:
 class Groups:
     """The groups of a set by index, and what else there is.
 
-    ``stale`` are pods that a former group of the set may have left; ``strangers`` are all others
+    ``former`` are pods that a former group of the set may have left; ``unowned`` are all others
     that carry the set's labels or have a name that one of its pods needs. ``foreign`` is a
     StatefulSet of the leader StatefulSet's name that another object controls.
     """
 
     leader_set: facts.StatefulSet | None
     groups: tuple[Group, ...] = ()
-    stale: tuple[facts.Pod, ...] = ()
-    strangers: tuple[facts.Pod, ...] = ()
+    former: tuple[facts.Pod, ...] = ()
+    unowned: tuple[facts.Pod, ...] = ()
     foreign: facts.StatefulSet | None = None
 
     @property
     def pods(self) -> tuple[facts.Pod, ...]:
         """All pods that are, or may have been, the set's."""
-        return (*(pod for group in self.groups for pod in group.pods), *self.stale)
+        return (*(pod for group in self.groups for pod in group.pods), *self.former)
 
 
 def observe(
@@ -102,12 +102,8 @@ def observe(
     stateful_sets: Mapping[str, facts.StatefulSet],
     pods: Mapping[str, facts.Pod],
     services: Mapping[str, facts.Service],
-    queue_gated: bool | None = None,
 ) -> Groups:
-    """Put the objects of a set together. Mappings are by name, of the set's namespace.
-
-    ``queue_gated`` says whether the set's pods are to be gated for Kueue; None: never mind.
-    """
+    """Put the objects of a set together. Mappings are by name, of the set's namespace."""
     named = stateful_sets.get(owner.meta.name)
     ours = named is not None and _is_ours(owner, named)
     leader_set = named if ours else None
@@ -134,7 +130,6 @@ def observe(
                 name_conflicts=tuple(
                     p for p in places.get(pod.meta.name, ()) if p.meta.uid not in here
                 ),
-                gated_as_wanted=_rightly_gated(pod, leader_set, queue_gated=queue_gated),
                 managed_by_kueue=_mark(pod.meta.annotations) == names.KUEUE_LWS_FRAMEWORK,
             )
         )
@@ -144,29 +139,38 @@ def observe(
     return Groups(
         leader_set=leader_set,
         groups=tuple(groups),
-        stale=tuple(pod for pod in others if may_belong(owner.meta.name, pod.meta)),
-        strangers=tuple(pod for pod in others if not may_belong(owner.meta.name, pod.meta)),
+        former=tuple(pod for pod in others if may_belong(owner.meta.name, pod.meta)),
+        unowned=tuple(pod for pod in others if not may_belong(owner.meta.name, pod.meta)),
         foreign=None if ours else named,
     )
 
 
-def _rightly_gated(
-    leader: facts.Pod, leader_set: facts.StatefulSet | None, *, queue_gated: bool | None
+def compared(found: Groups, *, gated: bool) -> Groups:
+    """Return the groups with ``gated_as_wanted`` said of each: ``gated`` is what the set wants."""
+    groups = tuple(
+        group
+        if _gated_as_wanted(group.leader, found.leader_set, gated=gated)
+        else replace(group, gated_as_wanted=False)
+        for group in found.groups
+    )
+    return replace(found, groups=groups)
+
+
+def _gated_as_wanted(
+    leader: facts.Pod, leader_set: facts.StatefulSet | None, *, gated: bool
 ) -> bool:
     """Whether a leader was made with or without the gate, as the set wants it now.
 
     Its annotation says so. Where somebody has edited that, the template does that it was made from:
     the newest one, if the StatefulSet controller has seen that and says so.
     """
-    if queue_gated is None or leader_set is None:
-        return True
-    if is_marked(leader.meta.annotations) == queue_gated:
+    if leader_set is None or is_marked(leader.meta.annotations) == gated:
         return True
     made_from = leader.meta.labels.get("controller-revision-hash")
     status = leader_set.status
     seen = status.get("observedGeneration") == leader_set.meta.generation
     newest = made_from is not None and made_from == status.get("updateRevision")
-    return seen and newest and is_marked(leader_set.template_annotations) == queue_gated
+    return seen and newest and is_marked(leader_set.template_annotations) == gated
 
 
 def is_marked(annotations: facts.Labels) -> bool:

@@ -1,13 +1,14 @@
 """Everything one pass over a set may look at, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from lws_kueue.api import completion, facts, lws
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs
-from lws_kueue.controller.observe import members
+from lws_kueue.controller.observe import groups, members
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -38,7 +39,7 @@ class Kueue:
 Conditions = tuple[lws.Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """A set and its objects by name; ``lws`` is None when the set itself is gone.
 
@@ -68,3 +69,28 @@ class Observed:
     remembered: Mapping[int, members.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
     attempts: repairs.Attempts = field(default_factory=repairs.Attempts)
+
+    @cached_property
+    def found(self) -> groups.Groups:
+        """The groups of the set, put together once for all that is asked of them."""
+        if self.lws is None:
+            return groups.Groups(None)
+        return groups.observe(
+            self.lws, stateful_sets=self.stateful_sets, pods=self.pods, services=self.services
+        )
+
+    def looked_up(
+        self,
+        *,
+        nodes: Mapping[str, facts.Node | None] | None = None,
+        refusals: Mapping[str, str] | None = None,
+    ) -> "Observed":
+        """Return the same with what no watch tells; the groups are what they were."""
+        more = replace(
+            self,
+            nodes=self.nodes if nodes is None else nodes,
+            refusals=self.refusals if refusals is None else refusals,
+        )
+        if "found" in self.__dict__:
+            more.__dict__["found"] = self.found
+        return more

@@ -1,24 +1,43 @@
 """What a pass over a live set has found out before it decides anything."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from lws_kueue.api import facts, lws
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.controller.revision import revisions
 
 
+class ManagedBy(Enum):
+    """Who lets the groups of a set go (``admission.managed_by`` says so of a set).
+
+    ``KUEUE_GATED`` is Kueue's built-in integration, for pods that are still made from the bridge's
+    template: it looks after those as well.
+    """
+
+    NOBODY = "nobody"
+    BRIDGE = "bridge"
+    KUEUE = "Kueue"
+    KUEUE_GATED = "Kueue, gated by the bridge"
+
+    @property
+    def gates(self) -> bool:
+        """Whether pods are made with the bridge's gate."""
+        return self in (ManagedBy.BRIDGE, ManagedBy.KUEUE_GATED)
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the set is left to Kueue's built-in integration."""
+        return self in (ManagedBy.KUEUE, ManagedBy.KUEUE_GATED)
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A live set, its groups, its own revisions, and the one it is at.
-
-    ``queue_gated`` says that its pods are made gated for Kueue's admission; ``stands_down`` that
-    Kueue's built-in integration, not the bridge, does all that follows from that.
-    """
+    """A live set, its groups, its own revisions, the one it is at, and who manages its groups."""
 
     seen: observed.Observed
     owner: lws.LeaderWorkerSet
     found: groups.Groups
     own_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice
-    queue_gated: bool
-    stands_down: bool = False
+    managed_by: ManagedBy

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from lws_kueue.controller.revision import go_quantity, go_schema
+from lws_kueue.api import quantity
+from lws_kueue.controller.revision import go_schema
 
 _ZERO: dict[str, Any] = {"string": "", "bool": False, "int": 0, "intstr": 0, "quantity": "0"}
 
@@ -108,7 +109,7 @@ def _scalar(value: Any, kind: str) -> Any:
     if value is None:
         return _ZERO.get(kind)
     if kind == "quantity":
-        return go_quantity.canonical(str(value).strip())
+        return quantity.canonical(str(value).strip())
     if isinstance(value, int) and abs(value) >= _EXACT:
         return int(Decimal(repr(float(value))))
     return value

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from lws_kueue.api import numbers
+
 _SECONDS: Final = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -22,9 +24,6 @@ _SECONDS: Final = {
 _UNITS: Final = "|".join(_SECONDS)
 _PART: Final = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({_UNITS})")
 _DURATION: Final = re.compile(rf"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:{_UNITS}))+")
-
-_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 def duration(text: str) -> float:
@@ -47,11 +46,9 @@ def boolean(text: str) -> bool:
     Raises:
         ValueError: it is not one.
     """
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError(f"{text!r} is neither true nor false")
+    if (found := numbers.boolean(text)) is None:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

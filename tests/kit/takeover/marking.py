@@ -9,7 +9,7 @@ from typing import Any
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import lws, names
-from lws_kueue.controller.admission import stance
+from lws_kueue.controller.admission import managed_by
 from tests.kit.admission import support
 
 Object = dict[str, Any]
@@ -89,6 +89,8 @@ def switch_on(cluster: sandbox.Sandbox) -> None:
     }
     # A policy takes a moment to become active.
     support.eventually(
-        lambda: stance.is_marked(lws.LeaderWorkerSet.of(cluster.api.create(probe, dry_run=True))),
+        lambda: managed_by.is_marked(
+            lws.LeaderWorkerSet.of(cluster.api.create(probe, dry_run=True))
+        ),
         what="queue-managed sets are marked",
     )

@@ -10,12 +10,27 @@ that the bridge has made lack the annotation without which it adopts none, and g
 from collections.abc import Mapping
 
 from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.rollout import scaling
 from lws_kueue.workload import build, diff, eviction, group_mark
 
 
-def stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[actions.Delete, ...]]:
+def plan(at: scope.Scope, *, options: build.Options) -> actions.Part:
+    """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
+    stops = _stops(at, options=options)
+    serving = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    # After these writes the integration adopts the groups' Workloads.
+    marks = group_mark.given(at.owner.meta, serving.values())
+    deletions = (deletion for stop in stops.values() for deletion in stop)
+    return actions.Part(
+        chains=actions.each_alone((*marks, *deletions)),
+        reasons=_surge_in_percent(at.owner),
+        stopping=frozenset(stops),
+    )
+
+
+def _stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[actions.Delete, ...]]:
     """Return the deletions of pods that only the bridge can stop, by the index of their group."""
     left: dict[int, list[facts.Pod]] = {}
     for pod in at.found.pods:
@@ -31,18 +46,12 @@ def stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[acti
     return {index: deletions for index, deletions in found.items() if deletions}
 
 
-def marks(at: scope.Scope, *, options: build.Options) -> list[actions.Patch]:
-    """Return the writes after which the built-in integration adopts the groups' Workloads."""
-    serving = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
-    return group_mark.given(at.owner.meta, serving.values())
-
-
 def _not_adopted(pod: facts.Pod) -> bool:
     """Whether the bridge has let a pod go: only then it names a Workload and lacks the mark."""
     return names.WORKLOAD in pod.meta.annotations and names.MANAGED not in pod.meta.labels
 
 
-def warnings(owner: lws.LeaderWorkerSet) -> tuple[actions.Event, ...]:
+def _surge_in_percent(owner: lws.LeaderWorkerSet) -> tuple[Reason, ...]:
     """Warn of what the built-in integration is known to wait for in vain (kueue-contract 7.2)."""
     surge = owner.spec.rollout_strategy.rolling_update_configuration.max_surge
     if not (isinstance(surge, str) and scaling.bounds(owner).surge > 0):
@@ -52,4 +61,4 @@ def warnings(owner: lws.LeaderWorkerSet) -> tuple[actions.Event, ...]:
         f" Workloads for surge groups of maxSurge {surge}: updates may wait for them for ever. Set"
         " maxSurge to a number"
     )
-    return (actions.Event("Warning", "SurgeNotAdmitted", text),)
+    return (Reason("SurgeNotAdmitted", text),)

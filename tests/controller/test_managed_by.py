@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import lws, names
-from lws_kueue.controller.admission import stance
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import observed
+from lws_kueue.controller.observe.scope import ManagedBy
 from lws_kueue.workload import build
 from tests.controller.test_decide import SET, body, environment, gated, settle
 from tests.kit.builders import given
@@ -20,39 +21,35 @@ GROUP_MARK = {names.IS_GROUP_WORKLOAD: "true"}
 # Of the leaders' template; None: there is no StatefulSet yet.
 NEW = None
 
-BRIDGE = stance.Stance(gated=True)
-# Kueue looks after pods of the bridge's template, too.
-LEFT_AS_RENDERED = stance.Stance(gated=True, stands_down=True)
-LEFT_VERBATIM = stance.Stance(gated=False, stands_down=True)
-
 
 @pytest.mark.parametrize(
     ("built_in", "stored", "rendered", "expected"),
     [
-        (False, NOBODYS, NEW, BRIDGE),
-        (False, KUEUES, NEW, BRIDGE),
-        (False, KUEUES, KUEUES, BRIDGE),
-        (False, KUEUES, OURS, BRIDGE),
-        (False, NOBODYS, OURS, BRIDGE),
-        (True, KUEUES, NEW, LEFT_VERBATIM),
-        (True, KUEUES, KUEUES, LEFT_VERBATIM),
-        (True, KUEUES, OURS, LEFT_AS_RENDERED),
-        (True, NOBODYS, OURS, LEFT_AS_RENDERED),
-        (True, NOBODYS, NEW, LEFT_AS_RENDERED),
-        (None, NOBODYS, NEW, BRIDGE),
-        (None, NOBODYS, OURS, BRIDGE),
-        (None, KUEUES, OURS, BRIDGE),
-        (None, KUEUES, NEW, LEFT_VERBATIM),
-        (None, KUEUES, KUEUES, LEFT_VERBATIM),
+        (False, NOBODYS, NEW, ManagedBy.BRIDGE),
+        (False, KUEUES, NEW, ManagedBy.BRIDGE),
+        (False, KUEUES, KUEUES, ManagedBy.BRIDGE),
+        (False, KUEUES, OURS, ManagedBy.BRIDGE),
+        (False, NOBODYS, OURS, ManagedBy.BRIDGE),
+        (True, KUEUES, NEW, ManagedBy.KUEUE),
+        (True, KUEUES, KUEUES, ManagedBy.KUEUE),
+        (True, KUEUES, OURS, ManagedBy.KUEUE_GATED),
+        (True, NOBODYS, OURS, ManagedBy.KUEUE_GATED),
+        (True, NOBODYS, NEW, ManagedBy.KUEUE_GATED),
+        (None, NOBODYS, NEW, ManagedBy.BRIDGE),
+        (None, NOBODYS, OURS, ManagedBy.BRIDGE),
+        (None, KUEUES, OURS, ManagedBy.BRIDGE),
+        (None, KUEUES, NEW, ManagedBy.KUEUE),
+        (None, KUEUES, KUEUES, ManagedBy.KUEUE),
     ],
 )
 def test_the_integration_decides_and_what_is_rendered_stays_where_that_is_safe(
     built_in: bool | None,
     stored: dict[str, str],
     rendered: dict[str, str] | None,
-    expected: stance.Stance,
+    expected: ManagedBy,
 ) -> None:
     owner = lws.LeaderWorkerSet.of(marked(body(), stored))
+    plain = lws.LeaderWorkerSet.of(marked(body(queue=None), stored))
     sets = {}
     if rendered is not None:
         sets[SET] = given.a_stateful_set(SET, template={"annotations": rendered})
@@ -63,9 +60,11 @@ def test_the_integration_decides_and_what_is_rendered_stays_where_that_is_safe(
         kueue=observed.Kueue(support="served", built_in=built_in),
         stateful_sets=sets,
     )
-    assert stance.take(seen, owner, queued=True) == expected
-    left = stance.Stance(stands_down=stored == KUEUES and built_in is not False)
-    assert stance.take(seen, owner, queued=False) == left, "Kueue may take sets without a queue"
+    assert managed_by.of(seen, owner) is expected
+    left = stored == KUEUES and built_in is not False
+    assert managed_by.of(seen, plain) is (ManagedBy.KUEUE if left else ManagedBy.NOBODY), (
+        "Kueue may take sets without a queue"
+    )
 
 
 def marked(obj: dict[str, Any], marks: dict[str, str] = KUEUES) -> dict[str, Any]:

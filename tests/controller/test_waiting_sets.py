@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, lws, names
-from lws_kueue.controller.admission import management
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import observed
 from tests.controller import test_decide as passes
 from tests.kit.memory import cluster_model
@@ -33,12 +33,12 @@ def seen(*, takes_unlabelled: bool) -> observed.Observed:
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_set_with_a_queue_is_managed_in_every_namespace(taken: bool) -> None:
-    assert management.manages(seen(takes_unlabelled=taken), owner(queue="queue"))
+    assert managed_by.waits(seen(takes_unlabelled=taken), owner(queue="queue"))
 
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_set_without_a_queue_is_managed_where_such_sets_are_taken(taken: bool) -> None:
-    assert management.manages(seen(takes_unlabelled=taken), owner()) is taken
+    assert managed_by.waits(seen(takes_unlabelled=taken), owner()) is taken
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_set_without_a_queue_is_managed_where_such_sets_are_taken(taken: bool)
 def test_a_set_without_a_queue_that_is_part_of_one_of_kueues_jobs_waits_with_that(
     holder: tuple[str, str], managed: bool
 ) -> None:
-    assert management.manages(seen(takes_unlabelled=True), owner(holder=holder)) is managed
+    assert managed_by.waits(seen(takes_unlabelled=True), owner(holder=holder)) is managed
 
 
 def test_a_set_without_a_queue_waits_gated_and_says_what_is_missing() -> None:

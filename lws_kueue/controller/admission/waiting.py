@@ -1,0 +1,96 @@
+"""Why groups of a set wait, from what is known of its queue, its Workloads and its pods."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from lws_kueue.api import kueue, lws, reasons
+from lws_kueue.api.reasons import Reason
+from lws_kueue.controller.admission import admissions
+from lws_kueue.controller.observe import observed
+from lws_kueue.workload import state
+
+# Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
+WAITING: Final = "WaitingForAdmission"
+
+# How many groups without a Workload are looked at, and how many get one, in one pass.
+MOST_NEW: Final = 500
+
+_BEING_MADE: Final = Reason(
+    "PodsMissing",
+    "its pods are being made; it asks for quota when they are there",
+    waits=True,
+    warns=False,
+)
+
+
+def condition(told: Collection[Reason]) -> lws.Condition | None:
+    """Return the condition that says what groups wait for."""
+    return reasons.condition(WAITING, told)
+
+
+def why(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    workload: kueue.Workload | None,
+    *,
+    problem: Reason | None = None,
+) -> Reason | None:
+    """Return why a group waits, None if it may run; ``problem`` is what keeps it from going on."""
+    checks = seen.kueue.admission_checks
+    return state.why_waiting(workload, _queues(seen, owner), checks, problem=problem)
+
+
+def for_pods(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    stand: admissions.Admissions,
+    *,
+    wanted: int,
+    desired: Collection[int],
+) -> dict[int, Reason]:
+    """Return why groups without a Workload, that get none in this pass, do not ask for quota."""
+    known = frozenset(desired)
+    missing = islice((index for index in range(wanted) if index not in known), MOST_NEW)
+    trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
+    found: dict[int, Reason] = {}
+    for index in missing:
+        if not stand.taken_in(index):
+            continue
+        lack = stand.short.of(index) if stand.short else None
+        refused = lack and Reason("FailedCreate", lack.message, waits=True, warns=False)
+        found[index] = refused or trouble
+    return found
+
+
+def missing_behind(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet, workloads: Mapping[int, kueue.Workload]
+) -> tuple[Reason, ...]:
+    """Tell a set whose groups run that something its queue needs has gone, such as a flavor.
+
+    Nothing happens to what runs, so nothing else would tell before the next group has to wait.
+    """
+    if not any(state.is_admitted(workload) for workload in workloads.values()):
+        return ()
+    trouble = state.queue_trouble(_queues(seen, owner))
+    if trouble is None or not trouble.warns:
+        return ()
+    return (replace(trouble, waits=False),)
+
+
+def name_taken(owner: lws.LeaderWorkerSet, message: str) -> Reason:
+    """Return why all groups wait of a set whose leader StatefulSet cannot be made."""
+    groups = range(owner.spec.replicas)
+    return Reason("StatefulSetNameTaken", message, groups=groups, waits=True, warns=False)
+
+
+def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues:
+    local = seen.kueue.local_queues.get(owner.queue_name)
+    return state.Queues(
+        queue=owner.queue_name,
+        local_queue=local,
+        cluster_queue=seen.kueue.cluster_queues.get(local.cluster_queue) if local else None,
+        support=seen.kueue.support,
+        detail=seen.kueue.detail,
+    )

@@ -15,7 +15,7 @@ from lws_kueue_lab.sandbox import kueue
 
 from lws_kueue.api import names
 from lws_kueue.install import manifests
-from tests.kit.live import harness, running
+from tests.kit.live import harness, running, selection
 from tests.kit.live.running import NAME, NEW_IMAGE, Running
 from tests.kit.takeover import recordings
 
@@ -90,7 +90,6 @@ SPECS: dict[str, Object] = {
 }
 IDS = {version: f"GIT-{number}" for number, version in enumerate(SPECS, start=34)}
 ANNOTATIONS = {"v0-8": {names.RECREATE_GROUP_AFTER_START: "true"}}
-KINDS = ("plain", "queued")
 # The oldest, the newest, and what no webhook has completed.
 FEW = {"v0-5", "v0-10", "no-webhook"}
 
@@ -146,9 +145,11 @@ def store(cluster: sandbox.Sandbox, version: str, kind: str) -> Running:
 
 @pytest.fixture(scope="module")
 def upgraded(
-    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    backend: sandbox.Backend,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[tuple[str, str], Running]]:
-    """A cluster with sets of all versions, and then with the project."""
+    """A cluster with sets of all versions that are looked at, and then with the project."""
     if backend == "kubeconfig":
         pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
     with (
@@ -163,7 +164,9 @@ def upgraded(
             lambda found: recordings.holds(found, "Established"),
         )
         found = {
-            (version, kind): store(cluster, version, kind) for version in SPECS for kind in KINDS
+            (version, kind): store(cluster, version, kind)
+            for version in selection.values(request, "version")
+            for kind in selection.values(request, "kind")
         }
         harness.install(cluster)
         process = harness.ControllerProcess(

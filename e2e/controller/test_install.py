@@ -63,6 +63,7 @@ def test_running_without_an_installation_is_refused_with_what_to_do(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_installing_says_what_was_created_and_what_was_changed(fresh_cluster: OpenCluster) -> None:
     cluster = fresh_cluster(sandbox.Options(nodes=0))
 

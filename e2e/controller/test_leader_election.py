@@ -138,6 +138,7 @@ def test_after_a_crash_another_one_takes_over_when_the_lease_is_over(
     cluster.api.delete(*LWS, "inherited", namespace="default")
 
 
+@pytest.mark.long
 def test_a_leader_that_slept_through_its_lease_ends_and_writes_nothing(
     quiet_cluster: sandbox.Sandbox, start: Start
 ) -> None:

@@ -63,12 +63,7 @@ def shared_place(
         yield place
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(name, marks=() if name == "wait-for-pods-ready" else pytest.mark.long)
-        for name in CONFIGURATIONS
-    ]
-)
+@pytest.fixture(params=CONFIGURATIONS)
 def place(request: pytest.FixtureRequest, shared_place: Place) -> Iterator[Place]:
     """The place with one of the configurations."""
     name = request.param
@@ -79,6 +74,7 @@ def place(request: pytest.FixtureRequest, shared_place: Place) -> Iterator[Place
     print(shared_place.controller.tail(200))  # Shown by pytest only when the test failed.
 
 
+@pytest.mark.long
 def test_a_set_in_a_queue_and_a_plain_one_live_side_by_side(
     place: Place, request: pytest.FixtureRequest
 ) -> None:

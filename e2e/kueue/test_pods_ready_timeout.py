@@ -60,6 +60,7 @@ def own(impatient: sandbox.Sandbox) -> Iterator[str]:
         yield name
 
 
+@pytest.mark.long
 def test_a_group_that_does_not_recover_in_time_waits_and_starts_again_alone(
     impatient: sandbox.Sandbox, own: str
 ) -> None:

@@ -68,7 +68,9 @@ def test_a_detached_sandbox_is_found_used_and_stopped(run: Run) -> None:
     assert "no sandbox" in run("down").stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_sandbox_in_the_foreground_ends_with_ctrl_c(
     run: Run, environment: dict[str, str], number: signal.Signals
 ) -> None:

@@ -30,7 +30,7 @@ class Story:
 
     cluster: sandbox.Sandbox
     namespace: str
-    records: list[harness.Recording]
+    record: harness.Recording
     member: fleet.Member
     since: int = 0
 
@@ -93,8 +93,7 @@ class Story:
         """Whether a Workload has been admitted at any time that was recorded."""
         return any(
             queued.is_true(event["object"], "Admitted")
-            for record in self.records
-            for event in record.events
+            for event in self.record.events
             if event["object"]["metadata"]["uid"] == uid
         )
 
@@ -119,9 +118,7 @@ class Story:
 
     def judge(self, *, stay: int) -> None:
         """Fail if any pod ran on what was not its own, or fewer than ``stay`` groups were there."""
-        terms = ledger.Terms(self.member.quota, stay, self.since)
-        events = [event for record in self.records for event in record.events]
-        book = ledger.judge(events, {NAME: terms})[NAME]
+        book = fleet.judged(self.record.events, [self.member], {NAME: self.since})[NAME]
         assert book.violations == []
         assert book.released
         assert book.fewest is not None
@@ -150,12 +147,9 @@ def story(installed: sandbox.Sandbox, namespace: str) -> Tell:
         member = fleet.Member(NAME, body, edits.nothing, unavailable, headroom=headroom)
         with contextlib.ExitStack() as stack:
             stack.enter_context(fleet.queues(installed, [member], namespace=namespace))
-            records = [
-                stack.enter_context(harness.recording(installed, *kind, namespace=namespace))
-                for kind in (sets.POD, fleet.WORKLOAD)
-            ]
+            record = stack.enter_context(fleet.recording(installed, namespace=namespace))
             installed.api.create(body)
-            yield Story(installed, namespace, records, member)
+            yield Story(installed, namespace, record, member)
 
     return tell
 

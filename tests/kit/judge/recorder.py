@@ -82,6 +82,11 @@ class Recorder:
         with self.changed:
             self.events.append(event)
 
+    def of_kind(self, kind: str) -> list[Object]:
+        """Return the events of one of the kinds."""
+        with self.changed:
+            return [event for event in self.events if event["object"]["kind"] == kind]
+
     def _follow(self, kind: Kind, version: str) -> None:
         try:
             # At the end all that is there has been seen, and nothing else: a watch may lag behind.

@@ -11,14 +11,14 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names, quantity, requests
-from tests.kit.judge import ledger
+from tests.kit.builders import cluster as build
+from tests.kit.judge import history, ledger, watcher
 from tests.kit.live import harness
 from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS, Object
 
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 CLUSTER_QUEUE = (names.KUEUE_API_VERSION, "ClusterQueue")
-FLAVOR = (names.KUEUE_API_VERSION, "ResourceFlavor")
 
 # Sets start and roll beside one another on a machine of two cores.
 START_SECONDS = 180.0
@@ -73,6 +73,13 @@ def need(obj: Object, headroom: int = 0) -> quantity.Amounts:
 
 
 @dataclass(slots=True)
+class Book(history.Book):
+    """What the judge has to say of a member, and the ``fewest`` groups that were available."""
+
+    fewest: int | None = None
+
+
+@dataclass(slots=True)
 class Outcome:
     """What became of the members of a fleet, by name; ``refused`` is what the API did not take."""
 
@@ -81,7 +88,7 @@ class Outcome:
     refused: dict[str, str] = field(default_factory=dict)
     ended: dict[str, Object] = field(default_factory=dict)
     pods: dict[str, dict[str, Object]] = field(default_factory=dict)
-    books: Mapping[str, ledger.Book] = field(default_factory=dict)
+    books: Mapping[str, Book] = field(default_factory=dict)
     overdrawn: Sequence[str] = ()
     seconds: float = 0.0
 
@@ -91,8 +98,7 @@ def queues(
     cluster: sandbox.Sandbox, members: Sequence[Member], *, namespace: str
 ) -> Iterator[None]:
     """Make a ClusterQueue and a LocalQueue for each member, and take them away again."""
-    plain = {"apiVersion": FLAVOR[0], "kind": FLAVOR[1], "metadata": {"name": namespace}}
-    cluster.api.apply(plain)
+    cluster.api.apply(build.kueues("ResourceFlavor", namespace))
     covered = sorted({resource for member in members for resource in member.quota})
     try:
         for member in members:
@@ -112,33 +118,17 @@ def cluster_queue(name: str, *, namespace: str) -> str:
 
 
 def _queues_of(member: Member, *, namespace: str, covered: Sequence[str]) -> list[Object]:
-    first = True
-    flavors = []
-    for flavor in member.flavors or (namespace,):
-        given = {r: member.quota.get(r, 0) if first else 0 for r in covered}
-        amounts = [
-            {"name": r, "nominalQuota": f"{amount}m" if r == "cpu" else str(amount)}
-            for r, amount in given.items()
-        ]
-        flavors.append({"name": flavor, "resources": amounts})
-        first = False
+    amounts = {
+        resource: f"{amount}m" if resource == "cpu" else str(amount)
+        for resource in covered
+        for amount in [member.quota.get(resource, 0)]
+    }
+    first, *others = member.flavors or (namespace,)
+    quota = {first: amounts} | {other: dict.fromkeys(covered, "0") for other in others}
     name = cluster_queue(member.name, namespace=namespace)
     return [
-        {
-            "apiVersion": CLUSTER_QUEUE[0],
-            "kind": CLUSTER_QUEUE[1],
-            "metadata": {"name": name},
-            "spec": {
-                "namespaceSelector": {},
-                "resourceGroups": [{"coveredResources": list(covered), "flavors": flavors}],
-            },
-        },
-        {
-            "apiVersion": names.KUEUE_API_VERSION,
-            "kind": "LocalQueue",
-            "metadata": {"name": member.name, "namespace": namespace},
-            "spec": {"clusterQueue": name},
-        },
+        build.cluster_queue(name, quota),
+        build.local_queue(member.name, namespace=namespace, cluster_queue=name),
     ]
 
 
@@ -150,11 +140,7 @@ def play(cluster: sandbox.Sandbox, members: Sequence[Member], *, namespace: str)
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
         stack.enter_context(queues(cluster, members, namespace=namespace))
-        recorded = [
-            stack.enter_context(harness.recording(cluster, *kind, namespace=namespace))
-            for kind in (sets.POD, WORKLOAD)
-        ]
-        used = stack.enter_context(harness.recording(cluster, *CLUSTER_QUEUE, namespace=namespace))
+        recorded = stack.enter_context(recording(cluster, namespace=namespace))
         for member in members:
             cluster.api.create(_placed(member, namespace=namespace))
         started = wait(cluster, members, namespace=namespace, timeout=START_SECONDS, new=False)
@@ -175,15 +161,33 @@ def play(cluster: sandbox.Sandbox, members: Sequence[Member], *, namespace: str)
         for pod in cluster.api.list("v1", "Pod", namespace=namespace):
             name = pod["metadata"]["labels"][names.SET_NAME]
             outcome.pods.setdefault(name, {})[pod["metadata"]["name"]] = pod
-    terms = {
-        member.name: ledger.Terms(
-            member.quota, member.stay, since.get(member.name, 0), accounted=member.accounted
-        )
-        for member in members
-    }
-    outcome.books = ledger.judge((e for record in recorded for e in record.events), terms)
-    outcome.overdrawn = ledger.overdrawn(used.events)
+    outcome.books = judged(recorded.events, members, since)
+    outcome.overdrawn = history.overdrawn(recorded.of_kind("ClusterQueue"))
     return outcome
+
+
+def recording(
+    cluster: sandbox.Sandbox, *, namespace: str
+) -> contextlib.AbstractContextManager[harness.Recording]:
+    """Record all by which members in a namespace are judged, from their queues on."""
+    return harness.Recording(
+        cluster, *watcher.KINDS, namespace=namespace, from_list=True
+    ).watching()
+
+
+def judged(
+    events: Sequence[Object], members: Sequence[Member], since: Mapping[str, int]
+) -> dict[str, Book]:
+    """Return what a recording tells of each member; ``since`` is the version of its change."""
+    facts = [fact for event in events if (fact := history.fact(event)) is not None]
+    unaccounted = [member.name for member in members if not member.accounted]
+    verdict = history.judge(facts, unaccounted=unaccounted)
+    books = {}
+    for name in (member.name for member in members):
+        book = verdict.books.get(name, history.Book())
+        fewest = ledger.fewest(events, name, since=since[name]) if name in since else None
+        books[name] = Book(book.violations, book.released, fewest)
+    return books
 
 
 def _placed(member: Member, *, namespace: str) -> Object:

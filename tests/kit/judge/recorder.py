@@ -45,7 +45,8 @@ class Recorder:
         self._from_list = from_list
         self._definitions_change = definitions_change
         self._stopped = threading.Event()
-        self._latest: dict[Kind, dict[str, str]] = {kind: {} for kind in kinds}
+        self._latest: dict[Kind, dict[str, int]] = {kind: {} for kind in kinds}
+        self._ended: set[str] = set()
         self._fault: BaseException | None = None
 
     @contextlib.contextmanager
@@ -89,8 +90,11 @@ class Recorder:
 
     def _follow(self, kind: Kind, version: str) -> None:
         try:
-            # At the end all that is there has been seen, and nothing else: a watch may lag behind.
-            while not self._stopped.is_set() or not self._has_seen_all(kind):
+            while not self._stopped.is_set():
+                version = self._follow_on(kind, version)
+            # A watch may lag behind what is there at the end; what comes after it does not matter.
+            objects, end = self._api.list_page(*kind, namespace=self._namespace)
+            while not self._has_seen(kind, _versions(objects), int(end)):
                 version = self._follow_on(kind, version)
         except BaseException as fault:
             with self.changed:
@@ -118,23 +122,28 @@ class Recorder:
         meta = event["object"]["metadata"]
         if event["type"] == "DELETED":
             self._latest[kind].pop(meta["uid"], None)
+            self._ended.add(meta["uid"])
         else:
-            self._latest[kind][meta["uid"]] = meta["resourceVersion"]
+            self._latest[kind][meta["uid"]] = int(meta["resourceVersion"])
 
-    def _has_seen_all(self, kind: Kind) -> bool:
-        objects, _ = self._api.list_page(*kind, namespace=self._namespace)
-        return self._latest[kind] == _versions(objects)
+    def _has_seen(self, kind: Kind, listed: dict[str, int], end: int) -> bool:
+        """Whether all has been seen that a list of a version shows, and the end of all else."""
+        latest = self._latest[kind]
+        shown = all(uid in self._ended or latest.get(uid, 0) >= at for uid, at in listed.items())
+        return shown and all(uid in listed or at > end for uid, at in latest.items())
 
     def _forgotten(self, code: object) -> bool:
         return self._definitions_change and code in _FORGOTTEN
 
     def _list(self, kind: Kind, *, take: bool) -> str:
         objects, version = self._api.list_page(*kind, namespace=self._namespace)
-        self._latest[kind] = _versions(objects)
+        listed = _versions(objects)
+        self._ended |= self._latest[kind].keys() - listed.keys()
+        self._latest[kind] = listed
         for obj in objects if take else ():
             self.take({"type": "MODIFIED", "object": obj})
         return version
 
 
-def _versions(objects: list[Object]) -> dict[str, str]:
-    return {o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in objects}
+def _versions(objects: list[Object]) -> dict[str, int]:
+    return {o["metadata"]["uid"]: int(o["metadata"]["resourceVersion"]) for o in objects}

@@ -17,6 +17,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, engine, kueue
 
 from lws_kueue.api import names
+from tests.kit.live import harness
 from tests.kit.live.fixtures import controller, installed, shared_controller
 
 __all__ = ["controller", "installed", "shared_controller"]
@@ -133,12 +134,7 @@ def process_only(backend: sandbox.Backend) -> None:
 def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Iterator[str]:
     """A fresh namespace that is deleted, without waiting for it, when the test is over."""
     slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
-    name = f"{slug}-{secrets.token_hex(3)}"
-    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    # Pods are refused until their service account exists.
-    cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-    )
+    name = harness.make_namespace(cluster, f"{slug}-{secrets.token_hex(3)}")
     yield name
     cluster.api.delete("v1", "Namespace", name, missing_ok=True)
     # Queues of the whole cluster that a test makes for itself have the name of its namespace.

@@ -15,6 +15,7 @@ from lws_kueue_lab.sandbox import client
 from lws_kueue.api import names, probes
 from lws_kueue.install import manifests
 from tests.kit import polling
+from tests.kit.builders import sets as build
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,31 +60,20 @@ def base_set(
     """Return the set that the acceptance rows start from (lws-contract 6), with changes."""
     worker = pod_template("worker")
     worker["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "protocol": "TCP"}]
-    base = {
-        "replicas": 2,
-        "leaderWorkerTemplate": {
-            "leaderTemplate": pod_template("leader"),
-            "workerTemplate": worker,
-            "size": 2,
-            "restartPolicy": "RecreateGroupOnPodRestart",
-        },
-        "rolloutStrategy": {
-            "type": "RollingUpdate",
-            "rollingUpdateConfiguration": {"partition": 0, "maxUnavailable": 1, "maxSurge": 0},
-        },
-        "startupPolicy": "LeaderCreated",
-        "networkConfig": {"subdomainPolicy": "Shared"},
-    }
-    return {
-        "apiVersion": names.LWS_API_VERSION,
-        "kind": names.LWS_KIND,
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "annotations": dict(annotations or {}),
-        },
-        "spec": merged(base, spec or {}),
-    }
+    made = build.leader_worker_set(
+        name,
+        namespace=namespace,
+        replicas=2,
+        size=2,
+        leader=pod_template("leader"),
+        worker=worker,
+        annotations=annotations,
+        group={"restartPolicy": "RecreateGroupOnPodRestart"},
+        rolloutStrategy=build.rolling(),
+        startupPolicy="LeaderCreated",
+        networkConfig={"subdomainPolicy": "Shared"},
+    )
+    return made | {"spec": merged(made["spec"], spec or {})}
 
 
 def template(**changes: Any) -> Object:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.observe import groups
+from tests.kit.builders import sets
 
 NAMESPACE = "default"
 NAME = "test-sample"
@@ -36,41 +37,24 @@ def lws_object(
     **spec: Any,
 ) -> dict[str, Any]:
     """Return the base object of the contract (lws-contract 6) in stored form."""
-    base = {
-        "leaderTemplate": {"metadata": {}, "spec": {"containers": [LEADER_CONTAINER]}},
-        "workerTemplate": {"metadata": {}, "spec": {"containers": [CONTAINER]}},
-        "size": size,
-        "restartPolicy": "RecreateGroupOnPodRestart",
-    }
-    return {
-        "apiVersion": names.LWS_API_VERSION,
-        "kind": names.LWS_KIND,
-        "metadata": {
-            "name": NAME,
-            "namespace": NAMESPACE,
-            "uid": UID,
-            "generation": generation,
-            "labels": dict(labels or {}),
-            "annotations": dict(annotations or {}),
-        },
-        "spec": {
-            "replicas": replicas,
-            "leaderWorkerTemplate": base | dict(template or {}),
-            "rolloutStrategy": {
-                "type": "RollingUpdate",
-                "rollingUpdateConfiguration": {
-                    "partition": 0,
-                    "maxUnavailable": 1,
-                    "maxSurge": 0,
-                    **(rollout or {}),
-                },
-            },
+    made = sets.leader_worker_set(
+        NAME,
+        namespace=NAMESPACE,
+        replicas=replicas,
+        size=size,
+        leader={"metadata": {}, "spec": {"containers": [LEADER_CONTAINER]}},
+        worker={"metadata": {}, "spec": {"containers": [CONTAINER]}},
+        annotations=annotations,
+        group={"restartPolicy": "RecreateGroupOnPodRestart", **(template or {})},
+        **{
+            "rolloutStrategy": sets.rolling(**(rollout or {})),
             "startupPolicy": "LeaderCreated",
             "networkConfig": {"subdomainPolicy": "Shared"},
             **spec,
         },
-        "status": dict(status or {}),
-    }
+    )
+    made["metadata"] |= {"uid": UID, "generation": generation, "labels": dict(labels or {})}
+    return made | {"status": dict(status or {})}
 
 
 def an_lws(**options: Any) -> lws.LeaderWorkerSet:

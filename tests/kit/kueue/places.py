@@ -58,9 +58,4 @@ def opening(backend: sandbox.Backend, *, folder: Path, mode: kueue.Mode) -> Iter
 def room(place: Place, request: pytest.FixtureRequest) -> str:
     """Make a namespace for a test in the place's own cluster."""
     slug = re.sub(r"[^a-z]+", "-", str(request.node.name))[5:35].strip("-")
-    name = f"{slug}-{secrets.token_hex(3)}"
-    place.cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    place.cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-    )
-    return name
+    return harness.make_namespace(place.cluster, f"{slug}-{secrets.token_hex(3)}")

@@ -1,7 +1,6 @@
 """What the whole-system tests of the controller share: its process, queues, and sets to apply."""
 
 import contextlib
-import copy
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from lws_kueue_lab import manifests, sandbox
 from lws_kueue.api import names
 from tests.kit import polling
 from tests.kit.builders import cluster as build
+from tests.kit.builders import sets
 from tests.kit.judge import recorder
 
 Recording = recorder.Recorder
@@ -144,36 +144,25 @@ def leader_worker_set(
     **spec: Any,
 ) -> dict[str, Any]:
     """A small set; ``spec`` is merged into its spec."""
-    template: dict[str, Any] = {
-        "metadata": {"annotations": dict(pod_annotations or {})},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "c",
-                    "image": IMAGE,
-                    "resources": {"requests": {"cpu": cpu}},
-                }
-            ],
-        },
-    }
-    body: dict[str, Any] = {
-        "apiVersion": names.LWS_API_VERSION,
-        "kind": names.LWS_KIND,
-        "metadata": {"name": name, "namespace": namespace, "annotations": annotations or {}},
-        "spec": {
-            "replicas": replicas,
-            "leaderWorkerTemplate": {"size": size, "workerTemplate": template},
-            **spec,
-        },
-    }
-    if leader:
-        lead = copy.deepcopy(template)
-        lead["spec"]["containers"][0]["name"] = "leader"
-        body["spec"]["leaderWorkerTemplate"]["leaderTemplate"] = lead
-    if queue:
-        body["metadata"]["labels"] = {names.QUEUE_NAME: queue}
-    return body
+
+    def template(container: str) -> dict[str, Any]:
+        return sets.pod_template(
+            sets.container(container, IMAGE, requests={"cpu": cpu}),
+            annotations=pod_annotations,
+            terminationGracePeriodSeconds=0,
+        )
+
+    return sets.leader_worker_set(
+        name,
+        namespace=namespace,
+        replicas=replicas,
+        size=size,
+        worker=template("c"),
+        leader=template("leader") if leader else None,
+        queue=queue,
+        annotations=annotations,
+        **spec,
+    )
 
 
 def queues(
@@ -205,15 +194,21 @@ def set_quota(cluster: sandbox.Sandbox, *, namespace: str, cpu: str) -> None:
     queues(cluster, namespace=namespace, cpu=cpu)
 
 
+def make_namespace(cluster: sandbox.Sandbox, name: str) -> str:
+    """Make a namespace in which pods are accepted; returns its name."""
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # Pods are refused until their service account exists.
+    cluster.api.wait_for(
+        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
+    )
+    return name
+
+
 @contextlib.contextmanager
 def own_namespace(cluster: sandbox.Sandbox, name: str) -> Iterator[str]:
     """A namespace that can be used; queues that `queues` made for it go with it."""
-    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     try:
-        cluster.api.wait_for(
-            "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-        )
-        yield name
+        yield make_namespace(cluster, name)
     finally:
         cluster.api.delete("v1", "Namespace", name, missing_ok=True)
         for kind in ("ClusterQueue", "ResourceFlavor"):

@@ -16,6 +16,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import stages
 
 from lws_kueue.api import names
+from tests.kit.builders import sets as build
 from tests.kit.live import harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
@@ -42,41 +43,26 @@ def base(
     ``held`` says that its leaders are not ready before they are released.
     """
 
-    def pod(container: dict[str, Any], pod_annotations: dict[str, str]) -> Object:
-        requests = {"resources": {"requests": {"cpu": "10m"}}}
-        return {
-            "metadata": {"annotations": pod_annotations},
-            "spec": {"containers": [{"image": harness.IMAGE, **requests, **container}]},
-        }
+    def _template(container: str, behaviour: dict[str, str], **more: Any) -> Object:
+        made = build.container(container, harness.IMAGE, requests={"cpu": "10m"}, **more)
+        return build.pod_template(made, annotations=behaviour)
 
-    ports = [{"containerPort": 8080, "protocol": "TCP"}]
-    return {
-        "apiVersion": names.LWS_API_VERSION,
-        "kind": names.LWS_KIND,
-        "metadata": {"name": NAME, "namespace": namespace, "annotations": annotations or {}},
-        "spec": {
-            "replicas": replicas,
-            "leaderWorkerTemplate": {
-                "size": size,
-                "leaderTemplate": pod({"name": "leader"}, dict(HELD) if held else {}),
-                "workerTemplate": pod({"name": "worker", "ports": ports}, {}),
-                **(template or {}),
-            },
-            **spec,
-        },
-    }
+    return build.leader_worker_set(
+        NAME,
+        namespace=namespace,
+        replicas=replicas,
+        size=size,
+        leader=_template("leader", HELD if held else {}),
+        worker=_template("worker", {}, ports=[{"containerPort": 8080, "protocol": "TCP"}]),
+        annotations=annotations,
+        group=template,
+        **spec,
+    )
 
 
 def rollout(*, unavailable: int = 1, surge: int = 0, partition: int = 0) -> Object:
     """Return a rollout strategy."""
-    return {
-        "type": "RollingUpdate",
-        "rollingUpdateConfiguration": {
-            "partition": partition,
-            "maxUnavailable": unavailable,
-            "maxSurge": surge,
-        },
-    }
+    return build.rolling(unavailable=unavailable, surge=surge, partition=partition)
 
 
 @dataclass(frozen=True, slots=True)

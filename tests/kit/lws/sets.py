@@ -95,12 +95,7 @@ def uids(pods: Mapping[str, Object]) -> dict[str, str]:
 @contextlib.contextmanager
 def namespaced(cluster: sandbox.Sandbox, slug: str) -> Iterator[str]:
     """Make a namespace for the tests of a module; its deletion is not waited for."""
-    name = f"{slug}-{secrets.token_hex(3)}"
-    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    # Pods are refused until their service account exists.
-    cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=name
-    )
+    name = harness.make_namespace(cluster, f"{slug}-{secrets.token_hex(3)}")
     yield name
     cluster.api.delete("v1", "Namespace", name, missing_ok=True)
 

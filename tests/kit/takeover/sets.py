@@ -7,6 +7,7 @@ nothing to write: no field of a template, no revision data, no condition.
 from typing import Any
 
 from lws_kueue.api import names
+from tests.kit.builders import sets as build
 from tests.kit.live import harness
 
 Object = dict[str, Any]
@@ -59,14 +60,7 @@ def _set(
 
 
 def _rolling(unavailable: int | str, surge: int | str, *, partition: int = 0) -> Object:
-    return {
-        "type": "RollingUpdate",
-        "rollingUpdateConfiguration": {
-            "maxUnavailable": unavailable,
-            "maxSurge": surge,
-            "partition": partition,
-        },
-    }
+    return build.rolling(unavailable=unavailable, surge=surge, partition=partition)
 
 
 def _mounted() -> Object:

@@ -116,12 +116,7 @@ def conclude(cluster: sandbox.Sandbox, *, image: str = harness.IMAGE) -> None:
     Sets are looked at in the order in which something happened to them, and a new one needs
     several looks: once it is ready, all that happened before has been looked at.
     """
-    namespace = f"new-{secrets.token_hex(3)}"
-    meta = {"name": namespace}
-    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-    cluster.api.wait_for(
-        "v1", "ServiceAccount", "default", lambda found: found is not None, namespace=namespace
-    )
+    namespace = harness.make_namespace(cluster, f"new-{secrets.token_hex(3)}")
     cluster.api.create(harness.leader_worker_set("new", namespace=namespace, replicas=2, size=2))
     harness.wait_ready(cluster, "new", namespace=namespace, groups=2)
     cluster.api.delete("v1", "Namespace", namespace)

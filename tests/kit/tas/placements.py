@@ -14,6 +14,7 @@ from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
 from tests.kit.builders import cluster as build
+from tests.kit.builders import sets
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS, Object
 from tests.kit.tas import trees
@@ -56,23 +57,15 @@ class Group:
         worker = _template("worker", self.worker, annotations=dict(self.annotations))
         if self.affinity:
             worker["spec"]["affinity"] = {"nodeAffinity": dict(self.affinity)}
-        return {
-            "apiVersion": names.LWS_API_VERSION,
-            "kind": names.LWS_KIND,
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "labels": {names.QUEUE_NAME: name},
-            },
-            "spec": {
-                "replicas": 1,
-                "leaderWorkerTemplate": {
-                    "size": self.workers + 1,
-                    "leaderTemplate": leader,
-                    "workerTemplate": worker,
-                },
-            },
-        }
+        return sets.leader_worker_set(
+            name,
+            namespace=namespace,
+            replicas=1,
+            size=self.workers + 1,
+            leader=leader,
+            worker=worker,
+            queue=name,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,12 @@ def test_both_folders_of_tests_stand_on_the_kit_and_do_not_know_each_other() -> 
             assert allowed, f"{file}: {module}"
 
 
+def test_the_judge_of_quota_has_nothing_of_the_product() -> None:
+    imported = re.findall(r"^\s*(?:from|import) (\S+)", text("tests/kit/judge/history.py"), re.M)
+    assert imported
+    assert not [module for module in imported if module.startswith(("lws_kueue", "tests"))]
+
+
 def test_every_make_target_that_a_document_names_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
     assert {"demo", "test", "lint", "crds", "sandbox", "e2e-kind"} <= targets

@@ -1,6 +1,6 @@
 """What a decision asks for: a plan of guarded writes, in the order they may happen.
 
-A plan is a value. Two equal situations give equal plans, so tests compare them, and the runtime
+A plan is a value. Two equal observations give equal plans, so tests compare them, and the runtime
 executes them without knowing why. Every write names its guard: a create relies on the
 deterministic name, a patch carries the resourceVersion it was decided on, a deletion the UID.
 
@@ -112,7 +112,7 @@ class Release:
 
     The runtime reads the Workload again (not from a cache) right before the first patch and drops
     the whole release when its UID or resourceVersion differ; the next pass decides afresh.
-    ``events`` tell where the pods went, once they have been let go.
+    ``events`` tell where the pods went, once they have been released.
     """
 
     workload: Ref

@@ -2,7 +2,7 @@
 
 Who belongs to a group is decided by the chain of ownership (``groups``), so nothing here changes a
 decision. It is said in a Warning event on the set which object has to be changed, because most of
-these cases do not repair themselves: a pod whose labels were edited is let go by its StatefulSet
+these cases do not repair themselves: a pod whose labels were edited is orphaned by its StatefulSet
 and keeps the name that the pod in its place would need. A set may also contradict itself: it asks
 Kueue for one placement and LWS for another.
 """
@@ -111,7 +111,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
 
 
 def _held(group: groups.Group) -> Iterator[Reason]:
-    """Name a leader that cannot go, so that its group cannot be made anew."""
+    """Name a leader that cannot go, so that its group cannot be recreated."""
     meta = group.leader.meta
     foreign = [
         finalizer
@@ -236,17 +236,17 @@ def _services(at: scope.Scope) -> Iterator[Reason]:
     A Service of the right name is taken as it is, whoever made it (lws-contract 3.4).
     """
     yield from _labels_of_services(at)
-    told = set()
+    named = set()
     for group in at.found.groups:
         # Labels of the pods that somebody edited are told as such.
         place = {names.SET_NAME: at.owner.meta.name, names.GROUP_INDEX: str(group.index)}
         for pod in group.pods:
             service = at.seen.services.get(str(pod.spec.get("subdomain") or ""))
-            if service is None or service.meta.name in told:
+            if service is None or service.meta.name in named:
                 continue
             why = _useless(service, pod, labels={**pod.meta.labels, **place})
             if why is not None:
-                told.add(service.meta.name)
+                named.add(service.meta.name)
                 yield _warning("Service", service.meta.name, _mended(at.owner, service, why))
 
 

@@ -56,18 +56,19 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
 def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
     """Return what to do about a live set that has its name to itself."""
     short = shortages.Shortages(at, now=now)
-    stand = admissions.of(at, short, options=options, now=now)
-    target, surge_until = rollout.next_target(at, stand.waiting, now=now)
+    admitted = admissions.of(at, short, options=options, now=now)
+    target, surge_until = rollout.next_target(at, admitted.waiting, now=now)
     wanted = max(at.owner.spec.replicas, target.replicas)
-    bridged = bridge.plan(at, stand, wanted=wanted, options=options, now=now)
-    taken_down = _takedowns(at, stand, target, stopping=bridged.stopping)
+    bridged = bridge.plan(at, admitted, wanted=wanted, options=options, now=now)
+    taken_down = _takedowns(at, admitted, target, stopping=bridged.stopping)
     going = {taken.uid for taken in taken_down}
+    rechecks = (surge_until, admitted.look_again)
     return actions.Plan.of(
         objects.plan(at, target, going=going),
         actions.Part(chains=actions.each_alone(taken_down)),
         bridged,
         deletion.former(at.seen),
-        rollout.plan(at.owner, stand.waiting, target, rechecks=(surge_until, stand.look_again)),
+        rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
         status.plan(at, bridged.reasons, now=now),
         actions.Part(reasons=contradictions.of(at)),
@@ -95,7 +96,7 @@ Takedown = Callable[[frozenset[int]], tuple[actions.Delete, ...]]
 
 def _takedowns(
     at: scope.Scope,
-    stand: admissions.Admissions,
+    admitted: admissions.Admissions,
     target: planner.Target,
     *,
     stopping: frozenset[int],
@@ -110,9 +111,9 @@ def _takedowns(
     taken: list[actions.Delete] = []
     alone = stopping
     for takedown in (
-        _restarts(at, stand),
-        _displaced(at, stand),
-        _replaced(at, stand, target),
+        _restarts(at, admitted),
+        _displaced(at, admitted),
+        _replaced(at, admitted, target),
         _reverted(at, target),
     ):
         deletions = takedown(alone)
@@ -122,24 +123,24 @@ def _takedowns(
     return tuple(taken)
 
 
-def _restarts(at: scope.Scope, stand: admissions.Admissions) -> Takedown:
+def _restarts(at: scope.Scope, admitted: admissions.Admissions) -> Takedown:
     """Restart groups in which a pod failed; what becomes of those not admitted is no failure."""
-    moved = node_failures.moved(stand)
+    moved = node_failures.moved(admitted)
     return lambda alone: restarts.decide(
         at.owner,
         at.found.groups,
-        leave_alone=alone | stand.waiting.groups,
+        leave_alone=alone | admitted.waiting.groups,
         lost_pods=_lost(at),
         moved={pod.meta.uid for pods in moved.values() for pod in pods},
     )
 
 
-def _displaced(at: scope.Scope, stand: admissions.Admissions) -> Takedown:
-    moved = node_failures.moved(stand)
-    return lambda alone: node_failures.deletions(at.seen, stand, moved=moved, leave_alone=alone)
+def _displaced(at: scope.Scope, admitted: admissions.Admissions) -> Takedown:
+    moved = node_failures.moved(admitted)
+    return lambda alone: node_failures.deletions(at.seen, admitted, moved=moved, leave_alone=alone)
 
 
-def _replaced(at: scope.Scope, stand: admissions.Admissions, target: planner.Target) -> Takedown:
+def _replaced(at: scope.Scope, admitted: admissions.Admissions, target: planner.Target) -> Takedown:
     return lambda alone: replacement.decide(
         scaling.bounds(at.owner),
         leader_set=at.found.leader_set,
@@ -147,7 +148,7 @@ def _replaced(at: scope.Scope, stand: admissions.Admissions, target: planner.Tar
         found=at.found.groups,
         key=at.choice.key,
         leave_alone=alone,
-        waiting=stand.waiting,
+        waiting=admitted.waiting,
     )
 
 
@@ -194,9 +195,9 @@ def _blocked(
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
         f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
     )
-    told = (Reason("FailedCreate", message),)
+    reasons = (Reason("FailedCreate", message),)
     blocked = deletion.plan(seen, now=now) + actions.Part(
-        reasons=told, recheck_after=RECHECK_FOREIGN
+        reasons=reasons, recheck_after=RECHECK_FOREIGN
     )
     if managed_by.of(seen, owner) is scope.ManagedBy.BRIDGE and owner.spec.replicas:
         held = waiting.name_taken(owner, message)

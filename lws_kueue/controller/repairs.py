@@ -2,7 +2,7 @@
 
 A repair is a write that has been made before: the same content, for the same object, while nobody
 changes the set. Whatever causes it (another controller that owns the field as well, a
-person with an editor, an admission webhook, pods that end as soon as they are let go), repeating it
+person with an editor, an admission webhook, pods that end once they are released), repeating it
 at once may go on for ever, several times a second, at everybody's cost. So the pause between two
 equal writes grows from none to five minutes, as that of a container that fails does. The set says
 so in a condition, and a Warning names the other writer.
@@ -10,7 +10,7 @@ so in a condition, and a Warning names the other writer.
 New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
 another admission, another leader. Neither does a deletion that stops what runs without admission.
 Pods may come and go for other reasons than a rival: their pauses grow more slowly, and one that has
-been there for a minute before it went is let go as if for the first time. A status tells
+been there for a minute before it went is released as if for the first time. A status tells
 what is and may well go back and forth, so it is repeated only if it is the last one again and
 something else stands there by now.
 
@@ -420,7 +420,7 @@ def _digests(write: Write, occasion: str) -> list[bytes]:
     """Return what tells a write from another one to the same object.
 
     A patch has only what is not there, so each of its fields stands for itself: two rivals, or one
-    who takes away more and more, do not make it another one. A pod is let go as a whole.
+    who takes away more and more, do not make it another one. A pod is released as a whole.
     """
     match write:
         case actions.Patch(ref=ref, body=body, subresource="") if ref.kind != "Pod":

@@ -1,4 +1,4 @@
-"""When a group is made anew because one of its pods failed (lws-contract 5.2).
+"""When a group is recreated because one of its pods failed (lws-contract 5.2).
 
 Recreating a group is one deletion, that of its leader pod in the foreground: everything the leader
 owns goes with it, and the StatefulSet controller makes a new one. A leader that is being deleted
@@ -26,7 +26,7 @@ def lost(owner: lws.LeaderWorkerSet, *, before: members.Members, group: groups.G
     known = {} if after_start and before.pending else before.workers
     # A group that was starting when it lost a pod is left alone for good.
     unseen = {} if after_start else before.unseen
-    # A pod that its StatefulSet let go, because somebody edited its labels, is not gone.
+    # A pod that its StatefulSet orphaned, because somebody edited its labels, is not gone.
     present = {pod.meta.uid for pod in (*group.workers, *group.name_conflicts)}
     gone = (name for uid, name in {**known, **unseen}.items() if uid not in present)
     return min(gone, default=None)

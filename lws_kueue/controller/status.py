@@ -78,10 +78,10 @@ def count(found: Iterable[groups.Group], *, key: str, bounds: scaling.Bounds) ->
     )
 
 
-def plan(at: scope.Scope, told: Collection[Reason], *, now: datetime) -> actions.Part:
+def plan(at: scope.Scope, reasons: Collection[Reason], *, now: datetime) -> actions.Part:
     """Return the write of the status, and the end of revisions that are needed no longer.
 
-    ``told`` are the reasons of the pass, of which the conditions tell.
+    ``reasons`` are those of the pass, of which the conditions tell.
     """
     outcome = compute(
         at.owner,
@@ -90,7 +90,7 @@ def plan(at: scope.Scope, told: Collection[Reason], *, now: datetime) -> actions
         leader_set=at.found.leader_set,
         unwritten=at.seen.unwritten,
         now=now,
-        own=_own_conditions(at.seen, at.owner, told, now=now),
+        own=_own_conditions(at.seen, at.owner, reasons, now=now),
     )
     return actions.Part(
         status=_write(at.owner, outcome, awaited=at.managed_by.built_in),
@@ -99,7 +99,11 @@ def plan(at: scope.Scope, told: Collection[Reason], *, now: datetime) -> actions
 
 
 def blocked(
-    seen: observed.Observed, owner: lws.LeaderWorkerSet, told: Collection[Reason], *, now: datetime
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    reasons: Collection[Reason],
+    *,
+    now: datetime,
 ) -> actions.Part:
     """Return the write of the status of a set that has no groups because it can make none."""
     outcome = compute(
@@ -109,7 +113,7 @@ def blocked(
         leader_set=None,
         unwritten=seen.unwritten,
         now=now,
-        own=_own_conditions(seen, owner, told, now=now),
+        own=_own_conditions(seen, owner, reasons, now=now),
     )
     return actions.Part(status=_write(owner, outcome, awaited=False))
 
@@ -117,13 +121,13 @@ def blocked(
 def _own_conditions(
     seen: observed.Observed,
     owner: lws.LeaderWorkerSet,
-    told: Collection[Reason],
+    reasons: Collection[Reason],
     *,
     now: datetime,
 ) -> dict[str, lws.Condition | None]:
     """Return the conditions that LWS does not have, by type."""
     return {
-        waiting.WAITING: waiting.condition(told),
+        waiting.WAITING: waiting.condition(reasons),
         repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
     }
 
@@ -139,8 +143,8 @@ def _write(
     """
     if not outcome.changed:
         return None
-    told = outcome.status["replicas"]
-    surging = told > owner.spec.replicas and told > owner.status.replicas
+    replicas = outcome.status["replicas"]
+    surging = replicas > owner.spec.replicas and replicas > owner.status.replicas
     ref = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, owner.meta.namespace, owner.meta.name)
     return actions.StatusWrite(
         ref=ref,

@@ -156,12 +156,12 @@ def _one(
     if wanted.in_vain is not None:
         return actions.Part(chains=(_given_back(index, existing, wanted.in_vain),))
     if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):
-        told = _normal(
+        event = _normal(
             "RenewingWorkload",
             f"Group {index} needs another admission than Workload {existing.meta.name} has:"
             f" {wanted.outdated} changed",
         )
-        return actions.Part(chains=(removal(existing, scene.pods_of(existing), events=(told,)),))
+        return actions.Part(chains=(removal(existing, scene.pods_of(existing), events=(event,)),))
     return _update(scene, index, existing, wanted)
 
 
@@ -170,15 +170,17 @@ def _given_back(index: int, workload: kueue.Workload, why: str) -> actions.Chain
 
     It comes before its pods are stopped, unlike others: that it is being deleted is what the next
     passes go by, and its finalizer keeps the quota until then. It is never put off: what pauses is
-    that it is made anew.
+    that it is recreated.
     """
-    told = _normal(
+    event = _normal(
         "QuotaGivenBack",
         f"Workload {workload.meta.name} of group {index} is deleted until the group's pods can be"
         f" made: {why}",
     )
     return (
-        actions.Delete(group.workload_ref(workload), workload.meta.uid, events=(told,), stops=True),
+        actions.Delete(
+            group.workload_ref(workload), workload.meta.uid, events=(event,), stops=True
+        ),
     )
 
 
@@ -208,17 +210,17 @@ def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
 
 
 def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> actions.Part:
-    """Remove a Workload that is finished by mistake, so that the next pass makes it anew."""
+    """Remove a Workload that is finished by mistake, so that the next pass recreates it."""
     wait = recreate.repair_in(workload, scene.pods.get(index, ()), now=scene.now)
     if wait > 0:
         return actions.Part(recheck_after=wait)
     finished = workload.condition(state.FINISHED)
     why = f"{finished.reason}: {finished.message}" if finished else ""
-    told = _normal(
+    event = _normal(
         "RenewingWorkload",
         f"Workload {workload.meta.name} of group {index} is finished by mistake ({why})",
     )
-    return actions.Part(chains=(removal(workload, scene.pods_of(workload), events=(told,)),))
+    return actions.Part(chains=(removal(workload, scene.pods_of(workload), events=(event,)),))
 
 
 @dataclass
@@ -253,12 +255,12 @@ def _update(scene: _Scene, index: int, workload: kueue.Workload, wanted: Wanted)
         edit.spec["maximumExecutionTimeSeconds"] = limit
     parts = {"metadata": edit.metadata, "spec": edit.spec}
     body = {key: part for key, part in parts.items() if part}
-    told = actions.Part(reasons=(edit.problem.of(index),) if edit.problem else ())
+    unresolved = actions.Part(reasons=(edit.problem.of(index),) if edit.problem else ())
     if not body:
-        return told
+        return unresolved
     version = workload.meta.resource_version
     patch = actions.Patch(group.workload_ref(workload), body, version, events=tuple(edit.events))
-    return told + actions.Part(chains=((patch,),))
+    return unresolved + actions.Part(chains=((patch,),))
 
 
 def _edit_pod_sets(edit: _Edit, scene: _Scene, workload: kueue.Workload, wanted: Wanted) -> None:

@@ -1,7 +1,7 @@
 """Stopping a group whose quota is taken back, and giving it back (kueue-contract 1.13, 3.2).
 
 Kueue says that a Workload is evicted and waits: the pods run on, and the quota stays reserved,
-until the job's side has stopped them and cleared the admission. A pod that was let go while no
+until the job's side has stopped them and cleared the admission. A pod that was released while no
 admitted Workload stands behind it is stopped in the same way, however that came about.
 """
 
@@ -58,10 +58,10 @@ def stop(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[ac
         pod for pod in group.in_order(pods) if group.could_run(pod) and not pod.meta.deleting
     ]
     # One event tells the story of the group.
-    told = actions.Event("Normal", "Stopped", f"Stopping {len(running)} pods: {_why(workload)}")
+    event = actions.Event("Normal", "Stopped", f"Stopping {len(running)} pods: {_why(workload)}")
     return tuple(
         actions.Delete(
-            group.ref(pod), pod.meta.uid, events=(told,) if pod is running[0] else (), stops=True
+            group.ref(pod), pod.meta.uid, events=(event,) if pod is running[0] else (), stops=True
         )
         for pod in running
     )
@@ -72,8 +72,8 @@ def replace_ungated(leader: facts.Pod) -> actions.Delete:
 
     In the foreground the StatefulSet goes first, and makes no pod while it waits for that.
     """
-    told = f"Replacing the group of {leader.meta.name}: its workers are made without a gate"
-    event = actions.Event("Normal", "Stopped", told)
+    text = f"Replacing the group of {leader.meta.name}: its workers are made without a gate"
+    event = actions.Event("Normal", "Stopped", text)
     return actions.Delete(
         group.ref(leader), leader.meta.uid, propagation="Foreground", events=(event,), stops=True
     )

@@ -3,7 +3,7 @@
 Kueue counts the template of the set, with the defaults of LimitRanges and the overhead of a
 RuntimeClass as they are at admission (kueue-contract 2.1). The pod itself is what the API server
 makes of the template: a webhook may inject a container or raise a request, a LimitRange may have
-changed since. What comes on top that way has no quota behind it, so such a pod is not let go.
+changed since. What comes on top that way has no quota behind it, so such a pod is not released.
 
 Only what Kueue counts is compared, that is the resources of the admission. A configuration of
 Kueue's may count a resource as less than the template asks for, or as another one (resource
@@ -27,7 +27,7 @@ _ADVICE = (
 def problem(
     workload: kueue.Workload, assigned: kueue.PodSetAssignment, pod: facts.Pod, *, count: int
 ) -> Reason | None:
-    """Return why a pod of an admitted podset of ``count`` pods may not be let go, if it may not."""
+    """Return why a pod of an admitted podset of ``count`` pods may not be released, or None."""
     try:
         excess = _excess(workload, assigned, pod.spec, count=count)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Pods are not let go onto nodes that cannot take them now (kueue-contract 3.5).
+"""Pods are not released onto nodes that cannot take them now (kueue-contract 3.5).
 
 Kueue chooses the nodes of a topology assignment when it admits a group, and pods that come back
 later go to the same nodes. One that has been cordoned or tainted since, or is not ready, takes no
@@ -50,12 +50,12 @@ def comes_back(pod: facts.Pod, workload: kueue.Workload) -> bool:
 
 def been_ready(workload: kueue.Workload) -> bool:
     """Whether the group has been ready under the admission that its Workload has."""
-    told = workload.condition(state.PODS_READY)
-    return told is not None and (told.status == "True" or told.reason == "WaitForRecovery")
+    ready = workload.condition(state.PODS_READY)
+    return ready is not None and (ready.status == "True" or ready.reason == "WaitForRecovery")
 
 
 def hosts(release: actions.Release | None) -> dict[str, str]:
-    """Return the node that each pod of a release is let go onto, by pod name, if it is one node."""
+    """Return the node that each pod of a release goes to, by pod name, if it is one node."""
     found = {} if release is None else {p.ref.name: _host(p) for p in release.patches}
     return {name: host for name, host in found.items() if host}
 
@@ -134,12 +134,12 @@ def unfit(
 _CORDONED: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
-def told_waiting(
+def unscheduled(
     pods: Sequence[facts.Pod], workload: kueue.Workload, *, now: datetime
 ) -> tuple[tuple[Reason, ...], float | None]:
     """Return which pods wait on for a node of theirs, and in how many seconds to look again.
 
-    A pod that was let go onto one node and has not got it is the scheduler's, which says why. Its
+    A pod that was released onto one node and has not got it is the scheduler's, which says why. Its
     words change with every other node of the cluster; what the node lacks is taken from them.
     """
     found, again = [], None

@@ -1,7 +1,7 @@
 """Pods whose node their Workload's topology assignment names no more (kueue-contract 3.5).
 
 When a node fails, Kueue replaces it in the assignment and leaves the reservation as it is. The pod
-that was let go onto it is then in nobody's account, and has to make room for one on the new node.
+that was released onto it is then in nobody's account, and has to make room for one on the new node.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from lws_kueue.workload import state
 
 
 def displaced(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[facts.Pod, ...]:
-    """Return the pods that were let go under ``workload`` onto nodes that it has lost.
+    """Return the pods that were released under ``workload`` onto nodes that it has lost.
 
     Only an admitted Workload whose assignment goes down to nodes says so; what happens to pods
     without an admission is decided elsewhere.

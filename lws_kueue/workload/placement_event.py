@@ -19,7 +19,7 @@ def events(
 ) -> tuple[actions.Event, ...]:
     """Return the event that tells where the pods of a complete group go, if any is placed.
 
-    ``domains`` are those of the pods that are let go now, by name; the others tell theirs by their
+    ``domains`` are those of the pods that are released now, by name; others tell theirs by their
     node selector. Pods are told by their worker index, 0 for the leader, as ranks are counted.
     """
     levels = _levels(workload)

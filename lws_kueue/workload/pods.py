@@ -1,4 +1,4 @@
-"""What the pods of a group mean to its Workload: gated or let go, and of which podset."""
+"""What the pods of a group mean to its Workload: gated or released, and of which podset."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -15,7 +15,7 @@ def gated(pod: facts.Pod) -> bool:
 
 
 def could_run(pod: facts.Pod) -> bool:
-    """Whether the pod runs or can still come to run: let go and not terminated."""
+    """Whether the pod runs or can still come to run: released and not terminated."""
     return not gated(pod) and not pod.finished
 
 

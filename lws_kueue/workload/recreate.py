@@ -3,11 +3,11 @@
 A Workload says what was admitted. If a group comes back as something else (other requests, another
 number of pods, another placement), it needs another admission: as long as no quota is reserved
 the Workload is rewritten and keeps its place in the queue; otherwise it is removed once none of the
-group's pods can run any more, and made anew. Kueue freezes a Workload's pod sets while it holds
+group's pods can run any more, and recreated. Kueue freezes a Workload's pod sets while it holds
 quota (kueue-contract 2.5), so there is no other way to give the quota back and ask again.
 
 Finished is terminal for Kueue, but not always meant: a Workload that is finished as out of sync,
-as failed to start or for want of an owner is made anew as well, with a back-off (kueue-contract
+as failed to start or for want of an owner is recreated as well, with a back-off (kueue-contract
 8.2). Nobody counts the attempts: the group waits for a share of the time for which it has been
 trying, which its gated leader tells even after a restart.
 """
@@ -68,7 +68,7 @@ def outdated(
 ) -> str | None:
     """Return in words what of the group the Workload was not made for, None if it fits.
 
-    A Workload under which pods of this very revision run was made for it by whoever let them go:
+    A Workload under which pods of this very revision run was made for it by whoever released them:
     it stays for as long as they do.
     """
     if made_from.shape is None:
@@ -106,7 +106,7 @@ def repaired(workload: kueue.Workload) -> bool:
 
 
 def repair_in(workload: kueue.Workload, pods: Iterable[facts.Pod], *, now: datetime) -> float:
-    """Return in how many seconds a finished Workload may be made anew; 0 is now."""
+    """Return in how many seconds a finished Workload may be recreated; 0 is now."""
     finished = workload.condition(state.FINISHED)
     at = conditions.moment(finished.last_transition_time if finished else "")
     if at is None:

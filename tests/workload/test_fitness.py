@@ -182,14 +182,14 @@ def waiting(message: str, *, since: str) -> facts.Pod:
 def test_a_pod_for_which_its_node_has_no_room_is_told_after_a_while() -> None:
     said = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't match. no new claims"
     workload = group("a")
-    told, again = fitness.told_waiting([waiting(said, since=SOON)], workload, now=NOW)
+    told, again = fitness.unscheduled([waiting(said, since=SOON)], workload, now=NOW)
     assert (told, again) == ((), 25.0)
     later = NOW + timedelta(seconds=25)
-    (problem,), again = fitness.told_waiting([waiting(said, since=SOON)], workload, now=later)
+    (problem,), again = fitness.unscheduled([waiting(said, since=SOON)], workload, now=later)
     assert again is None
     assert problem.code == "PodUnschedulable"
     for text in ("pod serve-0", "node a", "too little cpu", "Workload wl-0"):
         assert text in problem.message
     other = said.replace("2 node(s)", "7 node(s)")
-    (same,), _ = fitness.told_waiting([waiting(other, since=SOON)], workload, now=later)
+    (same,), _ = fitness.unscheduled([waiting(other, since=SOON)], workload, now=later)
     assert same == problem, "told once, whatever happens to other nodes"

@@ -1,4 +1,4 @@
-"""How the groups of a queue-managed set stand with Kueue: made from what, under which Workload.
+"""What the groups of a queue-managed set are made from, and what Kueue has admitted them for.
 
 Each group is looked at by itself. What its pods are made from is the revision of its leader, never
 the set as it is now: during an update groups differ, and each has the admission that fits it.
@@ -160,7 +160,7 @@ def of(
 ) -> Admissions:
     """Return what the groups of a set are admitted for; ``short`` is what they lack.
 
-    Of a set that is not the bridge's to let go nothing is known.
+    Of a set that is not the bridge's to release nothing is known.
     """
     if at.managed_by is not scope.ManagedBy.BRIDGE:
         return Admissions()
@@ -252,7 +252,7 @@ def _age(
     """Return for how long a group has waited for quota; None for one that has some.
 
     That one waits for checks, or for its own pods to end. The others have waited since their leader
-    is there, their Workload is, and Kueue has said no to that: while a leader is being made anew
+    is there, their Workload is, and Kueue has said no to that: while a leader is being recreated
     its group has not waited at all.
     """
     if group is None:
@@ -308,5 +308,5 @@ def _change(
 
 
 def _needs_way(at: scope.Scope, group: groups.Group | None) -> bool:
-    """Whether a group that waits is a desired one which the update has made anew."""
+    """Whether a group that waits is a desired one which the update has recreated."""
     return group is not None and group.index < at.owner.spec.replicas and group.key == at.choice.key

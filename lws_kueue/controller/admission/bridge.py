@@ -16,7 +16,7 @@ from lws_kueue.workload import build, diff
 
 def plan(
     at: scope.Scope,
-    stand: admissions.Admissions,
+    admitted: admissions.Admissions,
     *,
     wanted: int,
     options: build.Options,
@@ -30,31 +30,31 @@ def plan(
     if at.seen.kueue.support != "served":
         why = waiting.why(at.seen, at.owner, None)
         return actions.Part(reasons=(replace(why, groups=range(wanted)),) if why and wanted else ())
-    return _bridged(at, stand, wanted=wanted, options=options, now=now)
+    return _bridged(at, admitted, wanted=wanted, options=options, now=now)
 
 
 def _bridged(
     at: scope.Scope,
-    stand: admissions.Admissions,
+    admitted: admissions.Admissions,
     *,
     wanted: int,
     options: build.Options,
     now: datetime,
 ) -> actions.Part:
     seen, owner = at.seen, at.owner
-    desired = _desired(stand, wanted=wanted)
+    desired = _desired(admitted, wanted=wanted)
     changes = diff.changes(
         owner,
         seen.workloads.values(),
-        wanted={index: stand.wanted(index) for index in desired},
-        pods=stand.pods,
+        wanted={index: admitted.wanted(index) for index in desired},
+        pods=admitted.pods,
         classes=build.PriorityClasses(
             workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
         ),
         options=options,
         now=now,
     )
-    scene = follow.Scene(seen, owner, stand, now=now)
+    scene = follow.Scene(seen, owner, admitted, now=now)
     unchanged = {index: reason for reason in changes.reasons for index in reason.groups}
     steps = _steps(scene, unchanged, wanted=wanted)
     problems = {
@@ -62,31 +62,31 @@ def _bridged(
     }
     problems |= unchanged
     held = {
-        index: waiting.why(seen, owner, stand.workloads.get(index), problem=problems.get(index))
+        index: waiting.why(seen, owner, admitted.workloads.get(index), problem=problems.get(index))
         for index in desired
         # A change that has to wait is worth a warning, but its group waits for nothing.
-        if stand.taken_in(index)
-        and not (index in unchanged and scene.may_run(stand.workloads.get(index)))
-    } | waiting.for_pods(seen, owner, stand, wanted=wanted, desired=desired)
-    told = (
+        if admitted.taken_in(index)
+        and not (index in unchanged and scene.may_run(admitted.workloads.get(index)))
+    } | waiting.for_pods(seen, owner, admitted, wanted=wanted, desired=desired)
+    explained = (
         *(problem for index, problem in problems.items() if index not in held),
         *reasons.merged(why.of(index) for index, why in held.items() if why is not None),
-        *waiting.missing_behind(seen, owner, stand.workloads),
+        *waiting.missing_behind(seen, owner, admitted.workloads),
     )
-    return replace(actions.joined((changes, *steps.values())), reasons=told)
+    return replace(actions.joined((changes, *steps.values())), reasons=explained)
 
 
-def _desired(stand: admissions.Admissions, *, wanted: int) -> tuple[int, ...]:
+def _desired(admitted: admissions.Admissions, *, wanted: int) -> tuple[int, ...]:
     """Return the indices of the groups that are to have a Workload after this pass.
 
     A set that is scaled to a million groups gets them some at a time: all other sets wait while a
     pass decides. Each pass that writes is followed by the next one.
     """
-    existing = {index for index in stand.workloads if index < wanted}
+    existing = {index for index in admitted.workloads if index < wanted}
     missing = (
         index
-        for index in sorted(stand.own)
-        if index < wanted and index not in existing and stand.may_ask(index)
+        for index in sorted(admitted.own)
+        if index < wanted and index not in existing and admitted.may_ask(index)
     )
     return tuple(sorted({*existing, *islice(missing, waiting.MOST_NEW)}))
 
@@ -100,11 +100,11 @@ def _steps(
     Nothing is done to a group from before the set waited for Kueue: the rollout takes it in when
     its turn comes, and until then it goes on as it did.
     """
-    workloads = scene.stand.workloads
+    workloads = scene.admitted.workloads
     steps = {
         index: follow.group(scene, index, workload)
         for index, workload in workloads.items()
-        if index < wanted and scene.stand.taken_in(index)
+        if index < wanted and scene.admitted.taken_in(index)
     }
     unserved = {
         index: None
@@ -113,10 +113,10 @@ def _steps(
         and index not in workloads
         and (
             index in problems
-            or scene.stand.wanted(index).content is None
-            or not scene.stand.may_ask(index)
+            or scene.admitted.wanted(index).content is None
+            or not scene.admitted.may_ask(index)
         )
-        and scene.stand.taken_in(index)
+        and scene.admitted.taken_in(index)
     }
     surplus = {index: w for index, w in workloads.items() if index >= wanted}
     return (
@@ -128,6 +128,6 @@ def _steps(
         | {
             index: follow.before_its_turn(scene, index, workload)
             for index, workload in workloads.items()
-            if index < wanted and not scene.stand.taken_in(index)
+            if index < wanted and not scene.admitted.taken_in(index)
         }
     )

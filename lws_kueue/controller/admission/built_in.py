@@ -1,7 +1,7 @@
 """What is left to do for a set that Kueue's built-in integration looks after (kueue-contract 8.1).
 
 The integration adopts pods that wait, by marking them. It cannot adopt those that the bridge has
-let go before: Kueue's own webhook refuses the marks on a pod that runs, and without them an
+released before: Kueue's own webhook refuses the marks on a pod that runs, and without them an
 eviction stops nothing and the quota is never given back. So the bridge stops these, and no others;
 what comes in their place waits, and is the integration's, which gives the quota back. Workloads
 that the bridge has made lack the annotation without which it adopts none, and get it.
@@ -47,7 +47,7 @@ def _stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[act
 
 
 def _not_adopted(pod: facts.Pod) -> bool:
-    """Whether the bridge has let a pod go: only then it names a Workload and lacks the mark."""
+    """Whether the bridge has released a pod: only then it names a Workload and lacks the mark."""
     return names.WORKLOAD in pod.meta.annotations and names.MANAGED not in pod.meta.labels
 
 

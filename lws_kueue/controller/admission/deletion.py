@@ -13,7 +13,7 @@ from lws_kueue.workload import diff, eviction, state
 
 
 def plan(seen: observed.Observed, *, now: datetime) -> actions.Part:
-    """Return what to do for the Workloads alone: of a set that leaves or that has to wait."""
+    """Return what to do for the Workloads alone: of a set that is deleted or that has to wait."""
     return actions.joined(_part(seen, workload, now=now) for workload in seen.workloads.values())
 
 
@@ -57,7 +57,7 @@ def _released_under(workload: kueue.Workload, seen: observed.Observed) -> list[f
 def _pods_of(workload: kueue.Workload, seen: observed.Observed) -> list[facts.Pod]:
     """Return the pods of the Workload's group, and those that were released under it.
 
-    A stranger that only has the labels of a group neither is stopped nor holds anything up.
+    A pod that only has the labels of a group neither is stopped nor holds anything up.
     """
     index = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX)
     return [

@@ -20,7 +20,7 @@ class Scene:
         self,
         seen: observed.Observed,
         owner: lws.LeaderWorkerSet,
-        stand: admissions.Admissions,
+        admitted: admissions.Admissions,
         *,
         now: datetime,
     ) -> None:
@@ -28,9 +28,9 @@ class Scene:
         self.flavors = seen.kueue.flavors
         self.nodes = seen.nodes
         self.now = now
-        self.stand = stand
-        self.groups = stand.own
-        self.pods = stand.pods
+        self.admitted = admitted
+        self.groups = admitted.own
+        self.pods = admitted.pods
         self._size = owner.spec.leader_worker_template.size
 
     def size(self, index: int) -> int:
@@ -66,26 +66,26 @@ def _release(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part
     own = scene.groups[index].pods if index in scene.groups else ()
     planned, problems = release.plan_release(workload, own, flavors=scene.flavors)
     released, unfit = fitness.keep_off(planned, own, nodes=scene.nodes, now=scene.now)
-    unscheduled, again = fitness.told_waiting(own, workload, now=scene.now)
-    told = (*problems, *((unfit,) if unfit else ()), *unscheduled)
+    waiting, again = fitness.unscheduled(own, workload, now=scene.now)
+    problems = (*problems, *((unfit,) if unfit else ()), *waiting)
     return actions.Part(
         chains=actions.each_alone((released,)),
-        reasons=tuple(problem.of(index) for problem in told[:1]),
+        reasons=tuple(problem.of(index) for problem in problems[:1]),
         recheck_after=fitness.LOOK_AGAIN if unfit else again,
     )
 
 
 def _unfit(scene: Scene, index: int, workload: kueue.Workload) -> Reason | None:
     """Return why the pods of a group may not run on the admission that its Workload has."""
-    if (what := scene.stand.outdated.get(index)) is not None:
+    if (what := scene.admitted.outdated.get(index)) is not None:
         message = (
             f"Workload {workload.meta.name} was admitted for something else: {what} changed;"
             " the group waits for another admission"
         )
         return Reason("WorkloadOutdated", message)
-    if (why := scene.stand.in_vain.get(index)) is not None:
+    if (why := scene.admitted.in_vain.get(index)) is not None:
         return Reason("FailedCreate", why)
-    content = scene.stand.wanted(index).content
+    content = scene.admitted.wanted(index).content
     if content is not None and content.shape is not None:
         return None
     if not any(pods.gated(pod) for pod in scene.pods.get(index, ())):
@@ -109,7 +109,7 @@ def before_its_turn(scene: Scene, index: int, workload: kueue.Workload) -> actio
 
 
 def stopped(scene: Scene, index: int, workload: kueue.Workload | None) -> actions.Part:
-    """Stop the pods that were let go and that no admission stands behind any more.
+    """Stop the pods that were released and that no admission stands behind any more.
 
     A worker StatefulSet without the gate, which somebody has taken out of it, would make the
     workers anew, ungated. It goes with its leader: in the foreground, so that it makes none while

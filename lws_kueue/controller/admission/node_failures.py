@@ -52,18 +52,18 @@ def _ending(workload: kueue.Workload | None, pods: Collection[facts.Pod]) -> tup
     return tuple(pod for pod in pods if pod.meta.deleting and group_pods.could_run(pod))
 
 
-def moved(stand: admissions.Admissions) -> dict[int, tuple[facts.Pod, ...]]:
+def moved(admitted: admissions.Admissions) -> dict[int, tuple[facts.Pod, ...]]:
     """Return the pods of each group whose node is not theirs any more."""
     found = {
-        index: node_replacement.displaced(stand.workloads.get(index), group.pods)
-        for index, group in stand.own.items()
+        index: node_replacement.displaced(admitted.workloads.get(index), group.pods)
+        for index, group in admitted.own.items()
     }
     return {index: pods for index, pods in found.items() if pods}
 
 
 def deletions(
     seen: observed.Observed,
-    stand: admissions.Admissions,
+    admitted: admissions.Admissions,
     *,
     moved: Mapping[int, tuple[facts.Pod, ...]],
     leave_alone: Collection[int],
@@ -77,13 +77,13 @@ def deletions(
         *(pod for pods in moved.values() for pod in pods if pod.meta.deleting),
         *(
             pod
-            for index, workload in stand.workloads.items()
-            for pod in _ending(workload, stand.pods.get(index, ()))
+            for index, workload in admitted.workloads.items()
+            for pod in _ending(workload, admitted.pods.get(index, ()))
         ),
     )
     return (
         *(
-            _replaced(seen, stand.workloads[index], pod)
+            _replaced(seen, admitted.workloads[index], pod)
             for index, pods in moved.items()
             for pod in pods
             if index not in leave_alone and not pod.meta.deleting

@@ -1,7 +1,7 @@
-"""Which nodes a decision looks at before pods are let go onto them again (``workload/fitness``).
+"""Which nodes a decision looks at before pods are released onto them again (``workload/fitness``).
 
-Nodes are not watched, and the first pods of a group are let go onto the nodes that Kueue has chosen
-a moment ago. So only those of pods that come back are read, and only while they are gated.
+Nodes are not watched, and the first pods of a group are released onto nodes that Kueue has chosen a
+moment ago. So only those of pods that come back are read, and only while they are gated.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from lws_kueue.tas import assignment
 from lws_kueue.workload import fitness, release, state
 from lws_kueue.workload import pods as group_pods
 
-# How many are read for one pass. One that was not read keeps nobody off: what is let go onto it in
-# vain comes back, later each time.
+# How many are read for one pass. One that was not read keeps nobody off: what is released onto it
+# in vain comes back, later each time.
 MOST_ASKED: Final = 64
 
 
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
-    """Return the nodes of pods that are about to be let go again."""
+    """Return the nodes of pods that are about to be released again."""
     owner = seen.lws
     gated = any(group_pods.gated(pod) for pod in seen.pods.values())
     placed = dict(_placed(seen)) if gated else {}

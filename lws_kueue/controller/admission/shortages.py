@@ -170,9 +170,10 @@ class Shortages:
 
     def part(self, *, now: datetime) -> actions.Part:
         """Tell what was refused, or that something must have been, and when to look again."""
-        told = (one for one in self._all() if one.refusal or one.lasts(now))
+        lasting = (one for one in self._all() if one.refusal or one.lasts(now))
+        first = islice(lasting, MOST_ASKED)
         return actions.Part(
-            reasons=tuple(Reason("FailedCreate", one.message) for one in islice(told, MOST_ASKED)),
+            reasons=tuple(Reason("FailedCreate", one.message) for one in first),
             recheck_after=actions.soonest(one.look_again(now) for one in self._all()),
         )
 

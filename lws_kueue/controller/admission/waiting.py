@@ -25,9 +25,9 @@ _BEING_MADE: Final = Reason(
 )
 
 
-def condition(told: Collection[Reason]) -> lws.Condition | None:
+def condition(found: Collection[Reason]) -> lws.Condition | None:
     """Return the condition that says what groups wait for."""
-    return reasons.condition(WAITING, told)
+    return reasons.condition(WAITING, found)
 
 
 def why(
@@ -45,7 +45,7 @@ def why(
 def for_pods(
     seen: observed.Observed,
     owner: lws.LeaderWorkerSet,
-    stand: admissions.Admissions,
+    admitted: admissions.Admissions,
     *,
     wanted: int,
     desired: Collection[int],
@@ -56,9 +56,9 @@ def for_pods(
     trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
     found: dict[int, Reason] = {}
     for index in missing:
-        if not stand.taken_in(index):
+        if not admitted.taken_in(index):
             continue
-        lack = stand.short.of(index) if stand.short else None
+        lack = admitted.short.of(index) if admitted.short else None
         refused = lack and Reason("FailedCreate", lack.message, waits=True, warns=False)
         found[index] = refused or trouble
     return found

@@ -18,8 +18,8 @@ RECHECK_NODE = 5.0
 def missing(at: scope.Scope, group: groups.Group) -> actions.Part:
     """Return the creation of everything that a group needs and lacks."""
     start = startup.worker_set(at.owner, group)
-    told = actions.Part(reasons=(start.reason,) if start.reason else ())
-    made = _service(at, group) + told
+    refused = actions.Part(reasons=(start.reason,) if start.reason else ())
+    made = _service(at, group) + refused
     ganged = _needs_pod_group(at, group)
     if ganged and not pod_groups.name_of(group):
         made += actions.Part(reasons=(pod_groups.missing_name(group),))
@@ -39,7 +39,7 @@ def missing(at: scope.Scope, group: groups.Group) -> actions.Part:
 def _service(at: scope.Scope, group: groups.Group) -> actions.Part:
     leader = group.leader
     unique = at.owner.spec.network_config.subdomain_policy == "UniquePerReplica"
-    # A group of an older revision that is made anew during an update to a shared subdomain still
+    # A group of an older revision that is recreated during an update to a shared subdomain still
     # looks for its members under its own.
     own = leader.spec.get("subdomain") == leader.meta.name
     if not (unique or own) or group.service is not None or leader.meta.deleting:

@@ -72,7 +72,7 @@ def _started(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
 
 
 def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
-    """Decide about a name that is taken: garbage collection frees it, a stranger does not."""
+    """Decide about a name that is taken: garbage collection frees it, a foreign object does not."""
     controller = left.controller
     if controller is not None and (controller.kind, controller.name) == (
         "Pod",

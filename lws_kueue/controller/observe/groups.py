@@ -21,7 +21,7 @@ class Group:
     ``foreign_worker_set`` is a StatefulSet that has the name of this group's worker StatefulSet but
     belongs to something else, most often to a leader pod that is gone. ``name_conflicts`` are pods
     that have the names of its workers and belong to something else: what is left of a former group,
-    or a worker that its StatefulSet has let go because somebody edited its labels.
+    or a worker that its StatefulSet has orphaned because somebody edited its labels.
     ``gated_as_wanted`` says that its pods are made with or without the gate of Kueue's admission,
     as the set wants it now; ``managed_by_kueue`` that they were made for Kueue's built-in
     integration, which gates them itself.
@@ -198,7 +198,7 @@ def index_of(set_name: str, pod: facts.Pod) -> int | None:
     """Return the index of the group in which a pod has its place, or had it; None if it has none.
 
     Its name says so and can never change. Its label is asked only where the name says nothing: a
-    pod whose labels were edited is let go by its StatefulSet, and runs on all the same.
+    pod whose labels were edited is orphaned by its StatefulSet, and runs on all the same.
     """
     parent, ordinal = ordinals.parent_and_ordinal(pod.meta.name)
     if parent == set_name:

@@ -60,7 +60,7 @@ def members(group: groups.Group) -> Members | None:
 
 
 def never_placed(pod: facts.Pod) -> bool:
-    """Whether the pod was let go onto a node that Kueue chose, and has not reached it.
+    """Whether the pod was released onto a node that Kueue chose, and has not reached it.
 
     When that node fails meanwhile, Kueue or we remove the pod for one that goes elsewhere. Nothing
     of the group ran on it, so this is no failure: one failing node recreates a group once.

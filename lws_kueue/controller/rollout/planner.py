@@ -194,7 +194,7 @@ def _guarded(
 ) -> Target:
     """Return the target, held back where it would make too many groups unavailable.
 
-    Upstream goes over the budget in three situations: where broken groups stand among those that
+    Upstream goes over the budget in three cases: where broken groups stand among those that
     it is about to open, where ready surge groups go while another one that is not ready stays,
     and where a second update takes the surge groups that stand in for groups of the first one.
     What is available already may always become less than the budget by itself, never by this.

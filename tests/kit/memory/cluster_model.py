@@ -5,7 +5,6 @@ decides and carries out the plan, and can be cut off after any number of writes,
 What Kubernetes does with the objects stands in ``kubernetes_model``.
 """
 
-import dataclasses
 import datetime
 from collections.abc import Iterator
 from typing import Any
@@ -98,7 +97,7 @@ class Cluster(kubernetes_model.Kubernetes):
             for one in shortages.asked(found)
             if one.meta.name in self.refusals
         }
-        return dataclasses.replace(found, nodes=nodes, refusals=refusals)
+        return found.looked_up(nodes=nodes, refusals=refusals)
 
     def _fact(self, kind: str, name: str, obj: Object) -> Any:
         """Parse each version of an object once, as the cache does."""

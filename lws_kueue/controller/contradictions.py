@@ -44,8 +44,8 @@ def _all(at: scope.Scope) -> Iterator[Reason]:
     yield from _revisions(at)
 
 
-def _warning(kind: str, name: str, text: str) -> Reason:
-    return Reason(f"Invalid{kind}", f"{kind} {name}: {text}")
+def _warning(kind: str, name: str, text: str, *, fix: str = "") -> Reason:
+    return Reason(f"Invalid{kind}", f"{kind} {name}: {text}", fix)
 
 
 def _labels(kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]) -> Iterator[Reason]:
@@ -140,9 +140,10 @@ def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:
     if group.size == 1 and group.key not in known:
         text = (
             f"label {names.REVISION_KEY} is {group.key!r}, and there is no ControllerRevision of "
-            f"that key. Correct the label, or delete the pod to have it made anew"
+            "that key"
         )
-        yield _warning("Pod", group.leader.meta.name, text)
+        fix = "Correct the label, or delete the pod to have it made anew"
+        yield _warning("Pod", group.leader.meta.name, text, fix=fix)
 
 
 # Objects that are in the way, or pretend to belong ----------------------------------------------
@@ -160,24 +161,23 @@ def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -
             and meta.labels.get(names.SET_NAME) == owner.meta.name
         ):
             text = (
-                f"has the label {names.SET_NAME}={owner.meta.name} and does not belong to the "
-                "set. Remove the label"
+                f"has the label {names.SET_NAME}={owner.meta.name} and does not belong to the set"
             )
-            yield _warning("Pod", meta.name, text)
+            yield _warning("Pod", meta.name, text, fix="Remove the label")
         elif _is_left_over(owner, pod, found):
             text = (
                 "was let go by its StatefulSet, and its group is not there any more, so nothing "
-                "removes it. Delete it"
+                "removes it"
             )
-            yield _warning("Pod", meta.name, text)
+            yield _warning("Pod", meta.name, text, fix="Delete it")
         return
     if meta.controller is not None:
         text = (
             f"belongs to {meta.controller.kind} {meta.controller.name} and has the name that a pod "
-            "of the set needs. Delete it"
+            "of the set needs"
         )
         if not groups.may_belong(owner.meta.name, meta):
-            yield _warning("Pod", meta.name, text)
+            yield _warning("Pod", meta.name, text, fix="Delete it")
         return
     # One with the right labels will be taken back by its StatefulSet.
     for wrong in _labels("Pod", meta, selector):
@@ -220,11 +220,8 @@ def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
         claimed = meta.labels.get(names.SET_NAME) == at.owner.meta.name
         if other is at.found.leader_set or meta.uid in own or past or not claimed:
             continue
-        text = (
-            f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set. "
-            "Remove the label, or delete it"
-        )
-        yield _warning("StatefulSet", name, text)
+        text = f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set"
+        yield _warning("StatefulSet", name, text, fix="Remove the label, or delete it")
 
 
 # Services ---------------------------------------------------------------------------------------
@@ -295,8 +292,9 @@ def _revisions(at: scope.Scope) -> Iterator[Reason]:
             for revision in same:
                 if revision is not used:
                     text = f"has the key {key} as well as {used.meta.name if used else ''}, and "
-                    text += "holds something else. Delete the one that is wrong"
-                    yield _warning("ControllerRevision", revision.meta.name, text)
+                    text += "holds something else"
+                    fix = "Delete the one that is wrong"
+                    yield _warning("ControllerRevision", revision.meta.name, text, fix=fix)
 
 
 def _unusable(at: scope.Scope) -> Iterator[Reason]:
@@ -320,9 +318,9 @@ def _unusable(at: scope.Scope) -> Iterator[Reason]:
         elif meta.controller is not None and not _of_this_name(at.owner, meta.controller):
             text = (
                 f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "
-                f"{meta.controller.kind} {meta.controller.name}. Remove the label"
+                f"{meta.controller.kind} {meta.controller.name}"
             )
-            yield _warning("ControllerRevision", name, text)
+            yield _warning("ControllerRevision", name, text, fix="Remove the label")
 
 
 def _of_this_name(owner: lws.LeaderWorkerSet, controller: facts.Owner) -> bool:

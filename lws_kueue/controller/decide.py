@@ -191,16 +191,17 @@ def _blocked(
     holder = foreign.meta.controller
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
         return _until_deleted(seen, now=now)
-    message = (
+    taken = Reason(
+        "FailedCreate",
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
-        f" name that the leader StatefulSet needs. {name_claims.remedy(foreign.meta)}"
+        " name that the leader StatefulSet needs",
+        fix=name_claims.remedy(foreign.meta),
     )
-    reasons = (Reason("FailedCreate", message),)
     blocked = deletion.plan(seen, now=now) + actions.Part(
-        reasons=reasons, recheck_after=RECHECK_FOREIGN
+        reasons=(taken,), recheck_after=RECHECK_FOREIGN
     )
     if managed_by.of(seen, owner) is scope.ManagedBy.BRIDGE and owner.spec.replicas:
-        held = waiting.name_taken(owner, message)
+        held = waiting.name_taken(owner, taken)
         blocked += actions.Part(reasons=(held,)) + status.blocked(seen, owner, (held,), now=now)
     return actions.Plan.of(blocked)
 

@@ -196,11 +196,12 @@ def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
         return actions.Part()  # MultiKueue brings the Workload itself.
     name = _name(owner.meta, index, scene.options)
     if name in scene.taken:
-        message = (
-            f"Workload {name} exists and is not owned by {owner.meta.name}: delete it,"
-            f" group {index} needs the name"
+        taken = Reason(
+            "WorkloadNameTaken",
+            f"Workload {name} exists and is not owned by {owner.meta.name}",
+            fix=f"delete it, group {index} needs the name",
         )
-        return actions.Part(reasons=(Reason("WorkloadNameTaken", message, groups=(index,)),))
+        return actions.Part(reasons=(taken.of(index),))
     body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
     if isinstance(body, Reason):
         return actions.Part(reasons=(body.of(index),))

@@ -40,12 +40,13 @@ def problem(
     )
     return _problem(
         f"pod {pod.meta.name} requests more than podset {assigned.name} of Workload"
-        f" {workload.meta.name} was admitted for: {told}. {_ADVICE}"
+        f" {workload.meta.name} was admitted for: {told}",
+        fix=_ADVICE,
     )
 
 
-def _problem(message: str) -> Reason:
-    return Reason("PodExceedsAdmission", message)
+def _problem(text: str, *, fix: str = "") -> Reason:
+    return Reason("PodExceedsAdmission", text, fix)
 
 
 def _excess(

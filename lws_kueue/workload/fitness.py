@@ -79,14 +79,14 @@ def keep_off(
     why = dict(_unfit(release, {pod.meta.name: pod for pod in pods}, nodes=nodes, now=now))
     if release is None or not why:
         return release, None
-    message = (
-        f"{'; '.join(why.values())} (topology assignment of Workload {release.workload.name})."
-        " Make the node usable again, or delete the other pods of the group there: Kueue replaces"
+    text = f"{'; '.join(why.values())} (topology assignment of Workload {release.workload.name})"
+    fix = (
+        "Make the node usable again, or delete the other pods of the group there: Kueue replaces"
         " it when none is left"
     )
     left = tuple(patch for patch in release.patches if patch.ref.name not in why)
     kept = dataclasses.replace(release, patches=left, events=()) if left else None
-    return kept, Reason("NodeUnfit", message)
+    return kept, Reason("NodeUnfit", text, fix)
 
 
 def _unfit(
@@ -161,12 +161,12 @@ def unscheduled(
 def _waits(pod: facts.Pod, host: str, workload: kueue.Workload, said: str) -> Reason:
     lacks = sorted({part.rstrip(",.") for part in _after("Insufficient", said)})
     why = f" has too little {' and '.join(lacks)} left" if lacks else " does not take it"
-    message = (
+    text = (
         f"pod {pod.meta.name} waits for node {host}, its place in the topology assignment of"
-        f" Workload {workload.meta.name}, which{why}; its condition PodScheduled says more. Make"
-        " room on the node, or delete the Workload to have the group placed anew"
+        f" Workload {workload.meta.name}, which{why}; its condition PodScheduled says more"
     )
-    return Reason("PodUnschedulable", message)
+    fix = "Make room on the node, or delete the Workload to have the group placed anew"
+    return Reason("PodUnschedulable", text, fix)
 
 
 def _after(word: str, text: str) -> Iterator[str]:

@@ -149,13 +149,12 @@ def _by_state(workload: kueue.Workload) -> Reason | None:
         case Admission.FINISHED:
             finished = workload.condition(FINISHED)
             why = f" ({finished.reason})" if finished is not None and finished.reason else ""
-            message = f"Workload {name} is finished{why}: delete it to queue the group again"
-            return _waits("WorkloadFinished", message, warns=True)
+            text = f"Workload {name} is finished{why}"
+            fix = "delete it to queue the group again"
+            return _waits("WorkloadFinished", text, fix=fix, warns=True)
         case Admission.DEACTIVATED:
-            message = (
-                f"Workload {name} is deactivated: set its spec.active to true{_cause(workload)}"
-            )
-            return _waits("WorkloadDeactivated", message)
+            fix = f"set its spec.active to true{_cause(workload)}"
+            return _waits("WorkloadDeactivated", f"Workload {name} is deactivated", fix=fix)
         case Admission.EVICTED:
             return _waits("WorkloadEvicted", f"Workload {name} is evicted{_cause(workload)}")
     return None
@@ -196,8 +195,8 @@ def _waits(code: str, text: str, *, fix: str = "", warns: bool = False) -> Reaso
 def queue_trouble(queues: Queues) -> Reason | None:
     """Return why nothing is admitted through the queue now, naming what to change."""
     if not queues.queue:
-        message = f"the set names no LocalQueue: give it the label {names.QUEUE_NAME}"
-        return _waits("QueueNotSet", message, warns=True)
+        fix = f"give it the label {names.QUEUE_NAME}"
+        return _waits("QueueNotSet", "the set names no LocalQueue", fix=fix, warns=True)
     local = queues.local_queue
     if local is None:
         return _waits("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist", warns=True)

@@ -58,7 +58,6 @@ def _surge_in_percent(owner: lws.LeaderWorkerSet) -> tuple[Reason, ...]:
         return ()
     text = (
         f"Kueue's built-in integration manages the groups of {owner.meta.name}, and makes no"
-        f" Workloads for surge groups of maxSurge {surge}: updates may wait for them for ever. Set"
-        " maxSurge to a number"
+        f" Workloads for surge groups of maxSurge {surge}: updates may wait for them for ever"
     )
-    return (Reason("SurgeNotAdmitted", text),)
+    return (Reason("SurgeNotAdmitted", text, fix="Set maxSurge to a number"),)

@@ -79,10 +79,10 @@ def missing_behind(
     return (replace(trouble, waits=False),)
 
 
-def name_taken(owner: lws.LeaderWorkerSet, message: str) -> Reason:
+def name_taken(owner: lws.LeaderWorkerSet, taken: Reason) -> Reason:
     """Return why all groups wait of a set whose leader StatefulSet cannot be made."""
     groups = range(owner.spec.replicas)
-    return Reason("StatefulSetNameTaken", message, groups=groups, waits=True, warns=False)
+    return replace(taken, code="StatefulSetNameTaken", groups=groups, waits=True, warns=False)
 
 
 def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues:

@@ -82,10 +82,10 @@ def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
     return _refused(
         group,
         f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
-        f"StatefulSet {left.name} exists and {name_claims.holder(left)}. "
-        f"{name_claims.remedy(left)}",
+        f"StatefulSet {left.name} exists and {name_claims.holder(left)}",
+        fix=name_claims.remedy(left),
     )
 
 
-def _refused(group: groups.Group, text: str) -> Startup:
-    return Startup(create=False, reason=Reason("FailedCreate", text, groups=(group.index,)))
+def _refused(group: groups.Group, text: str, *, fix: str = "") -> Startup:
+    return Startup(create=False, reason=Reason("FailedCreate", text, fix, groups=(group.index,)))

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from lws_kueue.manager.leader import lease
-from lws_kueue.manager.settings import settings as runtime_settings
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import client, metrics, resources
 
 LEASES: Final = resources.Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -53,7 +53,7 @@ class Election:
 
     def __init__(
         self,
-        settings: runtime_settings.LeaderElection,
+        settings: configuration.LeaderElection,
         *,
         api: client.Client,
         identity: str,
@@ -62,6 +62,7 @@ class Election:
     ) -> None:
         """``api`` has to be one that does not ask this election before it writes."""
         self._settings = settings
+        self._namespace = settings.namespace
         self._api = api
         self._clock = clock
         self._sleep = sleep
@@ -71,12 +72,12 @@ class Election:
             renew_deadline=settings.renew_deadline,
         )
         self._told_of = ""
-        metrics.leads(settings.name, False)
+        metrics.leads(settings.resource_name, False)
 
     @property
     def name(self) -> str:
         """The Lease, for people and for the label of a metric."""
-        return f"{self._settings.namespace}/{self._settings.name}"
+        return f"{self._settings.resource_namespace}/{self._settings.resource_name}"
 
     def leads(self) -> bool:
         """Whether this process is the leader at this very moment."""
@@ -93,7 +94,7 @@ class Election:
                 self._told_of = self._ballot.holder
                 logger.info("%s leads; waiting for the Lease %s", self._told_of, self.name)
             await self._sleep(self._settings.retry_period)
-        metrics.leads(self._settings.name, True)
+        metrics.leads(self._settings.resource_name, True)
         logger.info("This process leads; it holds the Lease %s", self.name)
 
     async def keep(self) -> None:
@@ -137,7 +138,7 @@ class Election:
 
     def _give_up(self) -> None:
         self._ballot.give_up()
-        metrics.leads(self._settings.name, False)
+        metrics.leads(self._settings.resource_name, False)
 
     async def _attempt(self, *, within: float, fatal: bool = False) -> bool:
         """Try once to get or renew the Lease; returns whether this process leads."""
@@ -164,7 +165,7 @@ class Election:
         if self._ballot.mine and await self._claim():
             return True
         lease = await self._api.get(
-            LEASES, namespace=self._settings.namespace, name=self._settings.name
+            LEASES, namespace=self._settings.resource_namespace, name=self._settings.resource_name
         )
         self._ballot.see(lease, now=self._clock())
         if not self._ballot.mine:
@@ -187,7 +188,7 @@ class Election:
 
     async def _put(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Write the Lease if it is what it was when it was last seen."""
-        namespace, name = self._settings.namespace, self._settings.name
+        namespace, name = self._settings.resource_namespace, self._settings.resource_name
         body: dict[str, Any] = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,

@@ -90,7 +90,7 @@ async def _remove(api: client.Client, obj: manifests.Retired) -> bool:
     try:
         await api.delete(resource, namespace="", name=obj.name, uid=found["metadata"]["uid"])
     except client.ApiError as error:
-        # Gone already, or made anew since: somebody else installs at the same time.
+        # Gone already, or recreated since: somebody else installs at the same time.
         if error.status not in (404, 409):
             raise
         return False

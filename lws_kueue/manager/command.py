@@ -12,7 +12,7 @@ import click
 from lws_kueue.install import preflight
 from lws_kueue.manager import logs, process
 from lws_kueue.manager.leader import election
-from lws_kueue.manager.settings import configuration, flags, settings
+from lws_kueue.manager.settings import configuration, flags, resolve
 from lws_kueue.runtime import build_info, client
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,9 @@ def run_command(kubeconfig: str | None, context: str | None, **flag: Any) -> Non
     _set_up_logs(flag)
     try:
         file = _configuration(flag["config_file"])
-        wanted = settings.resolve(
-            file, given=flags.given(flag), kubeconfig=kubeconfig, context=context
-        )
+        wanted = resolve.resolve(file, given=flags.given(flag))
         _announce(file, flag)
-        asyncio.run(process.run(wanted))
+        asyncio.run(process.run(wanted, kubeconfig=kubeconfig, context=context))
     except _TOLD as error:
         click.echo(f"lws-kueue: {error}", err=True)
         sys.exit(1)

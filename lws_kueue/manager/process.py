@@ -13,12 +13,11 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from lws_kueue.api import selectors
 from lws_kueue.install import preflight
 from lws_kueue.manager import cluster_metrics
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import health, metrics_server
-from lws_kueue.manager.settings import settings as runtime_settings
+from lws_kueue.manager.settings import configuration, resolve
 from lws_kueue.runtime import client, cluster, keys, loop, memory, metrics, work_queue
 
 STARTUP_PATIENCE = 120.0
@@ -33,8 +32,17 @@ DEEPEST_JSON = 25_000
 logger = logging.getLogger(__name__)
 
 
-async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None = None) -> None:
+async def run(
+    settings: configuration.Configuration,
+    *,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
     """Run the controller until ``stop`` is set or the process is signalled.
+
+    ``kubeconfig`` is the path of such a file, None for the pod's own service account; ``context``
+    is one of its contexts, None for its current one.
 
     Raises:
         preflight.Unfit: the cluster lacks something, with the reason.
@@ -50,21 +58,23 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
     ready = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(health.serving(settings.health, ready=ready))
-        pace = client.pace(qps=settings.qps, burst=settings.burst)
-        api = await client.Client.load(
-            kubeconfig=settings.kubeconfig, context=settings.context, pace=pace
+        pace = client.pace(
+            qps=settings.client_connection.rate, burst=settings.client_connection.at_once
         )
+        api = await client.Client.load(kubeconfig=kubeconfig, context=context, pace=pace)
         stack.push_async_callback(api.close)
         # Renewing a lease must not wait behind the work, nor for so long that it is lost.
         control = await client.Client.load(
-            kubeconfig=settings.kubeconfig, context=settings.context, patience=CONTROL_PATIENCE
+            kubeconfig=kubeconfig, context=context, patience=CONTROL_PATIENCE
         )
         stack.push_async_callback(control.close)
-        await stack.enter_async_context(metrics_server.serving(settings.metrics, api=control))
+        await stack.enter_async_context(
+            metrics_server.serving(settings.metrics, security=settings.tls, api=control)
+        )
         if not await _unless(stop, _patiently(lambda: preflight.check(api))):
             return
         ready.set()
-        if settings.leader_election is None:
+        if not settings.leader_election.leader_elect:
             await _run(settings, api=api, stop=stop)
         else:
             candidate = election.Election(
@@ -74,7 +84,7 @@ async def run(settings: runtime_settings.Settings, *, stop: asyncio.Event | None
 
 
 async def _run_as_leader(
-    settings: runtime_settings.Settings,
+    settings: configuration.Configuration,
     *,
     api: client.Client,
     candidate: election.Election,
@@ -162,7 +172,7 @@ async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _run(
-    settings: runtime_settings.Settings,
+    settings: configuration.Configuration,
     *,
     api: client.Client,
     stop: asyncio.Event,
@@ -170,29 +180,30 @@ async def _run(
 ) -> None:
     """Work until stopped; ``idle`` is called when nothing writes any more."""
     queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
-    memories = memory.Memories(status_interval=settings.status_interval)
+    own = settings.lws_kueue
+    memories = memory.Memories(status_interval=own.status_interval)
     home = cluster.Cluster(
         api=api,
         queue=queue,
         memories=memories,
-        gang=settings.gang_scheduler is not None,
-        unlabelled=_unlabelled(settings),
+        gang=settings.gang_scheduling_management is not None,
+        unlabelled=own.unlabelled,
     )
     worker = loop.Loop(
-        options=runtime_settings.workload_options(settings),
+        options=resolve.workload_options(own),
         queue=queue,
         memories=memories,
         home=home,
     )
     if not await _unless(stop, _patiently(home.informer.list_all)):
         return
-    metrics.workers.set(settings.workers)
+    metrics.workers.set(own.workers)
     cluster_metrics.observe(store=home.store, source=home.informer)
     logger.info("Everything is listed; %d sets are known", len(home.store.known_sets()))
     rounds = (
-        (settings.resync_interval, home.informer.list_all, "listing"),
+        (own.resync_interval, home.informer.list_all, "listing"),
         (UNOWNED_INTERVAL, home.unowned.look, "look for strangers"),
-        (settings.kueue_probe_interval, home.informer.probe_kueue, "probing Kueue"),
+        (own.kueue_probe_interval, home.informer.probe_kueue, "probing Kueue"),
     )
     tasks = [
         asyncio.create_task(home.events.run(), name="events"),
@@ -200,7 +211,7 @@ async def _run(
             asyncio.create_task(_every(interval, action, what=what), name=what)
             for interval, action, what in rounds
         ),
-        *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(settings.workers)),
+        *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(own.workers)),
     ]
     watching = asyncio.create_task(
         home.watch(stop, started=lambda: _heed_signals(stop)), name="watching"
@@ -216,13 +227,6 @@ async def _run(
     finally:
         await _end(watching, *tasks)
         await home.informer.close()
-
-
-def _unlabelled(settings: runtime_settings.Settings) -> selectors.LabelSelector | None:
-    """Return the namespaces in which sets without a queue are taken, None for nowhere."""
-    if not settings.manage_jobs_without_queue_name:
-        return None
-    return settings.managed_jobs_namespace_selector
 
 
 async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:

@@ -324,13 +324,15 @@ class Executor:
                 self._learn(run, fresh)
             run.outcome.stale = True
             return
-        if any(await _all(self._let_go(run, action, patch) for patch in action.patches)):
+        if any(await _all(self._release_one(run, action, patch) for patch in action.patches)):
             self._emit(run, action.events)
 
-    async def _let_go(self, run: "_Run", release: actions.Release, patch: actions.Patch) -> bool:
+    async def _release_one(
+        self, run: "_Run", release: actions.Release, patch: actions.Patch
+    ) -> bool:
         """Release one pod, unless an eviction became known while it waited for its turn.
 
-        Returns whether it was let go.
+        Returns whether it was released.
         """
 
         def allowed() -> bool:
@@ -369,7 +371,7 @@ class Executor:
         run.outcome.stale = True
         resource = resources.of(ref.api_version, ref.kind)
         async with self._slots:
-            # Before the request: one that is made anew meanwhile may be told of before its answer.
+            # Before the request: one that is recreated meanwhile may be told of before its answer.
             cached = self._cached(ref)
             obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
         if obj is None:

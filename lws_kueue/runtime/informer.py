@@ -41,7 +41,7 @@ RELIST_DELAY: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
-def _essence(resource: resources.Resource, obj: facts.Object) -> tuple[Any, ...]:
+def _fingerprint(resource: resources.Resource, obj: facts.Object) -> tuple[Any, ...]:
     """Return what decisions can see of a shared object."""
     if resource == resources.NAMESPACES:
         return (obj["metadata"].get("uid"), obj["metadata"].get("labels"))
@@ -80,7 +80,7 @@ class Informer:
         self._queue = queue
         self._also = tuple(also)
         self._unlabelled = unlabelled
-        self._essences: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
+        self._fingerprints: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
         self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
         self.support: observed.Support = "missing"
         self.detail = ""
@@ -138,13 +138,13 @@ class Informer:
     ) -> None:
         meta = obj["metadata"]
         at = (resource, meta.get("namespace", ""), meta["name"])
-        fingerprint = None if deleted else _essence(resource, obj)
-        if self._essences.get(at) == fingerprint:
+        fingerprint = None if deleted else _fingerprint(resource, obj)
+        if self._fingerprints.get(at) == fingerprint:
             return
         if fingerprint is None:
-            self._essences.pop(at, None)
+            self._fingerprints.pop(at, None)
         else:
-            self._essences[at] = fingerprint
+            self._fingerprints[at] = fingerprint
         namespace = at[2] if resource == resources.NAMESPACES else at[1]
         await self._enqueue(self._queue_managed(namespace=namespace))
 
@@ -218,7 +218,7 @@ class Informer:
             meta = obj["metadata"]
             seen.add((resource, meta.get("namespace", ""), meta["name"]))
             await self._on_shared(resource, obj, deleted=False)
-        for at in [at for at in self._essences if at[0] == resource and at not in seen]:
+        for at in [at for at in self._fingerprints if at[0] == resource and at not in seen]:
             gone = {"metadata": {"namespace": at[1], "name": at[2]}}
             await self._on_shared(resource, gone, deleted=True)
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import lws_kueue
 from lws_kueue import cli
 from lws_kueue.manager import logs, process
-from lws_kueue.manager.settings import configuration, go_values, settings
+from lws_kueue.manager.settings import configuration, go_values
 from lws_kueue.runtime import build_info
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +51,9 @@ def test_there_are_two_replicas_and_an_update_never_leaves_none() -> None:
 
 
 def test_the_replicas_elect_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[settings.Settings] = []
+    started: list[configuration.Configuration] = []
 
-    async def run(wanted: settings.Settings) -> None:
+    async def run(wanted: configuration.Configuration, **_: Any) -> None:
         started.append(wanted)
 
     monkeypatch.setattr(process, "run", run)
@@ -62,7 +62,7 @@ def test_the_replicas_elect_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None
     outcome = CliRunner().invoke(cli.main, container()["args"])
     assert outcome.exit_code == 0, outcome.output
     (wanted,) = started
-    assert wanted.leader_election is not None
+    assert wanted.leader_election.leader_elect
     assert wanted.leader_election.namespace == deployment()["metadata"]["namespace"]
     # A crash costs no more than this and one look at the Lease.
     assert wanted.leader_election.lease_duration <= 10

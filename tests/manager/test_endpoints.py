@@ -7,13 +7,15 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from lws_kueue.manager.serve import authorization, endpoint, health, metrics_server
-from lws_kueue.manager.settings import configuration, settings
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import metrics, work_queue
 from tests.manager.test_authorization import Reviews
 
@@ -40,10 +42,25 @@ async def status(url: str, *, token: str = "", accept: str = "") -> tuple[int, s
         return answer.status, await answer.text(), answer.headers["Content-Type"]
 
 
+def health_at(address: str, **more: str) -> configuration.Health:
+    return configuration.Health.model_validate({"healthProbeBindAddress": address, **more})
+
+
+def metrics_at(
+    address: str, *, security: dict[str, Any] | None = None, certificates: Path | None = None
+) -> AbstractAsyncContextManager[None]:
+    return metrics_server.serving(
+        configuration.Metrics.model_validate({"bindAddress": address}),
+        security=configuration.Tls.model_validate(security or {}),
+        api=Reviews(),
+        certificates=certificates,
+    )
+
+
 def test_probes_are_answered_before_and_after_the_cluster_was_found_fit(address: str) -> None:
     async def run() -> None:
         ready = asyncio.Event()
-        asked = settings.Health(address=address, readiness="/r", liveness="/l")
+        asked = health_at(address, readinessEndpointName="/r", livenessEndpointName="/l")
         async with health.serving(asked, ready=ready):
             assert (await status(f"http://{address}/l"))[0] == 200
             assert (await status(f"http://{address}/r"))[0] == 503
@@ -57,8 +74,8 @@ def test_probes_are_answered_before_and_after_the_cluster_was_found_fit(address:
 def test_without_an_address_nothing_is_served() -> None:
     async def run() -> None:
         async with (
-            health.serving(settings.Health(), ready=asyncio.Event()),
-            metrics_server.serving(settings.Metrics(), api=Reviews()),
+            health.serving(health_at("0"), ready=asyncio.Event()),
+            metrics_at("0"),
         ):
             pass
 
@@ -67,10 +84,10 @@ def test_without_an_address_nothing_is_served() -> None:
 
 def test_a_port_that_is_taken_is_named(address: str) -> None:
     async def run() -> None:
-        asked = settings.Health(address=address)
+        asked = health_at(address)
         async with health.serving(asked, ready=asyncio.Event()):
             with pytest.raises(configuration.ConfigurationError, match="Address already in use"):
-                async with metrics_server.serving(settings.Metrics(address=address), api=Reviews()):
+                async with metrics_at(address):
                     pass
 
     asyncio.run(run())
@@ -78,7 +95,7 @@ def test_a_port_that_is_taken_is_named(address: str) -> None:
 
 def test_an_address_that_does_not_exist_is_named() -> None:
     async def run() -> None:
-        app = health.application(settings.Health(), ready=asyncio.Event())
+        app = health.application(configuration.Health(), ready=asyncio.Event())
         with pytest.raises(
             configuration.ConfigurationError, match=r"cannot serve x at no\.invalid:1"
         ):
@@ -90,7 +107,7 @@ def test_an_address_that_does_not_exist_is_named() -> None:
 
 def test_metrics_are_for_readers_only(address: str) -> None:
     async def run() -> None:
-        async with metrics_server.serving(settings.Metrics(address=address), api=Reviews()):
+        async with metrics_at(address):
             url = f"https://{address}/metrics"
             assert (await status(url))[0] == 401
             assert (await status(url, token="stranger"))[0] == 401
@@ -138,8 +155,7 @@ def agreed(address: str, context: ssl.SSLContext) -> tuple[str | None, str | Non
 
 def test_http_2_is_not_offered_and_old_tls_is_not_spoken(address: str) -> None:
     async def run() -> None:
-        asked = settings.Metrics(address=address, min_version="VersionTLS13")
-        async with metrics_server.serving(asked, api=Reviews()):
+        async with metrics_at(address, security={"minVersion": "VersionTLS13"}):
             client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             version, protocol, _ = await asyncio.to_thread(agreed, address, client)
             assert (version, protocol) == ("TLSv1.3", "http/1.1")
@@ -152,9 +168,8 @@ def test_http_2_is_not_offered_and_old_tls_is_not_spoken(address: str) -> None:
 
 def test_a_chosen_suite_of_tls_1_2_works_with_the_own_certificate(address: str) -> None:
     async def run() -> None:
-        suites = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)
-        asked = settings.Metrics(address=address, cipher_suites=suites)
-        async with metrics_server.serving(asked, api=Reviews()):
+        suites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+        async with metrics_at(address, security={"cipherSuites": suites}):
             client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             client.maximum_version = ssl.TLSVersion.TLSv1_2
             assert (await asyncio.to_thread(agreed, address, client))[0] == "TLSv1.2"
@@ -207,9 +222,8 @@ def test_a_certificate_that_cannot_be_read_is_named(address: str, tmp_path: Path
         (tmp_path / name).write_text("nonsense")
 
     async def run() -> None:
-        asked = settings.Metrics(address=address)
         with pytest.raises(configuration.ConfigurationError, match=str(tmp_path)):
-            async with metrics_server.serving(asked, api=Reviews(), certificates=tmp_path):
+            async with metrics_at(address, certificates=tmp_path):
                 pass
 
     asyncio.run(run())

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import lws_kueue
 from lws_kueue import cli
 from lws_kueue.manager import logs, process
-from lws_kueue.manager.settings import configuration, settings
+from lws_kueue.manager.settings import configuration, resolve
 from lws_kueue.runtime import build_info, client
 from lws_kueue.workload import build
 
@@ -51,24 +51,28 @@ class Started:
     """What the process would have been started with."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings: settings.Settings | None = None
+        self.settings: configuration.Configuration | None = None
         monkeypatch.setattr(process, "run", self._run)
         for name in [*os.environ]:
             if name.startswith("LWS_KUEUE_") or name == "KUBECONFIG":
                 monkeypatch.delenv(name)
 
-    async def _run(self, wanted: settings.Settings) -> None:
+    async def _run(self, wanted: configuration.Configuration, **_: Any) -> None:
         self.settings = wanted
 
     def invoke(self, *arguments: str) -> Result:
         self.settings = None
         return CliRunner().invoke(cli.main, ["run", *arguments])
 
-    def with_(self, *arguments: str) -> settings.Settings:
+    def with_(self, *arguments: str) -> configuration.Configuration:
         result = self.invoke(*arguments)
         assert result.exit_code == 0, result.output
         assert self.settings is not None
         return self.settings
+
+
+def limits(found: configuration.Configuration) -> tuple[float | None, int]:
+    return found.client_connection.rate, found.client_connection.at_once
 
 
 @pytest.fixture
@@ -87,52 +91,52 @@ def file(tmp_path: Path) -> str:
 def test_without_arguments_everything_has_upstreams_defaults(started: Started) -> None:
     found = started.with_()
     election = found.leader_election
-    assert election is not None
     assert (election.lease_duration, election.renew_deadline, election.retry_period) == (15, 10, 2)
-    assert election.name == "b8b2488c.x-k8s.io"
+    assert election.resource_name == "b8b2488c.x-k8s.io"
     assert election.namespace == "lws-kueue-system"
     assert found.metrics.address == ":8443"
-    assert found.health == settings.Health(address=":8081")
-    assert (found.qps, found.burst) == (500, 500)
-    assert found.gang_scheduler is None
-    assert found.workers == 8
+    assert found.health.address == ":8081"
+    assert found.health.readiness_endpoint_name == "/readyz"
+    assert found.health.liveness_endpoint_name == "/healthz"
+    assert limits(found) == (500, 500)
+    assert found.gang_scheduling_management is None
+    assert found.lws_kueue.workers == 8
 
 
 @pytest.mark.row("UT-46")
 def test_only_flags_that_are_given_replace_what_the_file_says(started: Started, file: str) -> None:
     found = started.with_(f"--config={file}", "--kube-api-qps=7", "--health-probe-bind-address=0")
-    assert found.leader_election is not None
     assert found.leader_election.lease_duration == 60
-    assert found.leader_election.name == "from-file"
+    assert found.leader_election.resource_name == "from-file"
     assert found.metrics.address == ":1"
     assert found.health.address is None
-    assert (found.qps, found.burst) == (7, 100)
+    assert limits(found) == (7, 100)
 
 
 @pytest.mark.row("UT-46")
 @pytest.mark.parametrize(
     ("flag", "path", "value"),
     [
-        ("--leader-elect=false", "leader_election", None),
-        ("--leader-elect=F", "leader_election", None),
+        ("--leader-elect=false", "leader_election.leader_elect", False),
+        ("--leader-elect=F", "leader_election.leader_elect", False),
         ("--leader-elect", "leader_election.lease_duration", 60.0),
         ("-leader-elect=true", "leader_election.lease_duration", 60.0),
         ("--leader-elect-lease-duration=1m30s", "leader_election.lease_duration", 90.0),
         ("--leader-elect-renew-deadline=11s", "leader_election.renew_deadline", 11.0),
         ("--leader-elect-retry-period=500ms", "leader_election.retry_period", 0.5),
-        ("--leader-elect-resource-lock=leases", "leader_election.name", "from-file"),
-        ("--leader-elect-resource-name=other", "leader_election.name", "other"),
+        ("--leader-elect-resource-lock=leases", "leader_election.resource_name", "from-file"),
+        ("--leader-elect-resource-name=other", "leader_election.resource_name", "other"),
         ("--metrics-bind-address=127.0.0.1:9", "metrics.address", "127.0.0.1:9"),
         ("--metrics-bind-address=0", "metrics.address", None),
         ("--health-probe-bind-address=:9", "health.address", ":9"),
         ("-health-probe-bind-address=:9", "health.address", ":9"),
         ("--health-probe-bind-address=", "health.address", None),
-        ("--kube-api-qps=0.5", "qps", 0.5),
-        ("--kube-api-qps=-1", "qps", None),
-        ("--kube-api-qps=0", "qps", 5.0),
-        ("--kube-api-burst=3", "burst", 3),
-        ("--kube-api-burst=0", "burst", 10),
-        ("--zap-log-level=2", "workers", 8),
+        ("--kube-api-qps=0.5", "client_connection.rate", 0.5),
+        ("--kube-api-qps=-1", "client_connection.rate", None),
+        ("--kube-api-qps=0", "client_connection.rate", 5.0),
+        ("--kube-api-burst=3", "client_connection.at_once", 3),
+        ("--kube-api-burst=0", "client_connection.at_once", 10),
+        ("--zap-log-level=2", "lws_kueue.workers", 8),
     ],
 )
 def test_each_flag_replaces_its_field(
@@ -178,8 +182,8 @@ def test_a_variable_goes_before_the_file_and_after_the_flag(
     monkeypatch.setenv("LWS_KUEUE_LEADER_ELECT", "false")
     found = started.with_("--kube-api-burst=10")
     assert found.metrics.address == ":1"
-    assert (found.qps, found.burst) == (8, 10)
-    assert found.leader_election is None
+    assert limits(found) == (8, 10)
+    assert not found.leader_election.leader_elect
 
 
 def test_a_variable_that_is_not_right_is_refused(
@@ -203,13 +207,13 @@ def test_durations_that_do_not_go_together_are_refused(
     result = started.invoke(*flags)
     assert result.exit_code == 1
     assert message in result.output
-    assert started.with_(*flags, "--leader-elect=false").leader_election is None
+    assert not started.with_(*flags, "--leader-elect=false").leader_election.leader_elect
 
 
 def test_two_probes_cannot_have_one_path() -> None:
     file = parsed("health: {livenessEndpointName: /same, readinessEndpointName: same}")
     with pytest.raises(configuration.ConfigurationError, match=r"readinessEndpointName: /same"):
-        settings.resolve(file, given={})
+        resolve.resolve(file, given={})
 
 
 def test_a_file_that_is_not_right_ends_the_program_in_words(
@@ -242,12 +246,11 @@ def test_the_namespace_of_the_lease_is_the_pods_own_unless_the_file_names_one(
     tmp_path: Path,
 ) -> None:
     own = tmp_path / "namespace"
-    assert settings.own_namespace(own) == "lws-kueue-system"
+    assert configuration.own_namespace(own) == "lws-kueue-system"
     own.write_text("team-a\n")
-    assert settings.own_namespace(own) == "team-a"
-    found = settings.resolve(parsed("leaderElection: {resourceNamespace: chosen}"), given={})
-    assert found.leader_election is not None
-    assert found.leader_election.namespace == "chosen"
+    assert configuration.own_namespace(own) == "team-a"
+    found = resolve.resolve(parsed("leaderElection: {resourceNamespace: chosen}"), given={})
+    assert found.leader_election.resource_namespace == "chosen"
 
 
 def test_our_own_section_reaches_the_settings() -> None:
@@ -255,9 +258,11 @@ def test_our_own_section_reaches_the_settings() -> None:
         "lwsKueue: {workers: 3, statusInterval: 2s, shortWorkloadNames: true}\n"
         "gangSchedulingManagement: {schedulerProvider: volcano}\n"
     )
-    found = settings.resolve(file, given={})
-    assert (found.workers, found.status_interval, found.short_workload_names) == (3, 2.0, True)
-    assert found.gang_scheduler == "volcano"
+    found = resolve.resolve(file, given={})
+    own = found.lws_kueue
+    assert (own.workers, own.status_interval, own.short_workload_names) == (3, 2.0, True)
+    assert found.gang_scheduling_management is not None
+    assert found.gang_scheduling_management.scheduler_provider == "volcano"
 
 
 @pytest.mark.parametrize("command", [["run", "--version"], ["--version"], ["run", "-version"]])
@@ -358,10 +363,10 @@ def test_what_a_file_says_about_workloads_reaches_them() -> None:
         "lwsKueue: {shortWorkloadNames: true, labelKeysToCopy: [team], annotationKeysToCopy: [a/b],"
         " managedJobsNamespaceSelector: {matchLabels: {queued: y}}}"
     )
-    found = settings.resolve(file, given={})
-    assert settings.workload_options(found) == build.Options(
+    found = resolve.resolve(file, given={})
+    assert resolve.workload_options(found.lws_kueue) == build.Options(
         label_keys_to_copy=frozenset({"team"}),
         annotation_keys_to_copy=frozenset({"a/b"}),
         short_names=True,
     )
-    assert found.managed_jobs_namespace_selector.match_labels == {"queued": "y"}
+    assert found.lws_kueue.managed_jobs_namespace_selector.match_labels == {"queued": "y"}

@@ -110,7 +110,7 @@ class Scene:
         memories = memory.Memories(status_interval=1.0)
         departing = departures.Departures(store=self.store, memories=memories)
         self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
-        self.inflow = informer.Informer(
+        self.informer = informer.Informer(
             api=api,
             store=self.store,
             departing=departing,
@@ -121,7 +121,7 @@ class Scene:
         self.observer = observe.Observer(
             api=api,
             store=self.store,
-            source=self.inflow,
+            source=self.informer,
             departing=departing,
             memories=memories,
             gang=False,
@@ -140,7 +140,7 @@ def test_a_counter_in_a_queues_status_wakes_nobody_but_a_stop_policy_does() -> N
     async def scenario() -> None:
         scene = Scene()
         scene.store.upsert(resources.SETS, live_set())
-        event = scene.inflow.on_event
+        event = scene.informer.on_event
         await event(resources.LOCAL_QUEUES, "ADDED", local_queue(version=1))
         assert await scene.woken() == [KEY]
         await event(resources.LOCAL_QUEUES, "MODIFIED", local_queue(version=2, pending=4))
@@ -157,13 +157,13 @@ def test_a_queue_that_a_list_sees_first_wakes_the_sets_that_wait_for_it() -> Non
     async def scenario() -> None:
         scene = Scene()
         scene.server.lists[resources.SETS] = [live_set()]
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         await scene.woken()
         scene.server.lists[resources.LOCAL_QUEUES] = [local_queue(version=7)]
-        await scene.inflow._list(resources.LOCAL_QUEUES)
+        await scene.informer._list(resources.LOCAL_QUEUES)
         assert await scene.woken() == [KEY]
         scene.server.lists[resources.LOCAL_QUEUES] = []
-        await scene.inflow._list(resources.LOCAL_QUEUES)
+        await scene.informer._list(resources.LOCAL_QUEUES)
         assert await scene.woken() == [KEY]
 
     asyncio.run(scenario())
@@ -175,11 +175,11 @@ def test_kueue_counts_as_served_only_once_its_objects_are_listed() -> None:
         scene.store.upsert(resources.SETS, live_set())
         scene.server.broken = {resources.WORKLOADS}
         with pytest.raises(client.ApiError):
-            await scene.inflow.probe_kueue()
-        supports = [scene.inflow.support]
+            await scene.informer.probe_kueue()
+        supports = [scene.informer.support]
         scene.server.broken = set()
-        await scene.inflow.probe_kueue()
-        supports.append(scene.inflow.support)
+        await scene.informer.probe_kueue()
+        supports.append(scene.informer.support)
         assert supports == ["missing", "served"]
         assert await scene.woken() == [KEY]
 
@@ -193,11 +193,11 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
             resources.SETS: [live_set()],
             resources.LOCAL_QUEUES: [local_queue(version=1)],
         }
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         await scene.woken()
         scene.server.kueue = False
-        await scene.inflow.probe_kueue()
-        assert scene.inflow.support == "missing"
+        await scene.informer.probe_kueue()
+        assert scene.informer.support == "missing"
         assert not list(scene.store.all(resources.LOCAL_QUEUES))
         assert await scene.woken() == [KEY]
 
@@ -206,7 +206,7 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
 
 async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
     sets = (keys.SetKey(namespace, "set") for namespace in namespaces)
-    return [await scene.inflow.built_in(key) for key in sets]
+    return [await scene.informer.built_in(key) for key in sets]
 
 
 def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
@@ -214,16 +214,16 @@ def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets(
         scene = Scene()
         scene.server.lists[resources.SETS] = [live_set()]
         scene.server.built_in = {"ns": True}
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         assert await answers(scene, "ns", "elsewhere", "ns") == [True, None, True]
         assert scene.server.tried == ["ns"], "it is tried once, and again in rounds"
         scene.server.built_in = {"ns": False}
         await scene.woken()
-        await scene.inflow.probe_kueue()
+        await scene.informer.probe_kueue()
         assert scene.server.tried == ["ns", "ns"]
         assert await answers(scene, "ns") == [False]
         assert await scene.woken() == [KEY]
-        await scene.inflow.probe_kueue()
+        await scene.informer.probe_kueue()
         assert await scene.woken() == [], "an answer that stays the same wakes nobody"
 
     asyncio.run(scenario())
@@ -234,13 +234,13 @@ def test_while_kueues_webhook_does_not_answer_the_last_answer_stays() -> None:
         scene = Scene()
         scene.server.lists[resources.SETS] = [live_set()]
         scene.server.built_in = {"ns": "silent"}
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         assert await answers(scene, "ns") == [None], "nobody knows"
         scene.server.built_in = {"ns": True}
-        await scene.inflow.probe_kueue()
+        await scene.informer.probe_kueue()
         assert await answers(scene, "ns") == [True]
         scene.server.built_in = {"ns": "silent"}
-        await scene.inflow.probe_kueue()
+        await scene.informer.probe_kueue()
         assert await answers(scene, "ns") == [True]
 
     asyncio.run(scenario())
@@ -251,10 +251,10 @@ def test_without_kueue_nothing_is_tried_and_nothing_remembered() -> None:
         scene = Scene()
         scene.server.lists[resources.SETS] = [live_set()]
         scene.server.built_in = {"ns": True}
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         assert await answers(scene, "ns") == [True]
         scene.server.kueue = False
-        await scene.inflow.probe_kueue()
+        await scene.informer.probe_kueue()
         assert await answers(scene, "ns") == [None]
         assert scene.server.tried == ["ns"]
 
@@ -281,10 +281,10 @@ def test_a_deletion_that_no_watch_saw_is_noticed_by_the_list() -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.server.lists[resources.SETS] = [live_set(queued=False)]
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         await scene.woken()
         scene.server.lists[resources.SETS] = []
-        assert await scene.inflow._list(resources.SETS) == {KEY}
+        assert await scene.informer._list(resources.SETS) == {KEY}
         assert scene.store.get(resources.SETS, namespace="ns", name="set") is None
 
     asyncio.run(scenario())
@@ -311,19 +311,19 @@ def test_sets_without_a_queue_are_taken_where_the_namespaces_labels_say_so() -> 
         scene = Scene(unlabelled=QUEUED)
         scene.server.lists[resources.SETS] = [live_set(queued=False)]
         scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         await scene.woken()
         scene.store.upsert(resources.STATEFUL_SETS, leader_set())
-        assert not await scene.inflow.takes_unlabelled(KEY)
-        event = scene.inflow.on_event
+        assert not await scene.informer.takes_unlabelled(KEY)
+        event = scene.informer.on_event
         await event(resources.NAMESPACES, "MODIFIED", namespace(version=2, queued="yes"))
         assert await scene.woken() == [KEY]
-        assert await scene.inflow.takes_unlabelled(KEY)
+        assert await scene.informer.takes_unlabelled(KEY)
         await event(resources.NAMESPACES, "MODIFIED", namespace(version=3, queued="yes"))
         assert await scene.woken() == []
         await event(resources.NAMESPACES, "MODIFIED", namespace(version=4, queued="no"))
         assert await scene.woken() == [KEY]
-        assert not await scene.inflow.takes_unlabelled(KEY)
+        assert not await scene.informer.takes_unlabelled(KEY)
 
     asyncio.run(scenario())
 
@@ -339,12 +339,12 @@ def test_before_the_first_pod_a_namespace_is_read_and_others_in_it_hear_of_its_l
         scene = Scene(unlabelled=QUEUED)
         scene.server.lists[resources.SETS] = [live_set(queued=False)]
         scene.server.lists[resources.NAMESPACES] = [namespace(version=1)]
-        await scene.inflow.list_all()
+        await scene.informer.list_all()
         await scene.woken()
         # The watch has not told of the label yet.
         scene.server.objects[resources.NAMESPACES, "ns"] = namespace(version=2, queued="yes")
         other = keys.SetKey("ns", "new")
-        assert await scene.inflow.takes_unlabelled(other)
+        assert await scene.informer.takes_unlabelled(other)
         assert await scene.woken() == [KEY]
 
     asyncio.run(scenario())
@@ -355,7 +355,7 @@ def test_a_namespace_that_cannot_be_read_fails_the_pass_instead_of_starting_pods
         scene = Scene(unlabelled=QUEUED)
         scene.server.refused.add((resources.NAMESPACES, "ns"))
         with pytest.raises(client.ApiError):
-            await scene.inflow.takes_unlabelled(KEY)
+            await scene.informer.takes_unlabelled(KEY)
 
     asyncio.run(scenario())
 
@@ -364,6 +364,6 @@ def test_without_the_setting_no_namespace_is_read() -> None:
     async def scenario() -> None:
         scene = Scene()
         scene.server.refused.add((resources.NAMESPACES, "ns"))
-        assert not await scene.inflow.takes_unlabelled(KEY)
+        assert not await scene.informer.takes_unlabelled(KEY)
 
     asyncio.run(scenario())

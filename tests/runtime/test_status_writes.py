@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lws_kueue.api import actions, names
-from lws_kueue.runtime import status_writes
+from lws_kueue.runtime import memory
 
 REF = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, "ns", "set")
 INTERVAL = 1.0
@@ -16,10 +16,10 @@ class World:
     """Status writes at a time of their own."""
 
     now: float = 1000.0
-    writes: status_writes.StatusWrites = field(init=False)
+    writes: memory.StatusWrites = field(init=False)
 
     def __post_init__(self) -> None:
-        self.writes = status_writes.StatusWrites(INTERVAL, clock=lambda: self.now)
+        self.writes = memory.StatusWrites(INTERVAL, clock=lambda: self.now)
 
 
 def a_write(

@@ -67,8 +67,8 @@ class Scene:
         departing = departures.Departures(
             store=self.store, memories=memory.Memories(status_interval=1.0)
         )
-        self.strangers = unowned.Unowned(**parts)
-        self.inflow = informer.Informer(departing=departing, **parts)
+        self.unowned = unowned.Unowned(**parts)
+        self.informer = informer.Informer(departing=departing, **parts)
         template: dict[str, Any] = {"leaderWorkerTemplate": {"workerTemplate": {}}}
         self.store.upsert(resources.SETS, obj(names.LWS_KIND, "set", spec=template))
         owner = {"kind": names.LWS_KIND, "name": "set", "uid": f"{names.LWS_KIND}-set"}
@@ -93,9 +93,9 @@ def test_who_sits_in_the_place_of_a_pod_that_is_missing_for_two_rounds_is_found(
     async def scenario() -> None:
         scene = Scene()
         scene.server.objects["set-0"] = pod("set-0")
-        await scene.strangers.look()
+        await scene.unowned.look()
         assert scene.server.asked == [], "it may just be about to be made"
-        await scene.strangers.look()
+        await scene.unowned.look()
         assert scene.pods == ["set-0"]
         assert KEY in await scene.woken()
 
@@ -108,13 +108,13 @@ def test_a_stranger_is_read_again_and_forgotten_once_it_is_gone() -> None:
         stray = pod("set-0")
         scene.store.upsert(resources.PODS, stray, belongs_to=KEY)
         scene.server.objects["set-0"] = stray
-        await scene.strangers.look()
+        await scene.unowned.look()
         assert not await scene.woken(), "nothing changed"
         scene.server.objects["set-0"] = pod("set-0", version=9)
-        await scene.strangers.look()
+        await scene.unowned.look()
         assert KEY in await scene.woken()
         del scene.server.objects["set-0"]
-        await scene.strangers.look()
+        await scene.unowned.look()
         assert KEY in await scene.woken()
         assert scene.pods == []
 
@@ -126,7 +126,7 @@ def test_a_set_in_order_costs_no_request() -> None:
         scene = Scene()
         scene.store.upsert(resources.PODS, pod("set-0", metadata={"labels": labels()}))
         for _ in range(3):
-            await scene.strangers.look()
+            await scene.unowned.look()
         assert scene.server.asked == []
 
     asyncio.run(scenario())
@@ -137,13 +137,13 @@ def test_the_api_server_is_asked_whether_the_object_or_only_its_label_is_gone(ki
     async def scenario() -> None:
         scene = Scene()
         before = pod("set-0", metadata={"labels": labels()})
-        await scene.inflow.on_event(resources.PODS, "ADDED", before)
+        await scene.informer.on_event(resources.PODS, "ADDED", before)
         if kind == "label":
             scene.server.objects["set-0"] = pod("set-0", version=8)
         if kind == "successor":
             scene.server.objects["set-0"] = pod("set-0", uid="new", version=9)
         scene.server.away = kind == "away"
-        await scene.inflow.on_event(
+        await scene.informer.on_event(
             resources.PODS, "DELETED", pod("set-0", version=8, metadata={"labels": labels()})
         )
         assert scene.server.asked == ["set-0"]
@@ -157,8 +157,8 @@ def test_a_deletion_that_leaves_a_trace_needs_no_question() -> None:
     async def scenario() -> None:
         scene = Scene()
         going = {"labels": labels(), "deletionTimestamp": "2030-01-01T00:00:00Z"}
-        await scene.inflow.on_event(resources.PODS, "MODIFIED", pod("set-0", metadata=going))
-        await scene.inflow.on_event(
+        await scene.informer.on_event(resources.PODS, "MODIFIED", pod("set-0", metadata=going))
+        await scene.informer.on_event(
             resources.PODS, "DELETED", pod("set-0", version=8, metadata=going)
         )
         assert scene.server.asked == []

@@ -2,7 +2,7 @@
 
 The election that comes with the Kubernetes client for asyncio is not used: it gives no lease back
 at the end, a request that hangs keeps it leading past its deadline, an error of the connection
-ends it, and it writes local time as UTC, which the Go manager would read. `ballot` has the rules;
+ends it, and it writes local time as UTC, which the Go manager would read. `lease` has the rules;
 here are the requests.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from lws_kueue.manager.leader import lease
-from lws_kueue.manager.settings import settings as runtime_settings
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import client, metrics, resources
 
 LEASES: Final = resources.Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -53,7 +53,7 @@ class Election:
 
     def __init__(
         self,
-        settings: runtime_settings.LeaderElection,
+        settings: configuration.LeaderElection,
         *,
         api: client.Client,
         identity: str,
@@ -62,25 +62,26 @@ class Election:
     ) -> None:
         """``api`` has to be one that does not ask this election before it writes."""
         self._settings = settings
+        self._namespace = settings.namespace
         self._api = api
         self._clock = clock
         self._sleep = sleep
-        self._ballot = lease.Ballot(
+        self._record = lease.Record(
             identity=identity,
             lease_duration=settings.lease_duration,
             renew_deadline=settings.renew_deadline,
         )
         self._told_of = ""
-        metrics.leads(settings.name, False)
+        metrics.leads(settings.resource_name, False)
 
     @property
     def name(self) -> str:
         """The Lease, for people and for the label of a metric."""
-        return f"{self._settings.namespace}/{self._settings.name}"
+        return f"{self._settings.resource_namespace}/{self._settings.resource_name}"
 
     def leads(self) -> bool:
         """Whether this process is the leader at this very moment."""
-        return self._ballot.leads(now=self._clock())
+        return self._record.leads(now=self._clock())
 
     async def acquire(self) -> None:
         """Wait until this process is the leader.
@@ -89,11 +90,11 @@ class Election:
             NoElectionError: the API server refuses, and will refuse again.
         """
         while not await self._attempt(within=self._settings.renew_deadline, fatal=True):
-            if self._ballot.holder != self._told_of:
-                self._told_of = self._ballot.holder
+            if self._record.holder != self._told_of:
+                self._told_of = self._record.holder
                 logger.info("%s leads; waiting for the Lease %s", self._told_of, self.name)
             await self._sleep(self._settings.retry_period)
-        metrics.leads(self._settings.name, True)
+        metrics.leads(self._settings.resource_name, True)
         logger.info("This process leads; it holds the Lease %s", self.name)
 
     async def keep(self) -> None:
@@ -109,24 +110,24 @@ class Election:
                 # Half of it, so that a request that hangs leaves time for another one.
                 await self._attempt(within=min(deadline / 2, self._remaining()))
             if not self.leads():
-                holder = self._ballot.holder
+                holder = self._record.holder
                 self._give_up()
                 raise LeaseLostError(
                     f"the Lease {self.name} could not be renewed in time"
-                    if self._ballot.mine
+                    if self._record.mine
                     else f"the Lease {self.name} was lost to {holder or 'nobody'}"
                 )
 
     def _remaining(self) -> float:
         """Return for how many seconds this process leads if nothing happens."""
-        return max(0.0, self._ballot.renewed_at + self._settings.renew_deadline - self._clock())
+        return max(0.0, self._record.renewed_at + self._settings.renew_deadline - self._clock())
 
     async def release(self) -> None:
         """Give the Lease back, so that a successor need not wait; best effort."""
         if not self.leads():
             return
         self._give_up()
-        spec = self._ballot.resignation(wall=datetime.datetime.now(datetime.UTC))
+        spec = self._record.resignation(wall=datetime.datetime.now(datetime.UTC))
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._put(spec)
@@ -136,8 +137,8 @@ class Election:
             logger.info("The Lease %s was given back", self.name)
 
     def _give_up(self) -> None:
-        self._ballot.give_up()
-        metrics.leads(self._settings.name, False)
+        self._record.give_up()
+        metrics.leads(self._settings.resource_name, False)
 
     async def _attempt(self, *, within: float, fatal: bool = False) -> bool:
         """Try once to get or renew the Lease; returns whether this process leads."""
@@ -161,42 +162,42 @@ class Election:
 
     async def _try(self) -> bool:
         """Claim the Lease, from what is known of it if this process holds it, else afresh."""
-        if self._ballot.mine and await self._claim():
+        if self._record.mine and await self._claim():
             return True
         lease = await self._api.get(
-            LEASES, namespace=self._settings.namespace, name=self._settings.name
+            LEASES, namespace=self._settings.resource_namespace, name=self._settings.resource_name
         )
-        self._ballot.see(lease, now=self._clock())
-        if not self._ballot.mine:
+        self._record.see(lease, now=self._clock())
+        if not self._record.mine:
             self._give_up()
-        return self._ballot.free(now=self._clock()) and await self._claim()
+        return self._record.free(now=self._clock()) and await self._claim()
 
     async def _claim(self) -> bool:
         """Write this process into the Lease, unless somebody was faster."""
         sent_at = self._clock()
-        spec = self._ballot.claim(wall=datetime.datetime.now(datetime.UTC))
+        spec = self._record.claim(wall=datetime.datetime.now(datetime.UTC))
         try:
             lease = await self._put(spec)
         except client.ApiError as error:
             # 404: somebody removed the Lease. It is looked for, and made again.
-            if error.status == 409 or (error.status == 404 and self._ballot.resource_version):
+            if error.status == 409 or (error.status == 404 and self._record.resource_version):
                 return False
             raise
-        self._ballot.written(lease, sent_at=sent_at, now=self._clock())
+        self._record.written(lease, sent_at=sent_at, now=self._clock())
         return True
 
     async def _put(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Write the Lease if it is what it was when it was last seen."""
-        namespace, name = self._settings.namespace, self._settings.name
+        namespace, name = self._settings.resource_namespace, self._settings.resource_name
         body: dict[str, Any] = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
-        if not self._ballot.resource_version:
+        if not self._record.resource_version:
             return await self._api.request("POST", LEASES.path(namespace=namespace), body=body)
-        body["metadata"]["resourceVersion"] = self._ballot.resource_version
+        body["metadata"]["resourceVersion"] = self._record.resource_version
         return await self._api.request(
             "PUT", LEASES.path(namespace=namespace, name=name), body=body
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Ballot:
+class Record:
     """One candidate's view of a Lease; the times are those of its own steady clock."""
 
     identity: str

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from lws_kueue.manager.serve import endpoint
-from lws_kueue.manager.settings import settings as runtime_settings
+from lws_kueue.manager.settings import configuration
 
 logger = logging.getLogger(__name__)
 
 
-def application(settings: runtime_settings.Health, *, ready: asyncio.Event) -> web.Application:
+def application(settings: configuration.Health, *, ready: asyncio.Event) -> web.Application:
     """Return the server of both probes."""
 
     async def liveness(_: web.Request) -> web.Response:
@@ -30,15 +30,13 @@ def application(settings: runtime_settings.Health, *, ready: asyncio.Event) -> w
         return web.Response(status=503, text="the cluster has not been found fit yet")
 
     app = web.Application()
-    app.router.add_get(settings.liveness, liveness)
-    app.router.add_get(settings.readiness, readiness)
+    app.router.add_get(settings.liveness_endpoint_name, liveness)
+    app.router.add_get(settings.readiness_endpoint_name, readiness)
     return app
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    settings: runtime_settings.Health, *, ready: asyncio.Event
-) -> AsyncIterator[None]:
+async def serving(settings: configuration.Health, *, ready: asyncio.Event) -> AsyncIterator[None]:
     """Answer probes for as long as the context is open, if an address is set."""
     if settings.address is None:
         yield

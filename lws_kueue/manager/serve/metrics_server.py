@@ -24,7 +24,6 @@ from prometheus_client import exposition
 
 from lws_kueue.manager.serve import authorization, endpoint, tls
 from lws_kueue.manager.settings import configuration
-from lws_kueue.manager.settings import settings as runtime_settings
 from lws_kueue.runtime import client, metrics
 
 PATH: Final = "/metrics"
@@ -67,7 +66,11 @@ def application(judge: authorization.Access) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: runtime_settings.Metrics, *, api: client.Client, certificates: Path | None = None
+    settings: configuration.Metrics,
+    *,
+    security: configuration.Tls,
+    api: client.Client,
+    certificates: Path | None = None,
 ) -> AsyncIterator[None]:
     """Serve metrics for as long as the context is open, if an address is set.
 
@@ -80,7 +83,7 @@ async def serving(
     folder = certificates or Path(tempfile.gettempdir()) / _CERTIFICATES
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
-    tls.restrict(context, min_version=settings.min_version, suites=settings.cipher_suites)
+    tls.restrict(context, min_version=security.min_version, suites=security.cipher_suites)
     try:
         origin = await asyncio.to_thread(_load, context, folder)
     except (OSError, ValueError) as error:

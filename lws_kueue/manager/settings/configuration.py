@@ -26,6 +26,13 @@ KIND: Final = "Configuration"
 SYSTEM_NAMESPACES: Final = ("kube-system", "kueue-system")
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
+# What client-go takes for 0.
+_DEFAULT_QPS: Final = 5.0
+_DEFAULT_BURST: Final = 10
+
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NAMESPACE: Final = "lws-kueue-system"
+
 # RFC 1035 label and RFC 1123 subdomain, as Kubernetes reads them.
 _LABEL_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_1123: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -120,6 +127,11 @@ class Metrics(_Section):
 
     bind_address: BindAddress = ":8443"
 
+    @property
+    def address(self) -> str | None:
+        """Where they are served, None for nowhere."""
+        return _served(self.bind_address)
+
 
 class Health(_Section):
     """Where probes are answered, and under which paths; "0" for nowhere."""
@@ -127,6 +139,11 @@ class Health(_Section):
     health_probe_bind_address: BindAddress = ":8081"
     readiness_endpoint_name: Endpoint = "/readyz"
     liveness_endpoint_name: Endpoint = "/healthz"
+
+    @property
+    def address(self) -> str | None:
+        """Where they are answered, None for nowhere."""
+        return _served(self.health_probe_bind_address)
 
 
 class LeaderElection(_Section):
@@ -138,7 +155,14 @@ class LeaderElection(_Section):
     retry_period: Duration = 2.0
     resource_lock: Literal["leases"] = "leases"
     resource_name: str = "b8b2488c.x-k8s.io"
+    """The one of the Go manager, so the two exclude each other in one namespace."""
     resource_namespace: str = ""
+    """"" for the one of the pod that this runs in."""
+
+    @property
+    def namespace(self) -> str:
+        """Where the Lease is."""
+        return self.resource_namespace or own_namespace()
 
     @pydantic.field_validator("lease_duration", "renew_deadline", "retry_period")
     @classmethod
@@ -220,19 +244,43 @@ class ClientConnection(_Section):
     qps: float = Field(default=500.0, allow_inf_nan=False)
     burst: int = Field(default=500, ge=0)
 
+    @property
+    def rate(self) -> float | None:
+        """Requests a second, None for as many as there are."""
+        return None if self.qps < 0 else self.qps or _DEFAULT_QPS
+
+    @property
+    def at_once(self) -> int:
+        """Requests that may be sent at once when there were none for a while."""
+        return self.burst or _DEFAULT_BURST
+
 
 class Own(_Section):
     """What the Go manager has no setting for."""
 
     workers: int = Field(default=8, ge=1, le=64)
+    """How many sets are worked on at the same time."""
     status_interval: PositiveDuration = 1.0
+    """At most one status write of a set in this time."""
     resync_interval: PositiveDuration = 300.0
+    """How often everything is listed afresh, to notice deletions that a watch missed."""
     kueue_probe_interval: PositiveDuration = 15.0
+    """How often to look whether Kueue appeared, left, or changed its version."""
     short_workload_names: bool = False
+    """Whether Kueue runs with ShortWorkloadNames (names of at most 63 characters)."""
     manage_jobs_without_queue_name: bool = False
+    """Whether sets without a queue wait for Kueue as well."""
     managed_jobs_namespace_selector: NamespaceSelector = _OTHER_NAMESPACES
+    """In which namespaces they do."""
     label_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
+    """Labels of a set that its Workloads get."""
     annotation_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
+    """Annotations of a set that its Workloads get."""
+
+    @property
+    def unlabelled(self) -> selectors.LabelSelector | None:
+        """The namespaces in which sets without a queue are taken, None for nowhere."""
+        return self.managed_jobs_namespace_selector if self.manage_jobs_without_queue_name else None
 
 
 class Configuration(_Section):
@@ -254,6 +302,18 @@ class Configuration(_Section):
         """Return the sections that stand in the file and change nothing here."""
         given = {"webhook", "internal_cert_management"} & self.model_fields_set
         return sorted(alias_generators.to_camel(name) for name in given)
+
+
+def _served(address: str) -> str | None:
+    return None if address == "0" else address
+
+
+def own_namespace(file: Path = _NAMESPACE_FILE) -> str:
+    """Return the namespace of the pod that this runs in, or the one of an installation."""
+    try:
+        return file.read_text(encoding="utf-8").strip() or _NAMESPACE
+    except OSError:
+        return _NAMESPACE
 
 
 def load(path: Path) -> Configuration:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from lws_kueue.manager.leader import election
-from lws_kueue.manager.settings import settings
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import client, resources
 
 NAMESPACE = "lws-kueue-system"
@@ -112,7 +112,7 @@ def candidate(
         assert isinstance(clock, Clock)
         sleep = clock.sleep
     return election.Election(
-        settings.LeaderElection(namespace=NAMESPACE, **more),
+        configuration.LeaderElection().model_copy(update={"resource_namespace": NAMESPACE, **more}),
         api=leases,
         identity=name,
         clock=clock,

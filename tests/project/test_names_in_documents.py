@@ -17,6 +17,7 @@ BASES = (
     "docs",
     "deploy",
     "e2e",
+    "tests",
 )
 PATH = re.compile(r"`([A-Za-z_.][\w.-]*(?:/[\w.-]*)+|[a-z_]+\.py)`")
 DOTTED = re.compile(r"`((?:lws_kueue|lws_kueue_lab|tests|e2e)(?:\.[a-z_]+)+)`")

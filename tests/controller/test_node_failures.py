@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
+from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
-from lws_kueue.tas import assignment
 from tests.controller.test_decide import SET, cluster, environment, settle
 from tests.kit.memory import cluster_model
 from tests.kit.memory.kubernetes_model import HOSTNAME, Object
@@ -17,9 +17,9 @@ SIZE = 3
 def assign(model: cluster_model.Cluster, *nodes: str) -> None:
     """Let Kueue assign one node to each rank of the only group."""
     (workload,) = model.of_kind("Workload").values()
-    domains = [assignment.Domain({HOSTNAME: node}, 1) for node in nodes]
+    domains = [((node,), 1) for node in nodes]
     (assigned,) = workload["status"]["admission"]["podSetAssignments"]
-    assigned["topologyAssignment"] = assignment.encode([HOSTNAME], domains)
+    assigned["topologyAssignment"] = codec.encode([HOSTNAME], domains)
     model.touch(workload)
 
 

@@ -86,15 +86,6 @@ def test_a_slice_that_contradicts_itself_is_refused(part: dict[str, Any]) -> Non
         decode({"levels": [HOST], "slices": [part]})
 
 
-def test_shared_parts_are_written_once_and_never_overlap() -> None:
-    domains = [Domain({HOST: "ababa"}, 1), Domain({HOST: "aba"}, 1)]
-    encoded = assignment.encode([HOST], domains)
-    assert encoded["slices"][0]["valuesPerLevel"] == [
-        {"individual": {"prefix": "aba", "roots": ["ba", ""]}}
-    ]
-    assert decode(encoded) == tuple(domains)
-
-
 names = st.text(alphabet="ab-.0", min_size=1, max_size=6)
 
 
@@ -104,12 +95,6 @@ def assignments(draw: st.DrawFn) -> tuple[list[str], list[Domain]]:
     values = st.fixed_dictionaries(dict.fromkeys(levels, names))
     domain = st.builds(Domain, values, st.integers(min_value=1, max_value=5))
     return levels, draw(st.lists(domain, max_size=8))
-
-
-@given(assignments())
-def test_decoding_what_was_encoded_gives_the_domains(case: tuple[list[str], list[Domain]]) -> None:
-    levels, domains = case
-    assert decode(assignment.encode(levels, domains)) == tuple(domains)
 
 
 @given(assignments(), st.data())

@@ -1,6 +1,7 @@
 """Where a group landed is told once it is complete, in one line."""
 
 import pytest
+from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment
@@ -13,7 +14,7 @@ FLAVORS = {"default": builders.flavor()}
 
 
 def topology(*domains: tuple[str, int]) -> builders.Json:
-    return assignment.encode([HOST], [assignment.Domain({HOST: n}, c) for n, c in domains])
+    return codec.encode([HOST], [((n,), c) for n, c in domains])
 
 
 def told(workload: kueue.Workload, *pods: facts.Pod) -> list[str]:
@@ -59,12 +60,8 @@ def test_leader_and_workers_are_told_together() -> None:
 
 
 def test_domains_above_hosts_are_told_by_all_their_levels() -> None:
-    levels = ["block", "rack"]
-    domains = [
-        assignment.Domain({"block": "b1", "rack": "r1"}, 1),
-        assignment.Domain({"block": "b1", "rack": "r2"}, 1),
-    ]
-    workload = admitted([assigned("main", 2, topology=assignment.encode(levels, domains))])
+    encoded = codec.encode(["block", "rack"], [(("b1", "r1"), 1), (("b1", "r2"), 1)])
+    workload = admitted([assigned("main", 2, topology=encoded)])
     assert told(workload, pod(0), pod(1)) == ["Group 0, Workload wl-0: pods 0 on b1/r1, 1 on b1/r2"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.api.reasons import Reason
@@ -23,7 +24,7 @@ GPU = {"key": "gpu", "value": "yes"}
 
 
 def topology(*domains: tuple[str, int]) -> dict[str, Any]:
-    return assignment.encode([HOST], [assignment.Domain({HOST: n}, c) for n, c in domains])
+    return codec.encode([HOST], [((n,), c) for n, c in domains])
 
 
 def inject(
@@ -178,7 +179,7 @@ def test_flavors_that_agree_about_a_label_contradict_nothing() -> None:
 
 @pytest.mark.row("P7")
 def test_a_domain_outside_of_the_flavor_holds_the_group_and_names_both() -> None:
-    compressed = assignment.encode(["zone"], [assignment.Domain({"zone": "1"}, 3)])
+    compressed = codec.encode(["zone"], [(("1",), 3)])
     workload = admitted([assigned("main", 3, topology=compressed)])
     flavors = {"default": flavor(labels={"zone": "2"})}
     planned, problems = release.plan_release(workload, [pod(0)], flavors=flavors)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import facts, kueue, names
 from lws_kueue.tas import assignment
@@ -22,7 +23,7 @@ FLAVORS = {"default": builders.flavor()}
 
 
 def hosts(*domains: tuple[str, int]) -> dict[str, Any]:
-    return assignment.encode([HOST], [assignment.Domain({HOST: n}, c) for n, c in domains])
+    return codec.encode([HOST], [((n,), c) for n, c in domains])
 
 
 def placed(*domains: tuple[str, int], **given: Any) -> kueue.Workload:

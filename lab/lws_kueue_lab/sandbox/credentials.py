@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
+from lws_kueue_lab.sandbox import certificates
+
 LONG_TOKEN_SECONDS = 365 * 24 * 3600
 
 # Who talks to the API server, with the groups that give the rights. kwok plays the kubelet and
@@ -92,8 +94,8 @@ def create(directory: Path, *, hosts: Sequence[str] = ()) -> Credentials:
     )
     _write(made.ca_certificate, ca_certificate.public_bytes(serialization.Encoding.PEM))
     _write(made.serving_certificate, serving_certificate.public_bytes(serialization.Encoding.PEM))
-    _write(made.serving_key, _pem(serving_key))
-    _write(made.service_account_key, _pem(ec.generate_private_key(ec.SECP256R1())))
+    _write(made.serving_key, certificates.pem(serving_key))
+    _write(made.service_account_key, certificates.pem(ec.generate_private_key(ec.SECP256R1())))
     rows = [
         f'{made.tokens[user]},{name},{name},"{groups}"' for user, (name, groups) in _USERS.items()
     ]
@@ -124,9 +126,9 @@ def write_kubeconfig(path: Path, *, server: str, ca_data: bytes, token: str, use
 
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = _name("sandbox-ca")
+    name = certificates.name("sandbox-ca")
     return (
-        _builder(subject=name, issuer=name, key=key)
+        certificates.builder(subject=name, issuer=name, key=key, now=_now())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -143,7 +145,9 @@ def _serving_certificate(
 ) -> x509.Certificate:
     names = ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default.svc", *hosts]
     return (
-        _builder(subject=_name("kube-apiserver"), issuer=ca.subject, key=key)
+        certificates.builder(
+            subject=certificates.name("kube-apiserver"), issuer=ca.subject, key=key, now=_now()
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -157,20 +161,8 @@ def _serving_certificate(
     )
 
 
-def _builder(
-    *, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        # Clocks of containers and virtual machines may lag a little.
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=365))
-    )
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -187,24 +179,11 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)])
-
-
 def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    # The API server reads service-account keys only in the traditional encoding.
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
 
 
 def _write(path: Path, content: bytes) -> None:

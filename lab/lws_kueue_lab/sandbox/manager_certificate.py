@@ -9,17 +9,13 @@ API server really reaches the manager, loopback, is added.
 import dataclasses
 import datetime
 import ipaddress
-from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import oid
 
-_PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-_VALIDITY: Final = datetime.timedelta(days=365)
-_CLOCK_SKEW: Final = datetime.timedelta(hours=1)
+from lws_kueue_lab.sandbox import certificates
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,9 +35,9 @@ def make(host: str, *, authority: str, now: datetime.datetime) -> ServingCertifi
     """
     # The rotation reads the authority's key, and it reads RSA in the traditional form alone.
     ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    ca_name = _name(authority)
+    ca_name = certificates.name(authority)
     ca = (
-        _builder(ca_name, issuer=ca_name, key=ca_key, now=now)
+        certificates.builder(subject=ca_name, issuer=ca_name, key=ca_key, now=now)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(authority)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(ca_key, hashes.SHA256())
@@ -50,7 +46,7 @@ def make(host: str, *, authority: str, now: datetime.datetime) -> ServingCertifi
     hosts = [x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     server = (
         # The host is an alternative name alone: a common name ends at 64 characters.
-        _builder(_name("webhook"), issuer=ca_name, key=key, now=now)
+        certificates.builder(subject=certificates.name("webhook"), issuer=ca_name, key=key, now=now)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -58,37 +54,7 @@ def make(host: str, *, authority: str, now: datetime.datetime) -> ServingCertifi
     )
     return ServingCertificate(
         ca_certificate=ca.public_bytes(serialization.Encoding.PEM),
-        ca_key=_pem(ca_key),
+        ca_key=certificates.pem(ca_key),
         certificate=server.public_bytes(serialization.Encoding.PEM),
-        key=_pem(key),
-    )
-
-
-def _builder(
-    subject: x509.Name,
-    *,
-    issuer: x509.Name,
-    key: _PrivateKey,
-    now: datetime.datetime,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _VALIDITY)
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)])
-
-
-def _pem(key: _PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
+        key=certificates.pem(key),
     )

@@ -24,7 +24,7 @@ import lws_kueue_lab
 import pytest
 
 import lws_kueue
-from lws_kueue.api import actions, lws
+from lws_kueue.api import actions, lws, reasons
 from lws_kueue.controller import decide
 
 
@@ -102,6 +102,7 @@ class Recorder:
         self._watch(decide, "decide", self._decided)
         self._watch(actions.Event, "__init__", self._said)
         self._watch(lws.Condition, "__init__", self._said)
+        self._watch(reasons.Reason, "__init__", self._explained)
         for refusal in _refusals():
             self._watch(refusal, "__init__", self._refused)
 
@@ -123,6 +124,10 @@ class Recorder:
 
     def _said(self, said: Any, _none: Any) -> None:
         self._texts.add(general(f"{said.type} {said.reason}: {said.message}"))
+
+    def _explained(self, reason: Any, _none: Any) -> None:
+        if reason.warns:
+            self._texts.add(general(f"Warning {reason.code}: {reason.message}"))
 
     def _refused(self, error: Any, _none: Any) -> None:
         self._texts.add(general(str(error)))

@@ -67,10 +67,16 @@ def condition(kind: str, reasons: Iterable[Reason]) -> lws.Condition | None:
     waiting = [reason for reason in reasons if reason.waits]
     if not waiting:
         return None
-    parts = [f"{numbered(reason.groups)}: {reason.message}" for reason in waiting[:MOST_TOLD]]
-    if len(waiting) > MOST_TOLD:
-        parts.append(f"and {len(waiting) - MOST_TOLD} more reasons")
-    return lws.Condition(type=kind, status="True", reason=waiting[0].code, message="; ".join(parts))
+    texts = [f"{numbered(reason.groups)}: {reason.message}" for reason in waiting]
+    return standing(kind, waiting[0].code, texts, more="more reasons")
+
+
+def standing(kind: str, code: str, texts: Sequence[str], *, more: str = "more") -> lws.Condition:
+    """Return a condition that is True for several reasons, of which the first are told."""
+    parts = list(texts[:MOST_TOLD])
+    if len(texts) > MOST_TOLD:
+        parts.append(f"and {len(texts) - MOST_TOLD} {more}")
+    return lws.Condition(type=kind, status="True", reason=code, message="; ".join(parts))
 
 
 def numbered(indices: Collection[int]) -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import actions, facts, lws, names, reasons
 from lws_kueue.api.reasons import Reason
 
 # Seconds between equal writes: before the first repetition, the second and so on, then LONGEST.
@@ -306,12 +306,7 @@ def condition(
         return next((c for c in owner.status.conditions if c.type == BACK_OFF), None)
     if not texts:
         return None
-    parts = texts[:_MOST_NAMED]
-    if len(texts) > _MOST_NAMED:
-        parts.append(f"and {len(texts) - _MOST_NAMED} more")
-    return lws.Condition(
-        type=BACK_OFF, status="True", reason="WritesUndone", message="; ".join(parts)
-    )
+    return reasons.standing(BACK_OFF, "WritesUndone", texts)
 
 
 def other_writer(obj: facts.Object, key: actions.WriteKey) -> str:

@@ -135,7 +135,7 @@ def stuck_in(pods: Iterable[facts.Pod], *, now: datetime) -> float | None:
     ends = (_stuck_at(pod) for pod in pods if group.could_run(pod))
     waits = ((at - now).total_seconds() for at in ends if at is not None and at >= now)
     # The time itself does not count as after it.
-    return min((wait + 1 for wait in waits), default=None)
+    return actions.soonest(wait + 1 for wait in waits)
 
 
 def _stuck_at(pod: facts.Pod) -> datetime | None:

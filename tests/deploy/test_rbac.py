@@ -63,7 +63,7 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("workload/diff.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
     ("workload/diff.py", "Delete"): rights_of(resources.WORKLOADS, "delete", *REREAD),
     ("workload/diff.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
-    ("workload/release.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
+    ("workload/injection.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
     # A release reads its Workload once more.
     ("workload/release.py", "Release"): rights_of(resources.WORKLOADS, *REREAD),
 }

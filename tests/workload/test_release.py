@@ -12,7 +12,7 @@ from lws_kueue_lab.kueue_standin import codec
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
-from lws_kueue.workload import release
+from lws_kueue.workload import injection, release
 from tests.kit import golden
 from tests.kit.builders import builders
 from tests.kit.builders.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
@@ -31,9 +31,9 @@ def inject(
     workload: kueue.Workload,
     podset: str = "main",
     flavors: Mapping[str, kueue.ResourceFlavor] = DEFAULT,
-) -> release.PodChange:
-    change = release.injection(workload, podset, flavors=flavors)
-    assert isinstance(change, release.PodChange)
+) -> injection.PodChange:
+    change = injection.injection(workload, podset, flavors=flavors)
+    assert isinstance(change, injection.PodChange)
     return change
 
 
@@ -115,7 +115,7 @@ def test_updates_of_ready_checks_are_applied_to_their_podset() -> None:
 def test_a_check_that_contradicts_a_flavor_is_a_problem_that_names_it() -> None:
     update = {"name": "main", "nodeSelector": {"pool": "cpu"}}
     check = {"name": "prov", "state": "Ready", "podSetUpdates": [update]}
-    change = release.injection(
+    change = injection.injection(
         admitted(status={"admissionChecks": [check]}), "main", flavors=DEFAULT
     )
     assert isinstance(change, Reason)
@@ -218,7 +218,7 @@ def test_a_topology_that_nobody_asked_for_is_marked(
 
 def test_one_patch_drops_kueues_gates_and_keeps_all_others_in_order() -> None:
     gates = ("first.io/x", *BOTH_GATES, "last.io/y")
-    patch = release.patch_for(pod(1, gates=gates), inject(admitted()))
+    patch = injection.patch_for(pod(1, gates=gates), inject(admitted()))
     assert isinstance(patch, actions.Patch)
     assert patch.ref == actions.Ref("v1", "Pod", "ns", "serve-0-1")
     assert patch.resource_version == "3"
@@ -247,7 +247,7 @@ def test_what_the_pod_has_already_is_not_sent_again() -> None:
     )
     workload = admitted()
     flavors = {"default": flavor(labels={"pool": "gpu"}, tolerations=[GPU])}
-    patch = release.patch_for(own, inject(workload, flavors=flavors))
+    patch = injection.patch_for(own, inject(workload, flavors=flavors))
     assert isinstance(patch, actions.Patch)
     assert patch.body["spec"] == {"schedulingGates": None}
     assert "kueue.x-k8s.io/podset" not in patch.body["metadata"]["labels"]
@@ -255,15 +255,15 @@ def test_what_the_pod_has_already_is_not_sent_again() -> None:
 
 def test_tolerations_of_the_pod_are_repeated_before_new_ones() -> None:
     own = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300}
-    change = release.PodChange(tolerations=(SPOT,))
-    patch = release.patch_for(pod(0, tolerations=[own]), change)
+    change = injection.PodChange(tolerations=(SPOT,))
+    patch = injection.patch_for(pod(0, tolerations=[own]), change)
     assert isinstance(patch, actions.Patch)
     assert patch.body["spec"]["tolerations"] == [own, SPOT]
 
 
 def test_the_name_of_a_former_workload_is_overwritten() -> None:
     stale = pod(0, annotations={names.WORKLOAD: "old"})
-    patch = release.patch_for(stale, inject(admitted()))
+    patch = injection.patch_for(stale, inject(admitted()))
     assert isinstance(patch, actions.Patch)
     assert patch.body["metadata"]["annotations"] == {names.WORKLOAD: "wl-0"}
 

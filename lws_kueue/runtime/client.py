@@ -1,10 +1,9 @@
 """The one way out: asynchronous requests of JSON objects to the API server.
 
-``kubernetes.aio`` says how the API server is reached and who we are; the connections are ours, one
-pool of them, which the library that watches uses as well. Requests carry paths, a user agent and
-bodies in an encoding of our own, and fail with one type of error. Writes are not retried; the work
-queue does that, with everything decided afresh. When the API server asks for a pause, no request
-is sent before it is over (`pause`).
+``kubernetes.aio`` says how the API server is reached and who we are; the HTTP session is ours, so
+that bodies have an encoding of our own. Requests fail with one type of error. Writes are not
+retried; the work queue does that, with everything decided afresh. When the API server asks for a
+pause, no request is sent before it is over (`pause`).
 """
 
 import json
@@ -28,8 +27,7 @@ _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _PAGE = 500
 
-# Each kind that is watched takes one of them for good.
-_MOST_CONNECTIONS = 96
+_MOST_CONNECTIONS = 64
 _READ_AHEAD = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
@@ -142,15 +140,13 @@ class Client:
         return str(self._configuration.host)
 
     async def session(self) -> aiohttp.ClientSession:
-        """Return a new HTTP session with this identity on the same connections.
+        """Return a new HTTP session with this identity.
 
         It is for the library that watches, which closes it whenever it winds down.
         """
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
         return aiohttp.ClientSession(
-            connector=self._session.connector,
-            connector_owner=False,
-            headers=await self._identity(),
-            trust_env=True,
+            connector=connector, headers=await self._identity(), trust_env=True
         )
 
     @property

@@ -10,6 +10,7 @@ from aiohttp import web
 from kubernetes.aio import client as kube_client
 
 from lws_kueue.manager.leader import election
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import client
 from tests.kit.memory.leases import Clock, Leases, candidate, error
 
@@ -382,3 +383,10 @@ def test_there_are_never_two_leaders(seed: int) -> None:
             clock.now += chance.choice(PAUSES)
 
     asyncio.run(play())
+
+
+def test_without_a_namespace_in_the_file_the_lease_is_in_that_of_the_process() -> None:
+    chosen = configuration.LeaderElection()
+    one = election.Election(chosen, api=Leases(), identity="one")
+    assert chosen.namespace == "lws-kueue-system"
+    assert one.name == f"{chosen.namespace}/{chosen.resource_name}"

@@ -1,4 +1,4 @@
-"""What goes over the wire: bodies in our encoding, and one pool of connections for all."""
+"""What goes over the wire: bodies in our encoding, under one identity."""
 
 import asyncio
 from typing import Any
@@ -10,16 +10,13 @@ from lws_kueue.runtime import client, encoding
 
 
 class Server:
-    """Keeps the bodies that it got, and who connected."""
+    """Keeps the bodies that it got, and who sent them."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.agents: set[str] = set()
-        self.connections: set[tuple[str, int]] = set()
 
     async def answer(self, request: web.Request) -> web.Response:
-        assert request.transport is not None
-        self.connections.add(request.transport.get_extra_info("peername"))
         self.agents.add(request.headers["User-Agent"])
         self.heard.append(await request.text())
         return web.json_response({})
@@ -57,7 +54,7 @@ def test_bodies_are_sent_in_our_encoding() -> None:
     assert "\\u003c" in server.heard[0]
 
 
-def test_who_watches_shares_the_connections_and_may_close_its_session() -> None:
+def test_who_watches_has_the_same_identity_and_may_close_its_session() -> None:
     server = Server()
 
     async def scenario(api: client.Client) -> None:
@@ -69,5 +66,4 @@ def test_who_watches_shares_the_connections_and_may_close_its_session() -> None:
 
     play(server, scenario)
     assert len(server.heard) == 3
-    assert len(server.connections) == 1
     assert server.agents == {client.USER_AGENT}

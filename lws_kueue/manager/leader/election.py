@@ -77,7 +77,7 @@ class Election:
     @property
     def name(self) -> str:
         """The Lease, for people and for the label of a metric."""
-        return f"{self._settings.resource_namespace}/{self._settings.resource_name}"
+        return f"{self._namespace}/{self._settings.resource_name}"
 
     def leads(self) -> bool:
         """Whether this process is the leader at this very moment."""
@@ -165,7 +165,7 @@ class Election:
         if self._record.mine and await self._claim():
             return True
         lease = await self._api.get(
-            LEASES, namespace=self._settings.resource_namespace, name=self._settings.resource_name
+            LEASES, namespace=self._namespace, name=self._settings.resource_name
         )
         self._record.see(lease, now=self._clock())
         if not self._record.mine:
@@ -188,7 +188,7 @@ class Election:
 
     async def _put(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Write the Lease if it is what it was when it was last seen."""
-        namespace, name = self._settings.resource_namespace, self._settings.resource_name
+        namespace, name = self._namespace, self._settings.resource_name
         body: dict[str, Any] = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -99,6 +100,25 @@ def test_the_product_has_its_modules_and_what_it_installs_and_nothing_of_the_lab
     )
     for name in content(wheels["lws-kueue"]):
         assert not re.search(r"lab\b|sandbox|standin|demo|toolchain|example|go\.mod", name), name
+
+
+def test_what_the_image_is_built_from_gives_the_wheel_of_the_product_alone(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    context = tmp_path / "context"
+    context.mkdir()
+    for name in (line.removeprefix("!") for line in ignore if line.startswith("!")):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, context / name)
+    run("-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=context)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert content(wheel) == content(wheels["lws-kueue"])
+    # Without an extra, so without the laboratory.
+    assert "install --no-cache-dir --constraint constraints.txt .\n" in (
+        ROOT / "Dockerfile"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_laboratory_has_its_modules_the_toolchain_and_the_examples(

@@ -11,9 +11,6 @@ from tests.kit.kueue.queued import ON_DEMAND, PREEMPTION
 from tests.kit.live import harness
 from tests.kit.lws.sample import Object
 
-# Failed checks tell what they saw.
-pytest.register_assert_rewrite("tests.kit.kueue.evictions")
-
 # Of eight; the others show that the flavor's label reaches the pods.
 LABELLED_NODES = 6
 

@@ -3,10 +3,6 @@
 import pytest
 from lws_kueue_lab import sandbox
 
-# Failed checks tell what they saw.
-for module in ("checks", "playing", "podgroups", "scenarios", "sets", "tpus"):
-    pytest.register_assert_rewrite(f"e2e.lws.{module}")
-
 
 @pytest.fixture
 def played(backend: sandbox.Backend) -> None:

@@ -537,7 +537,7 @@ def test_the_stand_in_survives_its_api_server_and_ends_with_its_owner(
         queues.wait("Workload", "after", admitted)
         assert Path(f"/proc/{handle.pid}").exists() or sys.platform != "linux"
     assert not Path(f"/proc/{handle.pid}").exists()
-    assert "It is not Kueue." in handle.log.read_text()
+    assert "It is not Kueue:" in handle.log.read_text()
 
 
 def test_pods_that_do_not_become_ready_in_time_are_evicted(fresh_cluster: OpenCluster) -> None:

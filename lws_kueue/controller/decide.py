@@ -5,7 +5,7 @@ after any write; the next one starts from what is there. The order of a plan mat
 only: a revision exists before anything carries its key, and obsolete revisions go last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
@@ -92,6 +92,8 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
 
 
 Takedown = Callable[[frozenset[int]], tuple[actions.Delete, ...]]
+# The pods of each group whose node is not theirs any more.
+Moved = Mapping[int, tuple[facts.Pod, ...]]
 
 
 def _takedowns(
@@ -110,9 +112,10 @@ def _takedowns(
     leaders = {group.leader.meta.uid: group.index for group in at.found.groups}
     taken: list[actions.Delete] = []
     alone = stopping
+    moved = node_failures.moved(admitted)
     for takedown in (
-        _restarts(at, admitted),
-        _displaced(at, admitted),
+        _restarts(at, admitted, moved),
+        _displaced(at, admitted, moved),
         _replaced(at, admitted, target),
         _reverted(at, target),
     ):
@@ -123,9 +126,8 @@ def _takedowns(
     return tuple(taken)
 
 
-def _restarts(at: scope.Scope, admitted: admissions.Admissions) -> Takedown:
+def _restarts(at: scope.Scope, admitted: admissions.Admissions, moved: Moved) -> Takedown:
     """Restart groups in which a pod failed; what becomes of those not admitted is no failure."""
-    moved = node_failures.moved(admitted)
     return lambda alone: restarts.decide(
         at.owner,
         at.found.groups,
@@ -135,8 +137,7 @@ def _restarts(at: scope.Scope, admitted: admissions.Admissions) -> Takedown:
     )
 
 
-def _displaced(at: scope.Scope, admitted: admissions.Admissions) -> Takedown:
-    moved = node_failures.moved(admitted)
+def _displaced(at: scope.Scope, admitted: admissions.Admissions, moved: Moved) -> Takedown:
     return lambda alone: node_failures.deletions(at.seen, admitted, moved=moved, leave_alone=alone)
 
 

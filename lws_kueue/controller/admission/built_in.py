@@ -9,7 +9,7 @@ that the bridge has made lack the annotation without which it adopts none, and g
 
 from collections.abc import Mapping
 
-from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.rollout import scaling
@@ -18,8 +18,8 @@ from lws_kueue.workload import build, diff, eviction, group_mark
 
 def plan(at: scope.Scope, *, options: build.Options) -> actions.Part:
     """Leave a set to Kueue's built-in integration, but for what that cannot take over."""
-    stops = _stops(at, options=options)
     serving = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    stops = _stops(at, serving)
     # After these writes the integration adopts the groups' Workloads.
     marks = group_mark.given(at.owner.meta, serving.values())
     deletions = (deletion for stop in stops.values() for deletion in stop)
@@ -30,14 +30,15 @@ def plan(at: scope.Scope, *, options: build.Options) -> actions.Part:
     )
 
 
-def _stops(at: scope.Scope, *, options: build.Options) -> Mapping[int, tuple[actions.Delete, ...]]:
+def _stops(
+    at: scope.Scope, workloads: Mapping[int, kueue.Workload]
+) -> Mapping[int, tuple[actions.Delete, ...]]:
     """Return the deletions of pods that only the bridge can stop, by the index of their group."""
     left: dict[int, list[facts.Pod]] = {}
     for pod in at.found.pods:
         place = groups.index_of(at.owner.meta.name, pod)
         if place is not None and _not_adopted(pod):
             left.setdefault(place, []).append(pod)
-    workloads = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
     found = {
         index: eviction.stop(workloads[index], pods)
         for index, pods in left.items()

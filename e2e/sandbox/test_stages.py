@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import audit, stages
+from lws_kueue_lab.sandbox import audit, client, stages
 
 from tests.kit.builders import pods
 
@@ -205,6 +205,30 @@ def test_a_finalizer_keeps_a_deleted_pod_that_is_seen_to_be_over(
         "v1", "Pod", "kept", namespace=namespace, body={"metadata": {"finalizers": None}}
     )
     wait(cluster, pod, lambda found: found is None)
+
+
+def test_a_status_is_never_given_to_another_pod_of_the_same_name(
+    cluster: sandbox.Sandbox, namespace: str
+) -> None:
+    patches = [stage["spec"]["steps"][0]["patch"] for stage in stages.all_stages()]
+    assert all(patch["template"].startswith("metadata:\n  uid: ") for patch in patches)
+    # What such a patch comes to when it is late: it names the pod that was before.
+    pod = pods.pod("same", namespace)
+    before = run(cluster, pod)["metadata"]["uid"]
+    cluster.api.delete("v1", "Pod", "same", namespace=namespace)
+    wait(cluster, pod, lambda found: found is None)
+    after = run(cluster, pod)
+    assert after["metadata"]["uid"] != before
+    with pytest.raises(client.ApiError, match="immutable") as refused:
+        cluster.api.patch(
+            "v1",
+            "Pod",
+            "same",
+            namespace=namespace,
+            subresource="status",
+            body={"metadata": {"uid": before}, "status": {"phase": "Succeeded"}},
+        )
+    assert refused.value.status == 422
 
 
 def test_a_node_can_stop_being_ready_and_come_back(cluster: sandbox.Sandbox) -> None:

@@ -19,6 +19,7 @@ a duration anew whenever the pod changes.
 A node with the annotation `sandbox.lws-kueue.dev/behaviour: not-ready` stops being ready.
 """
 
+import textwrap
 from typing import Any
 
 _PREFIX = "sandbox.lws-kueue.dev/"
@@ -227,12 +228,16 @@ def _pod_delete(name: str, *, slowly: bool) -> Stage:
 
 
 def _pod_kept(name: str, *, slowly: bool) -> Stage:
-    """End the containers of a pod without a grace period, which goes with its last finalizer."""
+    """End the containers of a pod without a grace period, which goes with its last finalizer.
+
+    Without a finalizer this is the last look at a pod that is gone already.
+    """
     return _stage(
         name,
         kind="Pod",
         when=[
             *_deleted(grace_ended=True, slowly=slowly),
+            _match("(.metadata.finalizers // []) | length > 0", "In", "true"),
             _match(".status.phase", "In", "Running"),
         ],
         at=_SLOWLY if slowly else None,
@@ -389,11 +394,17 @@ def _containers(*, ready: bool, restarted: bool = False) -> str:
 # Building stages ------------------------------------------------------------------------------
 
 
+# kwok patches by name alone, and since it looked a new pod may have come under that name. A kubelet
+# knows its pods by their UIDs: with it, the API server refuses to give one's status to another.
+_OF_THIS_ONE = "metadata:\n  uid: {{ .metadata.uid | Quote }}\nstatus:\n"
+
+
 def _stage(name: str, *, kind: str, when: list[Stage], status: str, at: str | None = None) -> Stage:
+    template = _OF_THIS_ONE + textwrap.indent(status, "  ")
     spec: Stage = {
         "resourceRef": {"apiGroup": "v1", "kind": kind},
         "selector": {"matchExpressions": when},
-        "steps": [{"patch": {"subresource": "status", "root": "status", "template": status}}],
+        "steps": [{"patch": {"subresource": "status", "template": template}}],
     }
     if at is not None:
         spec["delay"] = {"durationMilliseconds": 0, "durationFrom": {"jq": {"expression": at}}}

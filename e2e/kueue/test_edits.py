@@ -205,7 +205,7 @@ def test_no_pod_runs_but_on_an_admission_for_what_it_requests(
 ) -> None:
     book = outcome.books[edit.name]
     assert book.released >= len(outcome.pods[edit.name])
-    assert book.violations == []
+    assert not book.violations, "\n".join(book.violations)
 
 
 @selection.EACH_TIME

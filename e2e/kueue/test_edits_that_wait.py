@@ -119,7 +119,7 @@ class Story:
     def judge(self, *, stay: int) -> None:
         """Fail if any pod ran on what was not its own, or fewer than ``stay`` groups were there."""
         book = fleet.judged(self.record.events, [self.member], {NAME: self.since})[NAME]
-        assert book.violations == []
+        assert not book.violations, "\n".join(book.violations)
         assert book.released
         assert book.fewest is not None
         assert book.fewest >= stay

@@ -333,6 +333,8 @@ class _Court:
     sets: dict[str, SetSeen] = field(default_factory=dict)
     workloads: dict[str, WorkloadSeen] = field(default_factory=dict)
     queues: dict[str, ClusterQueueSeen] = field(default_factory=dict)
+    # What each Workload has been, the latest last.
+    past: dict[str, list[WorkloadSeen]] = field(default_factory=dict)
     # The ClusterQueue that stands behind each pod that was let go: none, or nothing to be judged.
     let_go: dict[str, str | None] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
@@ -349,6 +351,7 @@ class _Court:
             case WorkloadSeen():
                 before = self.workloads.get(each.uid)
                 self.workloads[each.uid] = each
+                self.past.setdefault(each.uid, []).append(each)
                 yield from self._workload(before, each)
             case ClusterQueueSeen():
                 self.queues[each.name] = each
@@ -455,14 +458,30 @@ class _Court:
                 yield self._told(dataclasses.replace(pod, version=after.version), group, what)
 
     def _told(self, pod: PodSeen, group: _Group, what: str) -> _Found:
-        states = [
-            f"{one.name} reserved={one.reserved} admitted={one.admitted} evicted={one.evicted}"
-            for one in self._of_group(group)
+        pasts = [
+            f"{states[-1].name}: {', '.join(_state(one) for one in states[-_PAST:])}"
+            for states in self.past.values()
+            if group.set_uid in states[-1].owners and states[-1].index == group.index
         ]
         return group, (
             f"version {pod.version}: pod {pod.namespace}/{pod.name} of group {group.index} {what}"
-            f" (Workloads: {', '.join(states) or 'none'})"
+            f" (Workloads: {'; '.join(pasts) or 'none'})"
         )
+
+
+# How many of a Workload's last versions a violation tells.
+_PAST: Final = 6
+
+
+def _state(one: WorkloadSeen) -> str:
+    """Say what a Workload was at one version."""
+    states = {
+        "reserved": one.reserved,
+        "admitted": one.admitted,
+        "evicted": one.evicted,
+        "gone": one.gone,
+    }
+    return f"{one.version} {'+'.join(name for name, so in states.items() if so) or 'pending'}"
 
 
 def _said(some: Amounts) -> str:

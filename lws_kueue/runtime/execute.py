@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -20,6 +21,8 @@ from lws_kueue.workload import state
 
 MOST_PARALLEL: Final = 16
 MOST_REMEMBERED: Final = 10_000
+# Seconds after which what was read of a Workload is old: pods wait for their turn to be released.
+FRESH: Final = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +64,14 @@ class Executor:
         store: cache.Cache,
         expect: Callable[[str], None],
         events: recorder.Recorder,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``expect`` is told the UID of each object that is about to be deleted."""
         self._api = api
         self._cache = store
         self._expect = expect
         self._events = events
+        self._clock = clock
         self._slots = asyncio.Semaphore(MOST_PARALLEL)
 
     async def run(
@@ -145,11 +150,11 @@ class Executor:
                 self._events.record(run.regarding, event)
 
     async def _write(
-        self, run: "_Run", request: "_Request", *, allowed: Callable[[], bool] | None = None
+        self, run: "_Run", request: "_Request", *, allowed: "_Allowed | None" = None
     ) -> dict[str, Any]:
         """Send a request when a slot is free, unless it is no longer ``allowed`` by then."""
         async with self._slots:
-            if allowed is not None and not allowed():
+            if allowed is not None and not await allowed():
                 run.outcome.stale = True
                 raise _Stop
             answer = await request()
@@ -163,7 +168,7 @@ class Executor:
         request: "_Request",
         *,
         adopt: bool = False,
-        allowed: Callable[[], bool] | None = None,
+        allowed: "_Allowed | None" = None,
     ) -> dict[str, Any]:
         """Write; where a guard refuses, learn what the object is by now and end the chain."""
         known = self._cached(ref) is not None
@@ -253,7 +258,7 @@ class Executor:
         )
 
     async def _patch(
-        self, run: "_Run", action: actions.Patch, *, allowed: Callable[[], bool] | None = None
+        self, run: "_Run", action: actions.Patch, *, allowed: "_Allowed | None" = None
     ) -> None:
         ref = action.ref
         logger.info("%s: patch %s %s %s", run.name, ref.kind, ref.name, action.subresource)
@@ -309,12 +314,11 @@ class Executor:
     async def _release(self, run: "_Run", action: actions.Release) -> None:
         """Release pods, if their Workload still is exactly what the decision was made on.
 
-        The cache may lag behind an eviction by a moment; the one read before the patches closes
-        that gap as far as the API allows (kueue-contract 8.3 item 1).
+        The cache may lag behind an eviction by a moment; the reads before the patches close that
+        gap as far as the API allows (kueue-contract 8.3 item 1).
         """
-        ref = action.workload
         async with self._slots:
-            fresh = await self._api.get(resources.WORKLOADS, namespace=ref.namespace, name=ref.name)
+            fresh = await self._look(action)
         meta = facts.Meta.of(fresh) if fresh else None
         if meta is None or (meta.uid, meta.resource_version) != (
             action.uid,
@@ -324,18 +328,31 @@ class Executor:
                 self._learn(run, fresh)
             run.outcome.stale = True
             return
-        if any(await _all(self._release_one(run, action, patch) for patch in action.patches)):
+        look = _Look(_given(fresh), self._clock())
+        patches = (self._release_one(run, action, patch, look) for patch in action.patches)
+        if any(await _all(patches)):
             self._emit(run, action.events)
 
+    async def _look(self, release: actions.Release) -> dict[str, Any] | None:
+        """Read the Workload of a release; the caller has a slot."""
+        ref = release.workload
+        return await self._api.get(resources.WORKLOADS, namespace=ref.namespace, name=ref.name)
+
     async def _release_one(
-        self, run: "_Run", release: actions.Release, patch: actions.Patch
+        self, run: "_Run", release: actions.Release, patch: actions.Patch, look: "_Look"
     ) -> bool:
-        """Release one pod, unless an eviction became known while it waited for its turn.
+        """Release one pod, unless its admission was taken back while it waited for its turn.
 
         Returns whether it was released.
         """
 
-        def allowed() -> bool:
+        async def allowed() -> bool:
+            if self._clock() - look.at > FRESH:
+                fresh = await self._look(release)
+                look.at = self._clock()
+                if fresh is None or _given(fresh) != look.given:
+                    return False
+                self._learn(run, fresh)
             cached = self._cached(release.workload)
             return (
                 cached is not None
@@ -384,6 +401,22 @@ class Executor:
 
 
 _Request = Callable[[], Awaitable[dict[str, Any]]]
+_Allowed = Callable[[], Awaitable[bool]]
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a Workload had been given when its release was begun, and when it was last read."""
+
+    given: Any
+    at: float
+
+
+def _given(workload: Mapping[str, Any] | None) -> Any:
+    """Return the admission in a Workload as it was read, and whose it is."""
+    if workload is None:
+        return None
+    return workload["metadata"]["uid"], (workload.get("status") or {}).get("admission")
 
 
 async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:

@@ -85,19 +85,19 @@ def pod_patch(name: str) -> actions.Patch:
     )
 
 
-def an_executor(api: Any, store: cache.Cache, events: Any) -> execute.Executor:
-    return execute.Executor(api=api, store=store, expect=lambda _: None, events=events)
+def an_executor(api: Any, store: cache.Cache, events: Any, **given: Any) -> execute.Executor:
+    return execute.Executor(api=api, store=store, expect=lambda _: None, events=events, **given)
 
 
 def carry_out(
-    plan: actions.Plan, api: ScriptedApi, *, known: Iterable[dict[str, Any]] = ()
+    plan: actions.Plan, api: ScriptedApi, *, known: Iterable[dict[str, Any]] = (), **given: Any
 ) -> tuple[execute.Outcome, Events, cache.Cache]:
     events, store = Events(), cache.Cache()
     for obj in known:
         store.upsert(resources.of(obj["apiVersion"], obj["kind"]), obj)
 
     async def scenario() -> execute.Outcome:
-        executor = an_executor(api, store, events)
+        executor = an_executor(api, store, events, **given)
         return await executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
 
     return asyncio.run(scenario()), events, store
@@ -295,6 +295,34 @@ def test_an_eviction_that_becomes_known_meanwhile_stops_the_release() -> None:
     assert api.calls == ["get w"]
     assert outcome.stale
     assert events.sent == []
+
+
+@pytest.mark.row("O18")
+@pytest.mark.parametrize(
+    "by_then", [workload("9", evicted=True), workload("9", uid="another"), None, {}]
+)
+def test_a_pod_whose_turn_comes_late_is_released_only_if_the_admission_still_stands(
+    by_then: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "MOST_PARALLEL", 1)
+
+    class Slow(ScriptedApi):
+        """Between the first pod's patch and the second's, much time passes."""
+
+        async def merge_patch(self, *args: Any, **sent: Any) -> dict[str, Any]:
+            answer = await super().merge_patch(*args, **sent)
+            now[0] += 2 * execute.FRESH
+            if by_then != {}:
+                self.objects["w"] = by_then or None  # type: ignore[assignment]
+            return answer
+
+    now = [0.0]
+    api = Slow()
+    api.objects["w"] = workload("5")
+    outcome, _, _ = carry_out(release("a", "b"), api, known=[workload("5")], clock=lambda: now[0])
+    stands = by_then == {}
+    assert api.calls == ["get w", "patch a", "get w", *(["patch b"] if stands else [])]
+    assert outcome.stale is not stands
 
 
 def test_one_pod_that_cannot_be_released_does_not_hold_up_the_others() -> None:

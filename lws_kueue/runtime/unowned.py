@@ -47,7 +47,7 @@ class Unowned:
             for name in sorted(missing & self._missed.get(key, frozenset())):
                 live = await self._api.get(resources.PODS, namespace=key.namespace, name=name)
                 if live is not None:
-                    logger.info("%s/%s: pod %s has lost its label", *key, name)
+                    logger.info("%s/%s: pod %s is there, and no watch has told of it", *key, name)
                     await self._wake(self._cache.upsert(resources.PODS, live, belongs_to=key))
         self._missed = vacant
 

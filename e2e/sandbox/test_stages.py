@@ -25,7 +25,7 @@ def run(cluster: sandbox.Sandbox, pod: Pod) -> Pod:
     return wait(cluster, pod, lambda found: found and found["status"].get("phase") == "Running")
 
 
-def wait(cluster: sandbox.Sandbox, pod: Pod, predicate: Any, *, timeout: float = 20) -> Pod:
+def wait(cluster: sandbox.Sandbox, pod: Pod, predicate: Any, *, timeout: float = 60) -> Pod:
     metadata = pod["metadata"]
     found = cluster.api.wait_for(
         "v1",

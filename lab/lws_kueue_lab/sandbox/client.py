@@ -242,7 +242,7 @@ class Client(connection.Connection):
         predicate: Callable[[Object | None], Any],
         *,
         namespace: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = 120.0,
         what: str = "",
     ) -> Object | None:
         """Watch one object until `predicate` holds for it; None stands for its absence.
@@ -274,7 +274,7 @@ class Client(connection.Connection):
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
-        timeout: float = 30.0,
+        timeout: float = 120.0,
         what: str = "",
     ) -> dict[str, Object]:
         """Watch a collection until `predicate` holds for it, given as objects by name.

@@ -159,7 +159,7 @@ class Sets:
         self.api.delete(self.api_version, names.LWS_KIND, name, namespace=self.namespace)
 
 
-def eventually(condition: Callable[[], bool], *, what: str, timeout: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], *, what: str, timeout: float = 90.0) -> None:
     """Ask until `condition` holds; for what no watch can tell."""
 
     def holds() -> None:

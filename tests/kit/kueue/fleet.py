@@ -20,9 +20,9 @@ from tests.kit.lws.sample import LWS, Object
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 CLUSTER_QUEUE = (names.KUEUE_API_VERSION, "ClusterQueue")
 
-# Sets start and roll beside one another on a machine of two cores.
-START_SECONDS = 180.0
-ROLL_SECONDS = 180.0
+# Sets start and roll beside one another on a machine of two cores that may do other things as well.
+START_SECONDS = 420.0
+ROLL_SECONDS = 420.0
 
 Change = Callable[[Object], None]
 
@@ -256,5 +256,5 @@ def wait(
         return sum(name in seen for name in of) == total
 
     with contextlib.suppress(client.WaitTimeoutError):
-        cluster.api.wait_for_all(*WORKLOAD, one_each, namespace=namespace, timeout=10)
+        cluster.api.wait_for_all(*WORKLOAD, one_each, namespace=namespace, timeout=60)
     return dict(seen)

@@ -17,7 +17,7 @@ WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 ON_DEMAND = {"instance-type": "on-demand"}
 PREEMPTION = {"withinClusterQueue": "LowerPriority"}
 
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, slots=True)

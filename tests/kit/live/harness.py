@@ -21,7 +21,7 @@ from tests.kit.judge import recorder
 Recording = recorder.Recorder
 
 SERVICE_ACCOUNT = ("lws-kueue-system", "lws-kueue")
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 
 LISTED = "Everything is listed"
 
@@ -57,7 +57,7 @@ class ControllerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, until: str = LISTED, patience: float = 30.0) -> None:
+    def start(self, *, until: str = LISTED, patience: float = 90.0) -> None:
         """Start it and wait until its log says ``until``: by default, that everything is listed."""
         assert not self.running, "the controller runs already"
         mark = self.log.stat().st_size if self.log.exists() else 0
@@ -74,7 +74,7 @@ class ControllerProcess:
             self.kill()
             raise
 
-    def wait_log(self, text: str, *, since: int = 0, patience: float = 30.0) -> float:
+    def wait_log(self, text: str, *, since: int = 0, patience: float = 90.0) -> float:
         """Wait until its log says something; returns when that was seen, by the steady clock."""
 
         def said() -> bool:

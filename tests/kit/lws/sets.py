@@ -73,7 +73,7 @@ def is_available(obj: Object | None, groups: int) -> bool:
     )
 
 
-def wait_available(sample: Sample, *, groups: int, timeout: float = 90.0) -> Object:
+def wait_available(sample: Sample, *, groups: int, timeout: float = 180.0) -> Object:
     """Wait until a set of exactly ``groups`` groups is available, all at its newest revision."""
     found = sample.cluster.api.wait_for(
         *LWS,

@@ -10,7 +10,7 @@ from tests.kit.live import harness
 
 Object = dict[str, Any]
 
-_TIMEOUT_SECONDS = 90.0
+_TIMEOUT_SECONDS = 180.0
 
 
 def grows(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> int:

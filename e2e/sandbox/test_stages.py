@@ -153,7 +153,7 @@ def test_deleted_pods_go_at_once_in_spite_of_their_grace_period(
     pod["spec"]["terminationGracePeriodSeconds"] = 300
     run(cluster, pod)
     cluster.api.delete("v1", "Pod", "brief", namespace=namespace)
-    wait(cluster, pod, lambda found: found is None, timeout=5)
+    wait(cluster, pod, lambda found: found is None)
 
 
 def test_kwok_asks_for_the_deletion_of_a_pod_once(cluster: sandbox.Sandbox, namespace: str) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -120,9 +121,11 @@ async def _run_as_leader(
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody waits for, but for one thing: it is no fault when a watch is cut off.
 
-    kopf leaves the generator of a watch open that was about to hand on an event when all ended.
+    kopf leaves the generator of a watch open that was about to hand on an event when all ended, and
+    has a callback that expects to be called in a task, which then it is not.
     """
-    if "asyncgen" in context:
+    frames = traceback.extract_tb(getattr(context.get("exception"), "__traceback__", None))
+    if "asyncgen" in context or (frames and frames[-1].name == "request_cancel_callback"):
         logger.debug("%s", context["message"])
     else:
         loop.default_exception_handler(context)
@@ -131,8 +134,7 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def _heed_signals(stop: asyncio.Event) -> None:
     """End at SIGINT and SIGTERM.
 
-    kopf wants to hear them as well. When it is the one that does, it takes five seconds longer to
-    end, because it then waits for a task of its own.
+    kopf wants to hear them as well. When it is the one that does, it starts anew instead of ending.
     """
     loop = asyncio.get_running_loop()
     # Only the main thread of a process hears signals; a test may run this in another one.

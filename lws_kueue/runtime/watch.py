@@ -3,6 +3,10 @@
 Only ``on.event`` handlers exist, so kopf never writes to an object: no annotation, no finalizer
 (design decision 8). Deletions that happen while a watch is down are not synthesised by kopf; what
 it lists again after a reconnect arrives with event type None and is the sign to list ourselves.
+
+When kopf gives up it does not always end, and in ending it would cancel every task of the process
+that is younger than itself. So its tasks are told apart from ours and ended by ourselves
+(`own_tasks`).
 """
 
 import asyncio
@@ -15,9 +19,10 @@ from typing import Any, Final
 import kopf
 
 from lws_kueue.api import names
-from lws_kueue.runtime import client, resources
+from lws_kueue.runtime import client, own_tasks, resources
 
 Sink = Callable[[resources.Resource, str | None, dict[str, Any]], Awaitable[None]]
+Login = Callable[..., Awaitable[kopf.AiohttpSession]]
 
 # Seconds after which watching starts again.
 PAUSE: Final = 3.0
@@ -73,6 +78,8 @@ def settings() -> kopf.OperatorSettings:
     result.persistence.diffbase_storage = _NoDiffBase()
     result.persistence.progress_storage = _NoProgress()
     result.posting.enabled = False
+    # kopf would kill the process so long after it has ended, also if that has started anew.
+    result.process.ultimate_exiting_timeout = None
     result.networking.error_backoffs = _Forever()
     result.watching.chunk_size = 500
     for resource in resources.BY_SET_NAME:
@@ -82,17 +89,14 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    *, api: client.Client, sink: Sink, also: Iterable[resources.Resource] = ()
+    *, login: Login, sink: Sink, also: Iterable[resources.Resource] = ()
 ) -> kopf.OperatorRegistry:
     """Return handlers that pass every event of every watched kind to ``sink``.
 
-    ``also`` are kinds that only some settings ask for.
+    ``login`` tells how the API server is reached; ``also`` are kinds that only some settings ask
+    for.
     """
     result = kopf.OperatorRegistry()
-
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=api.server, aiohttp_session=await api.session())
-
     kopf.on.login(registry=result)(login)
     for resource in (*resources.PLAIN, *resources.KUEUE, *also):
         _register(result, resource=resource, sink=sink)
@@ -112,24 +116,51 @@ async def until(
     kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
     was just deleted). Then it starts anew, and what was missed meanwhile is listed.
     """
-    while not stop.is_set():
-        try:
-            others = asyncio.all_tasks()
-            tasks = await kopf.spawn_tasks(
-                registry=registry(api=api, sink=sink, also=also),
-                settings=settings(),
-                clusterwide=True,
-                standalone=True,
-                stop_flag=stop,
-            )
-            started()
-            await kopf.run_tasks(tasks, ignored=others)
-            return
-        except Exception:
-            logger.exception("Watching ended; it starts again in %s s", PAUSE)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE):
-                await stop.wait()
+    also = tuple(also)
+    with own_tasks.told_apart():
+        while not stop.is_set():
+            try:
+                async with contextlib.AsyncExitStack() as at_the_end:
+                    own = own_tasks.OwnTasks()
+                    login = _login(api, at_the_end)
+                    handlers = registry(login=login, sink=_while_it_lasts(own, sink), also=also)
+                    await own.run(_watch(handlers, started), stop=stop)
+            except Exception:
+                logger.exception("Watching ended; it starts again in %s s", PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await stop.wait()
+
+
+def _login(api: client.Client, at_the_end: contextlib.AsyncExitStack) -> Login:
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        session = await api.session()
+        at_the_end.push_async_callback(session.close)
+        return kopf.AiohttpSession(server=api.server, aiohttp_session=session)
+
+    return login
+
+
+def _while_it_lasts(own: own_tasks.OwnTasks, sink: Sink) -> Sink:
+    """Drop what comes when all is over, and keep tasks that the sink creates."""
+
+    async def take(resource: resources.Resource, kind: str | None, obj: dict[str, Any]) -> None:
+        if not own.over:
+            with own.calling_us():
+                await sink(resource, kind, obj)
+
+    return take
+
+
+async def _watch(handlers: kopf.OperatorRegistry, started: Callable[[], None]) -> None:
+    """Watch until cancelled, or until kopf has given up; then its tasks are still there."""
+    tasks = await kopf.spawn_tasks(
+        registry=handlers, settings=settings(), clusterwide=True, standalone=True
+    )
+    started()
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        await task
 
 
 def _register(into: kopf.OperatorRegistry, *, resource: resources.Resource, sink: Sink) -> None:

@@ -1,12 +1,15 @@
 """kopf tells what it watches, and winds down without harm to the client."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from aiohttp import web
 from kubernetes.aio import client as kube_client
 
-from lws_kueue.runtime import client, resources, watch
+from lws_kueue.runtime import client, own_tasks, resources, watch
 
 # kopf looks at the last two for itself.
 KINDS = (*resources.PLAIN, *resources.KUEUE, resources.NAMESPACES, resources.CRDS)
@@ -17,6 +20,10 @@ class Server:
 
     def __init__(self) -> None:
         self.closing = asyncio.Event()
+        self.forever = asyncio.Event()
+        # A kind that is not served any more: its watch ends, and is refused from then on.
+        self.gone: resources.Resource | None = None
+        self.goes, self.refused = asyncio.Event(), asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -35,6 +42,9 @@ class Server:
             return web.json_response({"groups": served})
         for kind in KINDS:
             if path == kind.path():
+                if kind == self.gone and self.goes.is_set():
+                    self.refused.set()
+                    return web.json_response({"kind": "Status", "code": 404}, status=404)
                 if "watch" in request.query:
                     return await self._watch(request, kind)
                 meta = {"resourceVersion": "1"}
@@ -59,42 +69,111 @@ class Server:
             meta = b'{"namespace":"ns","name":"p","uid":"u","resourceVersion":"2"}'
             pod = b'{"apiVersion":"v1","kind":"Pod","metadata":' + meta + b"}"
             await response.write(b'{"type":"ADDED","object":' + pod + b"}\n")
-        await self.closing.wait()
+        await (self.goes if kind == self.gone else self.closing).wait()
         return response
+
+
+class Watched:
+    """What is told of a server while it is watched."""
+
+    def __init__(self, server: Server, api: client.Client) -> None:
+        self.server = server
+        self.api = api
+        self.stop, self.heard = asyncio.Event(), asyncio.Event()
+        self.started: asyncio.Queue[None] = asyncio.Queue()
+        self.kinds: list[resources.Resource] = []
+        self.created: set[asyncio.Task[Any]] = set()
+        self.watching: asyncio.Task[None]
+
+    async def sink(self, kind: resources.Resource, _: str | None, __: dict[str, Any]) -> None:
+        self.kinds.append(kind)
+        self.created.add(asyncio.create_task(self.server.forever.wait()))
+        self.heard.set()
+
+    async def is_told(self) -> None:
+        """Wait for the next event."""
+        await self.heard.wait()
+        self.heard.clear()
+
+
+@contextlib.asynccontextmanager
+async def watched(*, gone: resources.Resource | None = None) -> AsyncIterator[Watched]:
+    server = Server()
+    server.gone = gone
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    api = client.Client(kube_client.Configuration(host=f"http://{host}:{port}"))
+    seen = Watched(server, api)
+    seen.watching = asyncio.create_task(
+        watch.until(
+            seen.stop,
+            api=api,
+            sink=seen.sink,
+            also=(),
+            started=lambda: seen.started.put_nowait(None),
+        )
+    )
+    try:
+        async with asyncio.timeout(60):
+            yield seen
+    finally:
+        for task in (seen.watching, *seen.created):
+            task.cancel()
+        server.closing.set()
+        await api.close()
+        await runner.cleanup()
 
 
 def test_kopf_watches_with_a_session_of_its_own_and_the_client_outlasts_it() -> None:
     async def run() -> None:
-        server = Server()
-        app = web.Application()
-        app.router.add_route("*", "/{any:.*}", server.answer)
-        runner = web.AppRunner(app, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        api = client.Client(kube_client.Configuration(host=f"http://{host}:{port}"))
-        stop, heard, started = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        kinds: list[resources.Resource] = []
+        async with watched() as seen:
+            await seen.is_told()
+            seen.stop.set()
+            await seen.watching
+            assert (await seen.api.list(resources.SETS)).resource_version == "1"
+            assert seen.started.qsize() == 1
+            assert seen.kinds == [resources.PODS]
 
-        async def sink(kind: resources.Resource, _: str | None, __: dict[str, Any]) -> None:
-            kinds.append(kind)
-            heard.set()
+    asyncio.run(run())
 
-        watching = asyncio.create_task(
-            watch.until(stop, api=api, sink=sink, also=(), started=started.set)
-        )
-        try:
-            async with asyncio.timeout(60):
-                await heard.wait()
-                stop.set()
-                await watching
-                assert (await api.list(resources.SETS)).resource_version == "1"
-        finally:
-            watching.cancel()
-            server.closing.set()
-            await api.close()
-            await runner.cleanup()
-        assert started.is_set()
-        assert kinds == [resources.PODS]
+
+def test_a_kind_that_goes_and_comes_back_is_watched_again_and_no_task_of_ours_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.1)
+
+    async def run() -> None:
+        async with watched(gone=resources.FLAVORS) as seen:
+            await seen.started.get()
+            await seen.is_told()
+            seen.server.goes.set()
+            await seen.server.refused.wait()
+            seen.server.gone = None
+            await seen.started.get()
+            await seen.is_told()
+            assert not any(task.done() for task in seen.created)
+            seen.stop.set()
+            await seen.watching
+            assert not any(task.done() for task in seen.created)
+
+    asyncio.run(run())
+
+
+def test_an_event_of_a_watch_that_is_over_is_dropped() -> None:
+    async def run() -> None:
+        own, taken = own_tasks.OwnTasks(), []
+
+        async def sink(_: resources.Resource, kind: str | None, __: dict[str, Any]) -> None:
+            taken.append(kind)
+
+        take = watch._while_it_lasts(own, sink)
+        await take(resources.PODS, "ADDED", {})
+        own.over = True
+        await take(resources.PODS, "DELETED", {})
+        assert taken == ["ADDED"]
 
     asyncio.run(run())

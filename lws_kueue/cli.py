@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from importlib import metadata
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 from rich import console as rich_console
@@ -68,12 +68,6 @@ def _console() -> rich_console.Console:
     return console if console.is_terminal else rich_console.Console(width=160)
 
 
-def _refuse(error: Exception) -> NoReturn:
-    """End with a message instead of a traceback: what is wrong is outside the program."""
-    click.echo(f"lws-kueue: {error}", err=True)
-    sys.exit(1)
-
-
 @main.command("install")
 @flags.kubeconfig
 @flags.context
@@ -114,7 +108,9 @@ def install_command(
     try:
         results = asyncio.run(run())
     except (preflight.Unfit, client.ApiError, TimeoutError) as error:
-        _refuse(error)
+        # What is wrong is outside the program.
+        click.echo(f"lws-kueue: {error}", err=True)
+        sys.exit(1)
     table = rich_table.Table("Kind", "Name", "Change", box=None)
     for result in results:
         table.add_row(result.kind, result.name, result.change)

@@ -262,14 +262,18 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class PodGroup:
-    """A PodGroup of Volcano, of which only the existence matters."""
+class Named:
+    """An object of which only the metadata matters.
+
+    It is a PodGroup of Volcano, or a namespace, whose labels say whether sets without a queue are
+    taken there.
+    """
 
     meta: Meta
 
     @classmethod
-    def of(cls, obj: Object) -> "PodGroup":
-        """Parse a PodGroup."""
+    def of(cls, obj: Object) -> "Named":
+        """Parse any object."""
         return cls(meta=Meta.of(obj))
 
 
@@ -296,18 +300,6 @@ class Node:
             ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in told),
             taints=tuple(spec.get("taints") or ()),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """A namespace, by the labels that say whether sets without a queue are taken there."""
-
-    meta: Meta
-
-    @classmethod
-    def of(cls, obj: Object) -> "Namespace":
-        """Parse a namespace."""
-        return cls(meta=Meta.of(obj))
 
 
 @dataclass(frozen=True, slots=True)

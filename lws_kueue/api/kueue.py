@@ -5,13 +5,14 @@ that is written back has to be complete (kueue-contract 2.7). Pod templates stay
 optional field means what the API says it means: a Workload without ``active`` is active.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from lws_kueue.api import facts
+from lws_kueue.api.lws import Condition
 
 StopPolicy = Literal["None", "Hold", "HoldAndDrain"]
 
@@ -20,21 +21,6 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
     )
-
-
-class Condition(_Model):
-    """One entry of a ``status.conditions`` list."""
-
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
-    observed_generation: int | None = None
-
-
-def _find(conditions: Iterable[Condition], type_: str) -> Condition | None:
-    return next((condition for condition in conditions if condition.type == type_), None)
 
 
 class SliceConstraint(_Model):
@@ -144,7 +130,6 @@ class PodSetAssignment(_Model):
     resource_usage: dict[str, Any] = Field(default_factory=dict)
     count: int | None = None
     topology_assignment: TopologyAssignment | None = None
-    delayed_topology_request: str | None = None
 
 
 class Admission(_Model):
@@ -213,7 +198,7 @@ class Workload(_Model):
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
-        return _find(self.status.conditions, type_)
+        return next((one for one in self.status.conditions if one.type == type_), None)
 
     def is_true(self, type_: str) -> bool:
         """Whether the condition of that type exists with status True."""
@@ -221,113 +206,74 @@ class Workload(_Model):
         return condition is not None and condition.status == "True"
 
 
-class ResourceFlavor(_Model):
-    """A kind of nodes: what a pod needs in order to land on them."""
+class _Stored(_Model):
+    """A kind of which a few fields of the spec are read; a null says what a missing field says."""
+
+    model_config = ConfigDict(extra="ignore")
 
     meta: facts.Meta
+
+    @classmethod
+    def of(cls, obj: facts.Object) -> Self:
+        """Parse a stored object."""
+        conditions = (obj.get("status") or {}).get("conditions")
+        return cls._parsed(obj, {**(obj.get("spec") or {}), "conditions": conditions})
+
+    @classmethod
+    def _parsed(cls, obj: facts.Object, fields: facts.Object) -> Self:
+        told = {name: value for name, value in fields.items() if value is not None}
+        return cls.model_validate({**told, "meta": facts.Meta.of(obj)})
+
+
+class ResourceFlavor(_Stored):
+    """A kind of nodes: what a pod needs in order to land on them."""
+
     node_labels: dict[str, str] = Field(default_factory=dict)
     node_taints: tuple[dict[str, Any], ...] = ()
     tolerations: tuple[dict[str, Any], ...] = ()
-    topology_name: str = ""
+
+
+class _Class(_Stored):
+    """A kind whose fields stand beside its metadata, not in a spec."""
+
+    value: int = 0
 
     @classmethod
-    def of(cls, obj: facts.Object) -> "ResourceFlavor":
-        """Parse a stored ResourceFlavor."""
-        spec = obj.get("spec") or {}
-        return cls(
-            meta=facts.Meta.of(obj),
-            node_labels=spec.get("nodeLabels") or {},
-            node_taints=spec.get("nodeTaints") or (),
-            tolerations=spec.get("tolerations") or (),
-            topology_name=spec.get("topologyName") or "",
-        )
+    def of(cls, obj: facts.Object) -> Self:
+        """Parse a stored object."""
+        return cls._parsed(obj, obj)
 
 
-class WorkloadPriorityClass(_Model):
+class WorkloadPriorityClass(_Class):
     """A priority that orders Workloads and nothing else."""
 
-    meta: facts.Meta
-    value: int = 0
 
-    @classmethod
-    def of(cls, obj: facts.Object) -> "WorkloadPriorityClass":
-        """Parse a stored WorkloadPriorityClass."""
-        return cls(meta=facts.Meta.of(obj), value=obj.get("value") or 0)
-
-
-class PriorityClass(_Model):
+class PriorityClass(_Class):
     """A scheduling.k8s.io PriorityClass."""
 
-    meta: facts.Meta
-    value: int = 0
     global_default: bool = False
 
-    @classmethod
-    def of(cls, obj: facts.Object) -> "PriorityClass":
-        """Parse a stored PriorityClass."""
-        return cls(
-            meta=facts.Meta.of(obj),
-            value=obj.get("value") or 0,
-            global_default=bool(obj.get("globalDefault")),
-        )
 
-
-class LocalQueue(_Model):
-    """The namespaced queue that a set names."""
-
-    meta: facts.Meta
-    cluster_queue: str = ""
+class _Queue(_Stored):
     stop_policy: StopPolicy = "None"
     conditions: tuple[Condition, ...] = ()
 
-    @classmethod
-    def of(cls, obj: facts.Object) -> "LocalQueue":
-        """Parse a stored LocalQueue."""
-        spec = obj.get("spec") or {}
-        return cls(
-            meta=facts.Meta.of(obj),
-            cluster_queue=spec.get("clusterQueue") or "",
-            stop_policy=spec.get("stopPolicy") or "None",
-            conditions=(obj.get("status") or {}).get("conditions") or (),
-        )
-
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
-        return _find(self.conditions, type_)
+        return next((one for one in self.conditions if one.type == type_), None)
 
 
-class ClusterQueue(_Model):
+class ClusterQueue(_Queue):
     """The queue that holds the quota; only its state is read."""
 
-    meta: facts.Meta
-    stop_policy: StopPolicy = "None"
-    conditions: tuple[Condition, ...] = ()
 
-    @classmethod
-    def of(cls, obj: facts.Object) -> "ClusterQueue":
-        """Parse a stored ClusterQueue."""
-        spec = obj.get("spec") or {}
-        return cls(
-            meta=facts.Meta.of(obj),
-            stop_policy=spec.get("stopPolicy") or "None",
-            conditions=(obj.get("status") or {}).get("conditions") or (),
-        )
+class LocalQueue(_Queue):
+    """The namespaced queue that a set names."""
 
-    def condition(self, type_: str) -> Condition | None:
-        """Return the condition of that type, if there is one."""
-        return _find(self.conditions, type_)
+    cluster_queue: str = ""
 
 
-class AdmissionCheck(_Model):
+class AdmissionCheck(_Stored):
     """An admission check; which controller serves it decides whether pods run here."""
 
-    meta: facts.Meta
     controller_name: str = ""
-
-    @classmethod
-    def of(cls, obj: facts.Object) -> "AdmissionCheck":
-        """Parse a stored AdmissionCheck."""
-        return cls(
-            meta=facts.Meta.of(obj),
-            controller_name=(obj.get("spec") or {}).get("controllerName") or "",
-        )

@@ -15,6 +15,7 @@ from typing import Any, Final
 from lws_kueue.api import names
 
 _NAME: Final = "lws-kueue-probe"
+_NAMESPACE: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +45,35 @@ class Probe:
         return status < 300 and value == expected
 
 
-def probes(namespace: str = "default", *, gang_scheduling: str | None = None) -> tuple[Probe, ...]:
-    """Return a probe for each policy that acts on new objects, to be sent into `namespace`.
+def probes(*, gang_scheduling: str | None = None) -> tuple[Probe, ...]:
+    """Return a probe for each policy that acts on new objects, to be sent into `default`.
 
-    The namespace has to exist. `gang_scheduling` names a scheduler whose policy is installed, too.
+    `gang_scheduling` names a scheduler whose policy is installed, too.
     """
-    return (*_always(namespace), *(_volcano(namespace) if gang_scheduling == "volcano" else ()))
+    return (*_always(), *(_volcano() if gang_scheduling == "volcano" else ()))
 
 
-def _always(namespace: str) -> tuple[Probe, ...]:
+def _always() -> tuple[Probe, ...]:
     return (
         _set(
-            namespace=namespace,
             policy="lws-kueue-defaults",
             restart_policy="Default",
             changed=(("spec", "leaderWorkerTemplate", "restartPolicy"), "None"),
         ),
         # Placement of subgroups without subgroups breaks a rule.
         _set(
-            namespace=namespace,
             policy="lws-kueue-rules",
             annotations={names.SUBGROUP_EXCLUSIVE_TOPOLOGY: "probe"},
         ),
         _set(
-            namespace=namespace,
             policy="lws-kueue-queue-rules",
             annotations={names.ADMISSION_GATED_BY: "probe"},
         ),
         _set(
-            namespace=namespace,
             policy="lws-kueue-topology-rules",
             template_annotations={names.PODSET_UNCONSTRAINED_TOPOLOGY: "probe"},
         ),
         _leader(
-            namespace=namespace,
             policy="lws-kueue-pod-identity",
             annotations={names.SIZE: "1"},
             changed=(("metadata", "labels", names.GROUP_INDEX), "0"),
@@ -85,17 +81,15 @@ def _always(namespace: str) -> tuple[Probe, ...]:
         # A number that is no size. LWS's own webhook, which may still be there while its sets are
         # taken over, takes it, but would refuse a pod without a size before the policy does.
         _leader(
-            namespace=namespace,
             policy="lws-kueue-pod-identity-rules",
             annotations={names.SIZE: "-1"},
         ),
     )
 
 
-def _volcano(namespace: str) -> tuple[Probe, ...]:
+def _volcano() -> tuple[Probe, ...]:
     group = f"{_NAME}-0-"
     probe = _leader(
-        namespace=namespace,
         policy="lws-kueue-volcano",
         annotations={names.SIZE: "1"},
         changed=(("metadata", "annotations", names.POD_GROUP), group),
@@ -105,7 +99,6 @@ def _volcano(namespace: str) -> tuple[Probe, ...]:
 
 def _set(
     *,
-    namespace: str,
     policy: str,
     restart_policy: str = "None",
     annotations: Mapping[str, str] | None = None,
@@ -127,13 +120,12 @@ def _set(
             },
         },
     }
-    path = f"/apis/{names.LWS_API_VERSION}/namespaces/{namespace}/{names.LWS_PLURAL}?dryRun=All"
+    path = f"/apis/{names.LWS_API_VERSION}/namespaces/{_NAMESPACE}/{names.LWS_PLURAL}?dryRun=All"
     return Probe(policy=policy, path=path, body=body, changed=changed)
 
 
 def _leader(
     *,
-    namespace: str,
     policy: str,
     annotations: Mapping[str, str],
     changed: tuple[tuple[str, ...], str] | None = None,
@@ -148,7 +140,7 @@ def _leader(
         },
         "spec": _pod_spec(),
     }
-    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    path = f"/api/v1/namespaces/{_NAMESPACE}/pods?dryRun=All"
     return Probe(policy=policy, path=path, body=body, changed=changed)
 
 

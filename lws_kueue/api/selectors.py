@@ -33,7 +33,12 @@ def key_problem(key: str) -> str | None:
     return None
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """Return the key of a label.
+
+    Raises:
+        ValueError: it is none.
+    """
     if problem := key_problem(key):
         raise ValueError(problem)
     return key
@@ -67,7 +72,7 @@ class Requirement(_Strict):
     @field_validator("key")
     @classmethod
     def _a_key(cls, key: str) -> str:
-        return _checked_key(key)
+        return checked_key(key)
 
     @field_validator("values")
     @classmethod
@@ -102,7 +107,7 @@ class LabelSelector(_Strict):
     @field_validator("match_labels")
     @classmethod
     def _labels(cls, given: dict[str, str]) -> dict[str, str]:
-        return {_checked_key(key): _checked_value(value) for key, value in given.items()}
+        return {checked_key(key): _checked_value(value) for key, value in given.items()}
 
     def matches(self, labels: facts.Labels) -> bool:
         """Whether labels fulfil everything that is asked for."""

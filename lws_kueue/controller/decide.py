@@ -116,8 +116,7 @@ def _takedowns(
     for takedown in (
         _restarts(at, admitted, moved),
         _displaced(at, admitted, moved),
-        _replaced(at, admitted, target),
-        _reverted(at, target),
+        *_outdated(at, admitted, target),
     ):
         deletions = takedown(alone)
         taken += deletions
@@ -141,26 +140,16 @@ def _displaced(at: scope.Scope, admitted: admissions.Admissions, moved: Moved) -
     return lambda alone: node_failures.deletions(at.seen, admitted, moved=moved, leave_alone=alone)
 
 
-def _replaced(at: scope.Scope, admitted: admissions.Admissions, target: planner.Target) -> Takedown:
-    return lambda alone: replacement.decide(
-        scaling.bounds(at.owner),
-        leader_set=at.found.leader_set,
-        target=target,
-        found=at.found.groups,
-        key=at.choice.key,
-        leave_alone=alone,
-        waiting=admitted.waiting,
+def _outdated(
+    at: scope.Scope, admitted: admissions.Admissions, target: planner.Target
+) -> tuple[Takedown, ...]:
+    """Replace groups that an update has reached, and take back those of one that was given up."""
+    stage = replacement.Stage(
+        scaling.bounds(at.owner), at.found.leader_set, target, at.found.groups, at.choice.key
     )
-
-
-def _reverted(at: scope.Scope, target: planner.Target) -> Takedown:
-    return lambda alone: revert.decide(
-        scaling.bounds(at.owner),
-        leader_set=at.found.leader_set,
-        target=target,
-        found=at.found.groups,
-        key=at.choice.key,
-        leave_alone=alone,
+    return (
+        lambda alone: replacement.decide(stage, leave_alone=alone, waiting=admitted.waiting),
+        lambda alone: revert.decide(stage, leave_alone=alone),
     )
 
 

@@ -21,8 +21,19 @@ async def check(api: client.Client) -> None:
         Unfit: with the reason.
     """
     await check_server(api)
-    await _check_crd(api)
-    await _check_policies(api)
+    await _check_served(
+        api,
+        f"/apis/{names.LWS_API_VERSION}",
+        f"The LeaderWorkerSet API ({names.LWS_API_VERSION}) is not installed; "
+        "run `lws-kueue install` first.",
+    )
+    for policy in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"):
+        await _check_served(
+            api,
+            f"/apis/{POLICY_API}/{policy}/lws-kueue-pod-identity",
+            "The admission policy lws-kueue-pod-identity is not installed; run "
+            "`lws-kueue install` first. Without it pods have no identity.",
+        )
 
 
 async def check_server(api: client.Client) -> None:
@@ -44,27 +55,10 @@ async def check_server(api: client.Client) -> None:
         )
 
 
-async def _check_crd(api: client.Client) -> None:
+async def _check_served(api: client.Client, path: str, problem: str) -> None:
     try:
-        await api.request("GET", f"/apis/{names.LWS_API_VERSION}")
+        await api.request("GET", path)
     except client.ApiError as error:
         if error.status != 404:
             raise
-        raise Unfit(
-            f"The LeaderWorkerSet API ({names.LWS_API_VERSION}) is not installed; "
-            "run `lws-kueue install` first."
-        ) from error
-
-
-async def _check_policies(api: client.Client) -> None:
-    for policy in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"):
-        path = f"/apis/{POLICY_API}/{policy}/lws-kueue-pod-identity"
-        try:
-            await api.request("GET", path)
-        except client.ApiError as error:
-            if error.status != 404:
-                raise
-            raise Unfit(
-                "The admission policy lws-kueue-pod-identity is not installed; run "
-                "`lws-kueue install` first. Without it pods have no identity."
-            ) from error
+        raise Unfit(problem) from error

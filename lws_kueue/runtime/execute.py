@@ -102,9 +102,8 @@ class Executor:
 
     async def other_writer(self, key: actions.WriteKey) -> str:
         """Say who beside us writes to an object; "" if nobody can tell."""
-        resource = resources.of(key.ref.api_version, key.ref.kind)
         async with self._slots:
-            obj = await self._api.get(resource, namespace=key.ref.namespace, name=key.ref.name)
+            obj = await self._get(key.ref)
         return repairs.other_writer(obj, key) if obj is not None else ""
 
     async def _chain(self, run: "_Run", chain: actions.Chain) -> bool:
@@ -183,8 +182,14 @@ class Executor:
             raise _Stop from error
 
     def _cached(self, ref: actions.Ref) -> Any | None:
-        resource = resources.of(ref.api_version, ref.kind)
-        return self._cache.get(resource, namespace=ref.namespace, name=ref.name)
+        return self._cache.get(_resource(ref), namespace=ref.namespace, name=ref.name)
+
+    async def _get(self, ref: actions.Ref) -> dict[str, Any] | None:
+        """Read an object from the API server, None if there is none; the caller has a slot."""
+        return await self._api.get(_resource(ref), namespace=ref.namespace, name=ref.name)
+
+    def _forget(self, ref: actions.Ref, uid: str) -> None:
+        self._cache.remove(_resource(ref), namespace=ref.namespace, name=ref.name, uid=uid)
 
     async def _create(self, run: "_Run", action: actions.Create) -> None:
         ref = actions.ref_of(action.body)
@@ -233,12 +238,11 @@ class Executor:
         """
         if self._cached(ref) is not None:
             return False
-        resource = resources.of(ref.api_version, ref.kind)
         async with self._slots:
-            obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
+            obj = await self._get(ref)
         if obj is None:
             return False
-        self._cache.upsert(resource, obj, belongs_to=run.key)
+        self._cache.upsert(_resource(ref), obj, belongs_to=run.key)
         run.outcome.stale = True
         return True
 
@@ -268,7 +272,7 @@ class Executor:
         }
         request = functools.partial(
             self._api.merge_patch,
-            resources.of(ref.api_version, ref.kind),
+            _resource(ref),
             namespace=ref.namespace,
             name=ref.name,
             body={**action.body, "metadata": meta},
@@ -283,7 +287,7 @@ class Executor:
         logger.info("%s: delete %s %s", run.name, ref.kind, ref.name)
         request = functools.partial(
             self._api.delete,
-            resources.of(ref.api_version, ref.kind),
+            _resource(ref),
             namespace=ref.namespace,
             name=ref.name,
             uid=action.uid,
@@ -303,12 +307,7 @@ class Executor:
         if (answer.get("metadata") or {}).get("deletionTimestamp"):
             self._learn(run, answer)
         elif answer.get("kind") == "Status":
-            self._cache.remove(
-                resources.of(ref.api_version, ref.kind),
-                namespace=ref.namespace,
-                name=ref.name,
-                uid=action.uid,
-            )
+            self._forget(ref, action.uid)
         self._made(run, action)
 
     async def _release(self, run: "_Run", action: actions.Release) -> None:
@@ -318,7 +317,7 @@ class Executor:
         gap as far as the API allows (kueue-contract 8.3 item 1).
         """
         async with self._slots:
-            fresh = await self._look(action)
+            fresh = await self._get(action.workload)
         meta = facts.Meta.of(fresh) if fresh else None
         if meta is None or (meta.uid, meta.resource_version) != (
             action.uid,
@@ -333,11 +332,6 @@ class Executor:
         if any(await _all(patches)):
             self._emit(run, action.events)
 
-    async def _look(self, release: actions.Release) -> dict[str, Any] | None:
-        """Read the Workload of a release; the caller has a slot."""
-        ref = release.workload
-        return await self._api.get(resources.WORKLOADS, namespace=ref.namespace, name=ref.name)
-
     async def _release_one(
         self, run: "_Run", release: actions.Release, patch: actions.Patch, look: "_Look"
     ) -> bool:
@@ -348,7 +342,7 @@ class Executor:
 
         async def allowed() -> bool:
             if self._clock() - look.at > FRESH:
-                fresh = await self._look(release)
+                fresh = await self._get(release.workload)
                 look.at = self._clock()
                 if fresh is None or _given(fresh) != look.given:
                     return False
@@ -386,18 +380,14 @@ class Executor:
     async def _reread(self, run: "_Run", ref: actions.Ref, *, adopt: bool = False) -> None:
         """Learn what an object is by now; with ``adopt`` file it under this set in any case."""
         run.outcome.stale = True
-        resource = resources.of(ref.api_version, ref.kind)
         async with self._slots:
             # Before the request: one that is recreated meanwhile may be told of before its answer.
             cached = self._cached(ref)
-            obj = await self._api.get(resource, namespace=ref.namespace, name=ref.name)
-        if obj is None:
-            if cached is not None:
-                self._cache.remove(
-                    resource, namespace=ref.namespace, name=ref.name, uid=cached.meta.uid
-                )
-        else:
-            self._cache.upsert(resource, obj, belongs_to=run.key if adopt else None)
+            obj = await self._get(ref)
+        if obj is not None:
+            self._cache.upsert(_resource(ref), obj, belongs_to=run.key if adopt else None)
+        elif cached is not None:
+            self._forget(ref, cached.meta.uid)
 
 
 _Request = Callable[[], Awaitable[dict[str, Any]]]
@@ -417,6 +407,10 @@ def _given(workload: Mapping[str, Any] | None) -> Any:
     if workload is None:
         return None
     return workload["metadata"]["uid"], (workload.get("status") or {}).get("admission")
+
+
+def _resource(ref: actions.Ref) -> resources.Resource:
+    return resources.of(ref.api_version, ref.kind)
 
 
 async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:

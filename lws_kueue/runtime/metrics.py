@@ -4,6 +4,7 @@ Dashboards for the Go manager keep working: what means the same has the same nam
 objects are of the module, as is usual with this library; a process has one registry.
 """
 
+import functools
 from typing import Final
 
 import prometheus_client
@@ -26,85 +27,73 @@ prometheus_client.ProcessCollector(registry=REGISTRY)
 prometheus_client.PlatformCollector(registry=REGISTRY)
 prometheus_client.GCCollector(registry=REGISTRY)
 
-_passes = prometheus_client.Counter(
+_counter = functools.partial(prometheus_client.Counter, registry=REGISTRY)
+_gauge = functools.partial(prometheus_client.Gauge, registry=REGISTRY)
+_histogram = functools.partial(prometheus_client.Histogram, registry=REGISTRY)
+_PASS: Final = ("controller",)
+
+_passes = _counter(
     "controller_runtime_reconcile_total",
     "Passes over a set, by their result.",
-    ["controller", "result"],
-    registry=REGISTRY,
+    ("controller", "result"),
 )
-_errors = prometheus_client.Counter(
-    "controller_runtime_reconcile_errors_total",
-    "Passes over a set that failed.",
-    ["controller"],
-    registry=REGISTRY,
+_errors = _counter(
+    "controller_runtime_reconcile_errors_total", "Passes over a set that failed.", _PASS
 ).labels(CONTROLLER)
-panics = prometheus_client.Counter(
+panics = _counter(
     "controller_runtime_reconcile_panics_total",
     "Passes over a set that ended with an error that nobody foresaw.",
-    ["controller"],
-    registry=REGISTRY,
+    _PASS,
 ).labels(CONTROLLER)
-_seconds = prometheus_client.Histogram(
+_seconds = _histogram(
     "controller_runtime_reconcile_time_seconds",
     "How long a pass over a set took.",
-    ["controller"],
+    _PASS,
     buckets=_PASS_SECONDS,
-    registry=REGISTRY,
 ).labels(CONTROLLER)
-_active = prometheus_client.Gauge(
-    "controller_runtime_active_workers",
-    "Sets that are passed over right now.",
-    ["controller"],
-    registry=REGISTRY,
+_active = _gauge(
+    "controller_runtime_active_workers", "Sets that are passed over right now.", _PASS
 ).labels(CONTROLLER)
-workers = prometheus_client.Gauge(
+workers = _gauge(
     "controller_runtime_max_concurrent_reconciles",
     "How many sets can be passed over at the same time.",
-    ["controller"],
-    registry=REGISTRY,
+    _PASS,
 ).labels(CONTROLLER)
 _QUEUE: Final = ("controller", "name")
-_depth = prometheus_client.Gauge(
-    "workqueue_depth", "Sets that wait for a pass.", _QUEUE, registry=REGISTRY
+_depth = _gauge("workqueue_depth", "Sets that wait for a pass.", _QUEUE).labels(
+    CONTROLLER, CONTROLLER
+)
+_adds = _counter("workqueue_adds_total", "Requests for a pass over a set.", _QUEUE).labels(
+    CONTROLLER, CONTROLLER
+)
+_retries = _counter(
+    "workqueue_retries_total", "Passes that were asked for by a failure.", _QUEUE
 ).labels(CONTROLLER, CONTROLLER)
-_adds = prometheus_client.Counter(
-    "workqueue_adds_total", "Requests for a pass over a set.", _QUEUE, registry=REGISTRY
-).labels(CONTROLLER, CONTROLLER)
-_retries = prometheus_client.Counter(
-    "workqueue_retries_total", "Passes that were asked for by a failure.", _QUEUE, registry=REGISTRY
-).labels(CONTROLLER, CONTROLLER)
-_waited = prometheus_client.Histogram(
+_waited = _histogram(
     "workqueue_queue_duration_seconds",
     "How long a set waited after its pass was due.",
     _QUEUE,
     buckets=_QUEUE_SECONDS,
-    registry=REGISTRY,
 ).labels(CONTROLLER, CONTROLLER)
-_worked = prometheus_client.Histogram(
+_worked = _histogram(
     "workqueue_work_duration_seconds",
     "How long a pass over a set took.",
     _QUEUE,
     buckets=_QUEUE_SECONDS,
-    registry=REGISTRY,
 ).labels(CONTROLLER, CONTROLLER)
-_requests = prometheus_client.Counter(
+_requests = _counter(
     "rest_client_requests_total",
     "Requests to the API server, watches not counted.",
     ["code", "host", "method"],
-    registry=REGISTRY,
 )
-_leads = prometheus_client.Gauge(
-    "leader_election_master_status",
-    "Whether this process holds the Lease: 1 or 0.",
-    ["name"],
-    registry=REGISTRY,
+_leads = _gauge(
+    "leader_election_master_status", "Whether this process holds the Lease: 1 or 0.", ["name"]
 )
 
-_repeated = prometheus_client.Counter(
+_repeated = _counter(
     "lws_kueue_repeated_writes_total",
     "Writes that were made before, with the same content, and that somebody has undone.",
     ["kind", "verb"],
-    registry=REGISTRY,
 )
 
 for _result in ("success", "error", "requeue", "requeue_after"):

@@ -49,16 +49,6 @@ class Placement:
     disorder: str = ""
 
 
-def domain_of(domains: Sequence[Domain], rank: int) -> Domain | None:
-    """Return the domain that the rank belongs to, None when the assignment ends before it."""
-    end = 0
-    for domain in domains:
-        end += domain.count
-        if 0 <= rank < end:
-            return domain
-    return None
-
-
 def start_of(*, leaders: int, grouped: bool, offset: str | None) -> int:
     """Return the worker index at which a podset starts.
 

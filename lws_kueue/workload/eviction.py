@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import conditions, state
 from lws_kueue.workload import pods as group
 
@@ -150,7 +150,7 @@ def _stuck_at(pod: facts.Pod) -> datetime | None:
 
 
 def _cleared_conditions(
-    workload: kueue.Workload, evicted: kueue.Condition, *, now: datetime
+    workload: kueue.Workload, evicted: lws.Condition, *, now: datetime
 ) -> list[dict[str, Any]]:
     stored = {one["type"]: one for one in workload.stored_status.get("conditions") or ()}
     changed = {

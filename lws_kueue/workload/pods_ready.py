@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.workload import conditions, state
 
 _READY: Final = "All pods reached readiness and the workload is running"
@@ -53,7 +53,7 @@ def all_ready(pods: Sequence[facts.Pod], *, size: int) -> bool:
 
 
 def _while_admitted(
-    old: kueue.Condition | None, pods: Sequence[facts.Pod], *, size: int
+    old: lws.Condition | None, pods: Sequence[facts.Pod], *, size: int
 ) -> tuple[bool, str, str] | None:
     was_ready = old is not None and old.status == "True"
     recovering = old is not None and old.reason == "WaitForRecovery"
@@ -64,7 +64,7 @@ def _while_admitted(
     return (False, "WaitForRecovery", _RECOVERING) if was_ready else None
 
 
-def _while_not_admitted(old: kueue.Condition | None) -> tuple[bool, str, str] | None:
+def _while_not_admitted(old: lws.Condition | None) -> tuple[bool, str, str] | None:
     # Left as it is, Kueue would take the next start for a recovery and time it as one.
     if old is None or (old.status == "False" and old.reason == "WaitForStart"):
         return None

@@ -34,9 +34,9 @@ def test_a_refusal_is_proven_by_the_name_of_the_policy_that_refused() -> None:
     assert not probe.holds(status=201, answer={})
 
 
-def test_probes_go_to_the_namespace_that_was_asked_for_and_store_nothing() -> None:
-    for probe in probes.probes("elsewhere"):
-        assert "/namespaces/elsewhere/" in probe.path
+def test_probes_go_to_the_default_namespace_and_store_nothing() -> None:
+    for probe in probes.probes():
+        assert "/namespaces/default/" in probe.path
         assert probe.path.endswith("?dryRun=All")
 
 

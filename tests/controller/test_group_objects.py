@@ -34,7 +34,7 @@ def a_situation(
     owner: lws.LeaderWorkerSet,
     *,
     nodes: Mapping[str, facts.Node | None] | None = None,
-    pod_groups: Mapping[str, facts.PodGroup] | None = None,
+    pod_groups: Mapping[str, facts.Named] | None = None,
     **leader: Any,
 ) -> observed.Observed:
     """A set whose one leader exists and nothing else of its group."""
@@ -172,7 +172,7 @@ def test_a_pod_group_asks_for_the_whole_group_unless_the_leader_starts_alone(
 
 @pytest.mark.row("UT-45")
 def test_a_pod_group_that_exists_is_left_as_it_is() -> None:
-    existing = {"test-sample-0-key": facts.PodGroup.of({"metadata": {"name": "test-sample-0-key"}})}
+    existing = {"test-sample-0-key": facts.Named.of({"metadata": {"name": "test-sample-0-key"}})}
     assert not of_kind(ganged(given.an_lws(replicas=1), existing=existing), "PodGroup")
 
 

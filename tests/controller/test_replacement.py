@@ -62,14 +62,14 @@ def replaced(
     """Return the indices of the groups that are replaced."""
     count = len(found) if replicas is None else replicas
     at = leader_set(**({"replicas": count + surge} | live))
-    deletions = replacement.decide(
+    stage = replacement.Stage(
         scaling.Bounds(replicas=count, unavailable=unavailable, surge=surge),
         leader_set=at,
         target=target or planner.Target(at.partition, at.replicas),
         found=found,
         key=NEW[0],
-        leave_alone=leave_alone or (),
     )
+    deletions = replacement.decide(stage, leave_alone=leave_alone or ())
     by_uid = {one.leader.meta.uid: one.index for one in found}
     return [by_uid[deletion.uid] for deletion in deletions]
 
@@ -86,13 +86,9 @@ def test_as_many_as_the_budget_allows_are_replaced_from_the_top() -> None:
 
 
 def test_a_deletion_names_the_leader_and_takes_its_workers_along() -> None:
-    (deletion, *_) = replacement.decide(
-        scaling.Bounds(replicas=6, unavailable=2),
-        leader_set=leader_set(),
-        target=planner.Target(0, 6),
-        found=six(),
-        key=NEW[0],
-    )
+    bounds = scaling.Bounds(replicas=6, unavailable=2)
+    stage = replacement.Stage(bounds, leader_set(), planner.Target(0, 6), six(), NEW[0])
+    (deletion, *_) = replacement.decide(stage)
     assert deletion.ref.kind == "Pod"
     assert deletion.ref.name == "test-sample-5"
     assert deletion.uid == group(5).leader.meta.uid
@@ -120,14 +116,10 @@ def test_nothing_is_replaced_in_a_pass_that_moves_the_partition_or_scales() -> N
 
 
 def test_without_a_leader_statefulset_nothing_is_replaced() -> None:
-    deletions = replacement.decide(
-        scaling.Bounds(replicas=2, unavailable=2),
-        leader_set=None,
-        target=planner.Target(0, 2),
-        found=[group(0), group(1)],
-        key=NEW[0],
-    )
-    assert deletions == ()
+    bounds = scaling.Bounds(replicas=2, unavailable=2)
+    found = [group(0), group(1)]
+    stage = replacement.Stage(bounds, None, planner.Target(0, 2), found, NEW[0])
+    assert replacement.decide(stage) == ()
 
 
 def test_groups_that_are_down_already_leave_less_of_the_budget() -> None:

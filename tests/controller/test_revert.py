@@ -6,7 +6,7 @@ import pytest
 
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups
-from lws_kueue.controller.rollout import planner, revert, scaling
+from lws_kueue.controller.rollout import planner, replacement, revert, scaling
 from tests.kit.builders import given
 from tests.kit.memory import scenario_model, scenarios
 
@@ -43,14 +43,14 @@ def sent_back(
     observed: int = 2,
     leave_alone: tuple[int, ...] = (),
 ) -> list[str]:
-    deletions = revert.decide(
+    stage = replacement.Stage(
         scaling.Bounds(replicas=4, unavailable=0, surge=1, floor=floor),
         leader_set=leader_set(partition=partition, observed=observed),
         target=target or planner.Target(partition, 5),
         found=found,
         key=NEW[0],
-        leave_alone=leave_alone,
     )
+    deletions = revert.decide(stage, leave_alone=leave_alone)
     assert all(deletion.uid for deletion in deletions)
     return [deletion.ref.name for deletion in deletions]
 

@@ -61,7 +61,7 @@ class Observed:
     services: Mapping[str, facts.Service] = field(default_factory=dict)
     revisions: Mapping[str, facts.Revision] = field(default_factory=dict)
     workloads: Mapping[str, kueue_api.Workload] = field(default_factory=dict)
-    pod_groups: Mapping[str, facts.PodGroup] | None = None
+    pod_groups: Mapping[str, facts.Named] | None = None
     nodes: Mapping[str, facts.Node | None] = field(default_factory=dict)
     limit_ranges: Mapping[str, completion.LimitRange] = field(default_factory=dict)
     runtime_classes: Mapping[str, completion.RuntimeClass] = field(default_factory=dict)

@@ -23,35 +23,56 @@ or off, because their leaders are not available. Then it is done here in any cas
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, scaling, unadmitted
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a rollout to revision ``key`` stands, and the ``target`` that the pass gives it."""
+
+    bounds: scaling.Bounds
+    leader_set: facts.StatefulSet | None
+    target: planner.Target
+    found: Iterable[groups.Group]
+    key: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether a leader that is deleted now comes back as the target has it.
+
+        Until the StatefulSet controller has seen the newest template, it makes leaders from an
+        older one; and first it has to see what this pass changes.
+        """
+        live = self.leader_set
+        return (
+            live is not None
+            and self.target == planner.Target(live.partition, live.replicas)
+            and live.status.get("observedGeneration") == live.meta.generation
+            and live.template_labels.get(names.REVISION_KEY) == self.key
+        )
+
+
 def decide(
-    bounds: scaling.Bounds,
+    stage: Stage,
     *,
-    leader_set: facts.StatefulSet | None,
-    target: planner.Target,
-    found: Iterable[groups.Group],
-    key: str,
     leave_alone: Collection[int] = (),
     waiting: unadmitted.Unadmitted = unadmitted.NOBODY,
 ) -> tuple[actions.Delete, ...]:
-    """Return the deletions of leaders whose groups come back at revision ``key``.
+    """Return the deletions of leaders whose groups come back at the revision of the rollout.
 
     ``leave_alone`` are the indices of groups that somebody else takes down: they are not replaced,
     and do not count as ready. ``waiting`` are the groups that wait for Kueue.
     """
-    if leader_set is None or not makes(leader_set, key):
+    bounds, leader_set, key = stage.bounds, stage.leader_set, stage.key
+    if leader_set is None or not stage.settled:
         return ()
     if not (waiting.groups or _is_ours(bounds, leader_set)):
         return ()
-    if target != planner.Target(leader_set.partition, leader_set.replicas):
-        # First the StatefulSet controller has to see what this pass changes.
-        return ()
-    present = [group for group in found if group.index < leader_set.replicas]
+    present = [group for group in stage.found if group.index < leader_set.replicas]
     ready = {group.index for group in present if _stands(group) and group.index not in leave_alone}
     bounds = waiting.effective(bounds, replicas=leader_set.replicas)
     not_counted = waiting.not_counted(bounds.replicas) - ready
@@ -74,18 +95,6 @@ def _is_ours(bounds: scaling.Bounds, leader_set: facts.StatefulSet) -> bool:
     """Whether the StatefulSet controller does not do it: it replaces one, and more are allowed."""
     rolling = (leader_set.spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
     return "maxUnavailable" not in rolling and bounds.unavailable + bounds.surge > 1
-
-
-def makes(leader_set: facts.StatefulSet, key: str) -> bool:
-    """Whether a leader that is deleted now comes back at revision ``key``.
-
-    Until the StatefulSet controller has seen the newest template, it makes leaders from an older.
-    """
-    template = (leader_set.spec.get("template") or {}).get("metadata") or {}
-    return (
-        leader_set.status.get("observedGeneration") == leader_set.meta.generation
-        and (template.get("labels") or {}).get(names.REVISION_KEY) == key
-    )
 
 
 def _stands(group: groups.Group) -> bool:

@@ -10,37 +10,29 @@ A leader that is deleted below the partition comes back at the revision from whi
 set out. There its group was ready once, and as soon as it is again, the surge can be spared.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from lws_kueue.api import actions, facts
 from lws_kueue.controller.observe import groups
-from lws_kueue.controller.rollout import planner, replacement, scaling
+from lws_kueue.controller.rollout import replacement
 
 
 def decide(
-    bounds: scaling.Bounds,
-    *,
-    leader_set: facts.StatefulSet | None,
-    target: planner.Target,
-    found: Iterable[groups.Group],
-    key: str,
-    leave_alone: Collection[int] = (),
+    stage: replacement.Stage, *, leave_alone: Collection[int] = ()
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of leaders that come back at the revision before the last two.
 
-    ``key`` is the current revision; ``leave_alone`` are the indices of groups that somebody else
-    takes down.
+    ``leave_alone`` are the indices of groups that somebody else takes down.
     """
-    if leader_set is None or not replacement.makes(leader_set, key):
+    leader_set, key = stage.leader_set, stage.key
+    if leader_set is None or not stage.settled:
         return ()
-    if target != planner.Target(leader_set.partition, leader_set.replicas):
-        return ()
-    present = {group.index: group for group in found}
+    present = {group.index: group for group in stage.found}
     opened = range(leader_set.partition, leader_set.replicas)
     if not all(_settled(present.get(index), key) for index in opened):
         # The update goes on by itself.
         return ()
-    waiting = (present.get(index) for index in range(bounds.floor, leader_set.partition))
+    waiting = (present.get(index) for index in range(stage.bounds.floor, leader_set.partition))
     return tuple(
         replacement.deletion(group.leader.meta, because=f"back from {group.key}")
         for group in waiting

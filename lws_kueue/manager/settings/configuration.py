@@ -61,12 +61,6 @@ def _endpoint(value: str) -> str:
     return value if value.startswith("/") else f"/{value}"
 
 
-def _key(value: str) -> str:
-    if problem := selectors.key_problem(value):
-        raise ValueError(problem)
-    return value
-
-
 def _spares_the_system(selector: selectors.LabelSelector) -> selectors.LabelSelector:
     """Refuse, as Kueue does, what would hold back the cluster's own pods, or Kueue itself."""
     for namespace in SYSTEM_NAMESPACES:
@@ -79,7 +73,7 @@ Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 BindAddress = Annotated[str, pydantic.AfterValidator(_bind_address)]
 Endpoint = Annotated[str, pydantic.AfterValidator(_endpoint)]
-Key = Annotated[str, pydantic.AfterValidator(_key)]
+Key = Annotated[str, pydantic.AfterValidator(selectors.checked_key)]
 NamespaceSelector = Annotated[selectors.LabelSelector, pydantic.AfterValidator(_spares_the_system)]
 
 _OTHER_NAMESPACES: Final = selectors.LabelSelector.model_validate(

@@ -19,6 +19,7 @@ from lws_kueue.runtime import (
     unowned,
     watch,
     work_queue,
+    writes,
 )
 
 
@@ -64,9 +65,10 @@ class Cluster:
             memories=memories,
             gang=gang,
         )
-        self._executor = execute.Executor(
+        writer = writes.Writer(
             api=api, store=self.store, expect=self._departures.expect, events=self.events
         )
+        self._executor = execute.Executor(writer)
 
     async def watch(self, stop: asyncio.Event, *, started: Callable[[], None]) -> None:
         """Take what the API server tells until stopped; ``started`` is called each time it begins.
@@ -79,7 +81,7 @@ class Cluster:
 
     async def carry_out(
         self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan
-    ) -> execute.Outcome:
+    ) -> writes.Outcome:
         """Do what was decided on what was ``seen`` of a set."""
         outcome = await self._executor.run(
             key,

@@ -9,7 +9,7 @@ import logging
 from lws_kueue.api import actions, facts
 from lws_kueue.controller import decide
 from lws_kueue.controller.observe import observed
-from lws_kueue.runtime import cache, client, cluster, execute, keys, memory, metrics, work_queue
+from lws_kueue.runtime import cache, client, cluster, keys, memory, metrics, work_queue, writes
 from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Loop:
         key: keys.SetKey,
         plan: actions.Plan,
         *,
-        outcome: execute.Outcome,
+        outcome: writes.Outcome,
         held: float | None,
     ) -> None:
         """Ask for the next pass: at once after a write, later where time has to go by.

@@ -13,7 +13,7 @@ from lws_kueue.api import actions, lws
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.observe import members as group_members
 from lws_kueue.controller.observe import observed
-from lws_kueue.runtime import execute, keys, metrics
+from lws_kueue.runtime import keys, metrics, writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Memory:
     lost_pods: dict[str, group_members.Departed] = field(default_factory=dict)
     attempts: repairs.Attempts | None = None
     warned: frozenset[actions.Event] = frozenset()
-    applied: execute.Applied = field(default_factory=dict)
+    applied: writes.Applied = field(default_factory=dict)
 
     def due(self, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
         """Return a plan with its status write if its time has come.
@@ -94,7 +94,7 @@ class Memory:
         write, held = self.status.due(plan.status)
         return replace(plan, status=write), held
 
-    def learn(self, seen: observed.Observed, plan: actions.Plan, outcome: execute.Outcome) -> None:
+    def learn(self, seen: observed.Observed, plan: actions.Plan, outcome: writes.Outcome) -> None:
         """Take what a pass saw, what it wanted, and what became of that."""
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
         self.members.update(decide.complete_members(seen, plan))
@@ -135,7 +135,7 @@ class Memories:
         key: keys.SetKey,
         seen: observed.Observed,
         plan: actions.Plan,
-        outcome: execute.Outcome,
+        outcome: writes.Outcome,
     ) -> None:
         """Take what a pass over a set saw, what it wanted, and what became of that."""
         self.of(key).learn(seen, plan, outcome)

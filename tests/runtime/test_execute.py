@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.runtime import cache, client, execute, keys, resources
+from lws_kueue.runtime import cache, client, execute, keys, resources, writes
 
 KEY = keys.SetKey("ns", "set")
 REGARDING = facts.Meta.of(
@@ -86,17 +86,18 @@ def pod_patch(name: str) -> actions.Patch:
 
 
 def an_executor(api: Any, store: cache.Cache, events: Any, **given: Any) -> execute.Executor:
-    return execute.Executor(api=api, store=store, expect=lambda _: None, events=events, **given)
+    writer = writes.Writer(api=api, store=store, expect=lambda _: None, events=events)
+    return execute.Executor(writer, **given)
 
 
 def carry_out(
     plan: actions.Plan, api: ScriptedApi, *, known: Iterable[dict[str, Any]] = (), **given: Any
-) -> tuple[execute.Outcome, Events, cache.Cache]:
+) -> tuple[writes.Outcome, Events, cache.Cache]:
     events, store = Events(), cache.Cache()
     for obj in known:
         store.upsert(resources.of(obj["apiVersion"], obj["kind"]), obj)
 
-    async def scenario() -> execute.Outcome:
+    async def scenario() -> writes.Outcome:
         executor = an_executor(api, store, events, **given)
         return await executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
 
@@ -209,7 +210,7 @@ def test_the_same_apply_is_not_repeated_while_the_object_is_what_came_of_it() ->
 
     async def scenario() -> None:
         executor = an_executor(api, store, events)
-        applied: execute.Applied = {}
+        applied: writes.Applied = {}
         for _ in range(3):
             plan = actions.Plan(chains=((apply,),))
             await executor.run(KEY, regarding=REGARDING, plan=plan, applied=applied)
@@ -304,7 +305,7 @@ def test_an_eviction_that_becomes_known_meanwhile_stops_the_release() -> None:
 def test_a_pod_whose_turn_comes_late_is_released_only_if_the_admission_still_stands(
     by_then: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "MOST_PARALLEL", 1)
+    monkeypatch.setattr(writes, "MOST_PARALLEL", 1)
 
     class Slow(ScriptedApi):
         """Between the first pod's patch and the second's, much time passes."""

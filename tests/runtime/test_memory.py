@@ -3,7 +3,7 @@
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import members, observed
-from lws_kueue.runtime import execute, keys, memory
+from lws_kueue.runtime import keys, memory, writes
 from tests.runtime.engine import live_set
 from tests.runtime.test_status_writes import a_write
 
@@ -42,7 +42,7 @@ def test_status_writes_do_not_wait_for_those_of_another_set_nor_of_a_former_self
     settled = actions.Plan(status=a_write(1, settled=True))
     assert memories.of(OTHER).due(settled) == (settled, None)
     assert memories.of(KEY).due(settled) == (actions.Plan(), 1.0)
-    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), execute.Outcome())
+    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), writes.Outcome())
     assert memories.of(KEY).due(settled) == (settled, None)
 
 
@@ -50,11 +50,11 @@ def test_a_set_that_is_gone_leaves_its_writes_behind_until_nothing_is_to_be_done
     memories = memory.Memories(status_interval=1.0)
     before = all_of_a_set(memories)
     last = actions.Plan(held=(HELD,))
-    memories.learn(KEY, what_is_seen(gone=True), last, execute.Outcome())
+    memories.learn(KEY, what_is_seen(gone=True), last, writes.Outcome())
     after = memories.of(KEY)
     assert (after.attempts, after.applied) == (before.attempts, before.applied)
     assert (after.members, after.warned) == ({}, frozenset())
-    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), execute.Outcome())
+    memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), writes.Outcome())
     assert (memories.of(KEY).attempts, memories.of(KEY).applied) == (None, {})
     assert memories.of(KEY).lost_pods == {"w1": LOST}, "the next pass has not seen that yet"
 

@@ -134,13 +134,13 @@ def test_every_subgroup_has_a_rack_for_itself_and_the_leader_is_in_none(
     taken: list[str] = []
     for group in range(2):
         leader = f"{sample.name}-{group}"
-        assert sets.SUBGROUP_INDEX not in pods[leader]["metadata"]["labels"]
-        assert sets.SUBGROUP_KEY not in pods[leader]["metadata"]["labels"]
+        assert names.SUBGROUP_INDEX not in pods[leader]["metadata"]["labels"]
+        assert names.SUBGROUP_KEY not in pods[leader]["metadata"]["labels"]
         for index, workers in enumerate(((1, 2), (3, 4))):
             found = [pods[f"{leader}-{worker}"] for worker in workers]
             labels = [pod["metadata"]["labels"] for pod in found]
-            assert {of_pod[sets.SUBGROUP_INDEX] for of_pod in labels} == {str(index)}
-            assert len({of_pod[sets.SUBGROUP_KEY] for of_pod in labels}) == 1
+            assert {of_pod[names.SUBGROUP_INDEX] for of_pod in labels} == {str(index)}
+            assert len({of_pod[names.SUBGROUP_KEY] for of_pod in labels}) == 1
             taken += places.of(found)
     assert sorted(taken) == ["place-0", "place-1", "place-2", "place-3"]
 

@@ -127,7 +127,7 @@ def test_groups_with_subgroups_surge_like_others(rolled: Rolled) -> None:
     for name, pod in sample.pods().items():
         labels = pod["metadata"]["labels"]
         # Subgroups of one: a pod's subgroup is its place in the group.
-        assert labels[sets.SUBGROUP_INDEX] == labels[names.WORKER_INDEX], name
+        assert labels[names.SUBGROUP_INDEX] == labels[names.WORKER_INDEX], name
 
 
 @pytest.mark.row("E2E-14")

@@ -100,12 +100,12 @@ def test_the_hosts_of_a_subgroup_know_only_each_other(made: dict[str, Sample]) -
             for rank, pod in enumerate(found):
                 tpus.pod(pod, members=members, first=rank, leader=leader, domain="parts")
                 labels, annotations = pod["metadata"]["labels"], pod["metadata"]["annotations"]
-                assert labels[sets.SUBGROUP_INDEX] == str(index)
+                assert labels[names.SUBGROUP_INDEX] == str(index)
                 assert annotations[names.SUBGROUP_SIZE] == "2"
                 assert annotations[names.SUBGROUP_POLICY_TYPE] == "LeaderWorker"
-            assert len({pod["metadata"]["labels"][sets.SUBGROUP_KEY] for pod in found}) == 1
+            assert len({pod["metadata"]["labels"][names.SUBGROUP_KEY] for pod in found}) == 1
     # Keys are opaque, but no two subgroups share one.
-    assert len({pod["metadata"]["labels"][sets.SUBGROUP_KEY] for pod in pods.values()}) == 4
+    assert len({pod["metadata"]["labels"][names.SUBGROUP_KEY] for pod in pods.values()}) == 4
 
 
 @pytest.mark.row("E2E-13")

@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, kueue, kueue_settings
 
 from e2e.conftest import opening
-from lws_kueue.api import names
+from lws_kueue.api import lws, names
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.install import manifests
 from tests.kit import golden
+from tests.kit.admission import support
 from tests.kit.live import harness
-from tests.kit.takeover import life, marking, recordings, settling, state, surroundings
+from tests.kit.takeover import life, recordings, settling, state, surroundings
 
 # As in the recordings: eight nodes in a rack, so that node-8 is in the second.
 OPTIONS = sandbox.Options(topology=sandbox.Topology(racks=2, hosts=8))
@@ -35,6 +38,94 @@ MISSING = (
     "Pod plain-workers-1-2",
     "Service plain-workers",
 )
+
+
+Object = dict[str, Any]
+
+MARKING = "built-in.lws-kueue.dev"
+
+_PATCH = f"""
+  (has(object.spec.leaderWorkerTemplate.workerTemplate.metadata) ? [] : [
+    JSONPatch{{op: "add", path: "/spec/leaderWorkerTemplate/workerTemplate/metadata", value: {{}}}}
+  ]) + (object.spec.leaderWorkerTemplate.workerTemplate.?metadata.?annotations.hasValue() ? [] : [
+    JSONPatch{{
+      op: "add", path: "/spec/leaderWorkerTemplate/workerTemplate/metadata/annotations", value: {{}}
+    }}
+  ]) + [
+    JSONPatch{{
+      op: "add",
+      path: "/spec/leaderWorkerTemplate/workerTemplate/metadata/annotations/"
+        + jsonpatch.escapeKey("{names.POD_SUSPENDING_PARENT}"),
+      value: "{names.KUEUE_LWS_FRAMEWORK}"
+    }}
+  ]
+"""
+
+
+def marking_policy() -> tuple[Object, Object]:
+    """Return the policy and its binding that mark sets as Kueue's built-in integration does.
+
+    New and changed sets that have a queue are marked, as by its webhook (kueue-contract 1.2): that
+    is all by which the controller can see whether it is on, so no real Kueue is needed.
+    """
+    head = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    rule = {
+        "apiGroups": [names.LWS_GROUP],
+        "apiVersions": [names.LWS_VERSION],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": [names.LWS_PLURAL],
+    }
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "objectSelector": {
+                "matchExpressions": [{"key": names.QUEUE_NAME, "operator": "Exists"}]
+            },
+            "resourceRules": [rule],
+        },
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": _PATCH}}],
+    }
+    policy = head | {
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": MARKING},
+        "spec": spec,
+    }
+    binding = head | {
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": MARKING},
+        "spec": {"policyName": MARKING},
+    }
+    return policy, binding
+
+
+def switch_on_built_in(cluster: sandbox.Sandbox) -> None:
+    """Mark sets from now on."""
+    for obj in marking_policy():
+        cluster.api.apply(obj)
+    container = {"name": "c", "image": "image"}
+    probe = {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {
+            "name": "probe",
+            "namespace": "default",
+            "labels": {names.QUEUE_NAME: "queue"},
+        },
+        "spec": {
+            "leaderWorkerTemplate": {
+                "size": 1,
+                "workerTemplate": {"spec": {"containers": [container]}},
+            }
+        },
+    }
+    # A policy takes a moment to become active.
+    support.eventually(
+        lambda: managed_by.is_marked(
+            lws.LeaderWorkerSet.of(cluster.api.create(probe, dry_run=True))
+        ),
+        what="queue-managed sets are marked",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +179,7 @@ def taken_over(
     recordings.recreate(cluster, unfinished, namespace=UNFINISHED, leave_out=MISSING)
     harness.install(cluster)
     # What the recorded queue-managed sets are looked after by.
-    marking.switch_on(cluster)
+    switch_on_built_in(cluster)
     before = {name: state.of(cluster, name) for name in (*golden.NAMES, UNFINISHED)}
     since = audit.position(cluster)
     kubeconfig = cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT)

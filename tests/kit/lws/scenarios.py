@@ -1,6 +1,6 @@
 """The worked examples of a rolling update, to be played on a real control plane (lws-contract 4.4).
 
-A scenario changes its set and yields what has to become true before it goes on; ``playing.py``
+A scenario changes its set and yields what has to become true before it goes on; ``test_rollout.py``
 plays them.
 
 The table's stages are those of upstream's tests, which have no StatefulSet controller: there a

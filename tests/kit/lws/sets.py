@@ -17,10 +17,6 @@ STATEFUL_SET = ("apps/v1", "StatefulSet")
 POD = ("v1", "Pod")
 SERVICE = ("v1", "Service")
 
-# Labels that only the admission policy writes.
-SUBGROUP_INDEX = names.LWS_PREFIX + "subgroup-index"
-SUBGROUP_KEY = names.LWS_PREFIX + "subgroup-key"
-
 # Readiness that takes a moment makes the steps of a rollout steps.
 SLOW_START = {stages.BEHAVIOUR: stages.READY_AFTER, stages.SECONDS: "1"}
 

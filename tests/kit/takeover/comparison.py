@@ -31,8 +31,6 @@ MARK_ANNOTATIONS = frozenset(
     )
 )
 
-SUBGROUP_INDEX = names.LWS_PREFIX + "subgroup-index"
-SUBGROUP_KEY = names.LWS_PREFIX + "subgroup-key"
 
 # The node label that the recorded set of exclusive placement names.
 RACK = "cloud.provider.com/topology-rack"
@@ -225,9 +223,9 @@ def _symbols(objects: Iterable[Object], *, queued: bool) -> dict[str, str]:
             symbols[meta["name"]] = f"<Workload of group {index}>"
         if names.GROUP_KEY in labels:
             symbols[labels[names.GROUP_KEY]] = f"<key of group {labels[names.GROUP_INDEX]}>"
-        if SUBGROUP_KEY in labels:
-            subgroup = f"{labels[names.GROUP_INDEX]}.{labels[SUBGROUP_INDEX]}"
-            symbols[labels[SUBGROUP_KEY]] = f"<key of subgroup {subgroup}>"
+        if names.SUBGROUP_KEY in labels:
+            subgroup = f"{labels[names.GROUP_INDEX]}.{labels[names.SUBGROUP_INDEX]}"
+            symbols[labels[names.SUBGROUP_KEY]] = f"<key of subgroup {subgroup}>"
         # The StatefulSet controller's hash of a template that holds a group key, or our gate.
         is_worker_set = kind == "StatefulSet" and names.GROUP_INDEX in labels
         if is_worker_set or (kind == "StatefulSet" and queued):

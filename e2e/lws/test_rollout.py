@@ -31,7 +31,7 @@ ROWS = {
 
 
 # Budget, surge, both with a change of replicas, what is broken already, and a partition.
-FEW = {"x2", "x7", "x10", "x13", "x15", "x17"}
+FEW = {"x2", "x10", "x15"}
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,8 @@ from tests.kit.tables.edits import Edit
 PLAYED = [edit for edit in edits.EDITS if edit.played]
 # One of each kind; tests/workload goes through all of them without a cluster.
 FEW = {
-    *("image", "limits-beside-requests", "container-becomes-a-sidecar", "replicas-up"),
-    *("cpu-up", "size-down", "leader-template-added", "node-selector-added"),
-    *("topology-asked-for", "cpu-up-with-surge-groups"),
+    *("image", "container-becomes-a-sidecar", "replicas-up", "cpu-up-with-surge-groups"),
+    *("size-down", "leader-template-added", "topology-asked-for"),
 }
 # For requests that only the cluster knows there is more quota than the edit's own arithmetic says.
 SPARE_GROUPS = 2

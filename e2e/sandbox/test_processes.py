@@ -105,7 +105,8 @@ def assert_nothing_is_left(report: dict[str, Any]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", ["end", pytest.param("fail", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["end", "fail"])
 def test_nothing_survives_the_end_of_the_owner(mode: str) -> None:
     with owner(mode) as (started, report):
         assert len(report["processes"]) == len(COMPONENTS) + 1

@@ -32,7 +32,8 @@ test: $(INSTALLED) ## All tests but those of test-long; the summary says what wa
 	$(BIN)/pytest tests -n 2
 	$(BIN)/pytest e2e -m 'not long' -n $(CLUSTERS) --dist loadfile $(ARGS)
 
-test-long: $(INSTALLED) ## What takes long: a hundred kills, random lives of sets, all rows of large tables.
+test-long: $(INSTALLED) ## What takes long: a hundred kills, more random lives of sets, all rows of large tables.
+	$(BIN)/pytest tests -m 'long or hypothesis' --hypothesis-profile long -n 2
 	$(BIN)/pytest e2e -m long -n $(CLUSTERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Style, types, layers and shell scripts.

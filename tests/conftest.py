@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.kit import examples
+
 # A busy machine makes single examples slow; that is no property of the code.
-settings.register_profile("steady", deadline=None)
-settings.load_profile("steady")
+settings.register_profile(examples.STEADY, deadline=None)
+settings.register_profile(examples.LONG, deadline=None, max_examples=200)
+settings.load_profile(examples.STEADY)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

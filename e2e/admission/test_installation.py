@@ -58,6 +58,7 @@ def _settled(request: pytest.FixtureRequest, cluster: Sandbox) -> None:
         install(cluster)
 
 
+@pytest.mark.long
 def test_volcanos_policy_comes_when_asked_for_and_goes_when_not(
     cluster: Sandbox, pods: support.Pods
 ) -> None:
@@ -75,6 +76,7 @@ def test_volcanos_policy_comes_when_asked_for_and_goes_when_not(
     support.eventually(lambda: group() is None, what="the policy is gone")
 
 
+@pytest.mark.long
 @pytest.mark.row("P8")
 @pytest.mark.usefixtures("kueue_info")
 def test_a_class_that_is_called_default_is_the_default_only_where_that_is_asked_for(

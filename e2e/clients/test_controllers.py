@@ -55,6 +55,7 @@ def test_another_managers_value_is_a_conflict_that_names_the_field(served: Runni
     served.goes_on(groups=3)
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-17")
 def test_fields_that_a_manager_gives_up_go_back_to_their_defaults(served: Running) -> None:
     budget = {"rollingUpdateConfiguration": {"maxUnavailable": 2, "maxSurge": 1}}
@@ -83,6 +84,7 @@ def test_an_autoscaler_keeps_its_replicas_beside_a_manifest_without_them(serve: 
     assert ARGO not in owner_of_replicas(served.get())
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-19")
 def test_a_replacement_by_the_manifest_alone_goes_on(served: Running) -> None:
     generation = served.get()["metadata"]["generation"]
@@ -91,6 +93,7 @@ def test_a_replacement_by_the_manifest_alone_goes_on(served: Running) -> None:
     assert served.get()["metadata"]["generation"] == generation
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-20")
 def test_an_operator_that_writes_all_it_has_read_disturbs_nothing(served: Running) -> None:
     before = running.writes_of(served.cluster, served.namespace)
@@ -100,6 +103,7 @@ def test_an_operator_that_writes_all_it_has_read_disturbs_nothing(served: Runnin
     assert running.writes_of(served.cluster, served.namespace) == before
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-21")
 def test_a_replacement_with_an_old_version_is_a_conflict(served: Running) -> None:
     read = served.get()
@@ -110,6 +114,7 @@ def test_a_replacement_with_an_old_version_is_a_conflict(served: Running) -> Non
     served.goes_on(groups=3)
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-22", "P3")
 def test_a_set_in_the_default_queue_rolls_when_an_operator_replaces_it(
     installed: sandbox.Sandbox,

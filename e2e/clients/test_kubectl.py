@@ -59,6 +59,7 @@ def test_applying_with_prune_deletes_nothing_of_an_unchanged_set(served: Running
         served.goes_on()
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-04")
 def test_replacing_the_set_by_its_file_goes_on(served: Running) -> None:
     served.kubectl("replace", "-f", str(served.file))
@@ -68,6 +69,7 @@ def test_replacing_the_set_by_its_file_goes_on(served: Running) -> None:
     served.rolls_to(NEW_IMAGE)
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-05")
 def test_replacing_by_force_makes_the_set_anew(served: Running) -> None:
     uid = served.get()["metadata"]["uid"]
@@ -79,6 +81,7 @@ def test_replacing_by_force_makes_the_set_anew(served: Running) -> None:
     assert not before.items() & served.before.items()
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-06")
 def test_editing_and_saving_without_a_change_is_cancelled(served: Running) -> None:
     generation = served.get()["metadata"]["generation"]
@@ -88,6 +91,7 @@ def test_editing_and_saving_without_a_change_is_cancelled(served: Running) -> No
     assert served.get()["metadata"]["generation"] == generation
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-07")
 def test_what_is_edited_is_taken(served: Running, tmp_path: Path) -> None:
     editor = tmp_path / "editor"
@@ -98,6 +102,7 @@ def test_what_is_edited_is_taken(served: Running, tmp_path: Path) -> None:
     served.goes_on(groups=3)
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-08")
 def test_scaling_goes_up_and_down_and_the_next_apply_sets_it_back(served: Running) -> None:
     served.kubectl("scale", SET, "--replicas=3")
@@ -108,6 +113,7 @@ def test_scaling_goes_up_and_down_and_the_next_apply_sets_it_back(served: Runnin
     served.goes_on(groups=2)
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-09")
 def test_labels_and_annotations_that_are_overwritten_restart_nothing(served: Running) -> None:
     for value in ("a", "b"):
@@ -121,6 +127,7 @@ def test_labels_and_annotations_that_are_overwritten_restart_nothing(served: Run
     served.goes_on()
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-10")
 def test_what_was_applied_last_can_be_looked_at_and_set(served: Running) -> None:
     shown = yaml.safe_load(served.kubectl("apply", "view-last-applied", SET))
@@ -143,6 +150,7 @@ def test_what_the_server_filled_in_can_be_applied(served: Running) -> None:
     served.goes_on()
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-12")
 def test_null_fields_mean_nothing(served: Running) -> None:
     given = copy.deepcopy(served.given)
@@ -171,6 +179,7 @@ def test_a_status_in_a_manifest_is_not_believed(served: Running) -> None:
         assert served.get()["status"]["replicas"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-14")
 def test_a_field_that_does_not_exist_is_refused_by_name(served: Running) -> None:
     given = copy.deepcopy(served.given)

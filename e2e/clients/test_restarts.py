@@ -76,7 +76,13 @@ def test_restarting_the_leaders_makes_every_group_anew_once_and_one_after_the_ot
 
 
 @pytest.mark.row("GIT-32")
-@pytest.mark.parametrize("policy", ["RecreateGroupOnPodRestart", "RecreateGroupAfterStart"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "RecreateGroupOnPodRestart",
+        pytest.param("RecreateGroupAfterStart", marks=pytest.mark.long),
+    ],
+)
 def test_restarting_the_workers_of_a_group_makes_that_group_anew_once(
     serve: Serve, policy: str
 ) -> None:
@@ -95,6 +101,7 @@ def test_restarting_the_workers_of_a_group_makes_that_group_anew_once(
     assert RESTARTED_AT not in made["spec"]["template"]["metadata"]["annotations"]
 
 
+@pytest.mark.long
 @pytest.mark.row("GIT-33")
 def test_restarting_the_workers_of_a_group_whose_pods_restart_alone_replaces_the_workers(
     serve: Serve,

@@ -91,7 +91,7 @@ SPECS: dict[str, Object] = {
 IDS = {version: f"GIT-{number}" for number, version in enumerate(SPECS, start=34)}
 ANNOTATIONS = {"v0-8": {names.RECREATE_GROUP_AFTER_START: "true"}}
 # The oldest, the newest, and what no webhook has completed.
-FEW = {"v0-5", "v0-10", "no-webhook"}
+FEW = {"v0-5"}
 
 
 def definition() -> Object:

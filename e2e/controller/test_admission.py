@@ -196,19 +196,6 @@ def test_a_queue_that_does_not_exist_leaves_the_groups_gated_and_is_named(
         namespace=namespace,
         what="a condition that names the queue",
     )
-    events = cluster.api.wait_for_all(
-        "events.k8s.io/v1",
-        "Event",
-        lambda seen: any(
-            e["type"] == "Warning" and "no-such-queue" in e["note"] for e in seen.values()
-        ),
-        namespace=namespace,
-        what="a Warning event that names the queue",
-    )
-    warnings = [
-        e for e in events.values() if e["type"] == "Warning" and "no-such-queue" in e["note"]
-    ]
-    assert len(warnings) == 1, "said once, not again and again"
     seen = harness.wait_pods(
         cluster, lambda pods: len(pods) == 3, namespace=namespace, what="three pods"
     )
@@ -216,3 +203,16 @@ def test_a_queue_that_does_not_exist_leaves_the_groups_gated_and_is_named(
     # Making the queue is all that is left to do.
     harness.queues(cluster, namespace=namespace, cpu="4", name="no-such-queue")
     harness.wait_ready(cluster, "lost", namespace=namespace, groups=1)
+    events = cluster.api.wait_for_all(
+        "events.k8s.io/v1",
+        "Event",
+        lambda seen: any("no-such-queue" in event["note"] for event in seen.values()),
+        namespace=namespace,
+        what="an event that names the queue",
+    )
+    warnings = [
+        (event["eventTime"], event["reason"], event["note"], event["regarding"]["name"])
+        for event in events.values()
+        if event["type"] == "Warning" and "no-such-queue" in event["note"]
+    ]
+    assert len(warnings) == 1, f"said once, not again and again: {warnings}"

@@ -82,6 +82,7 @@ def test_an_api_server_that_goes_away_and_comes_back_loses_nothing(
             controller.kill()
 
 
+@pytest.mark.long
 def test_a_controller_killed_at_any_moment_finishes_after_a_restart(
     installed: sandbox.Sandbox, controller: harness.ControllerProcess, namespace: str
 ) -> None:

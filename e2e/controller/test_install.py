@@ -36,6 +36,7 @@ def test_installing_twice_changes_nothing_the_second_time_and_says_so(
     assert any(row[0] == "CustomResourceDefinition" for row in rows)
 
 
+@pytest.mark.long
 def test_every_request_of_install_carries_the_user_agent(installed: sandbox.Sandbox) -> None:
     if installed.audit_log is None:
         pytest.skip("this cluster shows no audit log")

@@ -116,6 +116,7 @@ def test_one_of_two_works_and_the_other_takes_over_at_once_when_it_ends(
     cluster.api.delete(*LWS, "handed-over", namespace="default")
 
 
+@pytest.mark.long
 def test_after_a_crash_another_one_takes_over_when_the_lease_is_over(
     quiet_cluster: sandbox.Sandbox, start: Start
 ) -> None:

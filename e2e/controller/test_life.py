@@ -31,6 +31,7 @@ def test_a_plain_set_becomes_available_and_says_so(
     assert names_of_sets == {"plain", "plain-0", "plain-1"}
 
 
+@pytest.mark.long
 def test_scaling_through_the_scale_subresource_adds_and_removes_groups(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_set_of_size_one_has_no_worker_statefulsets(
     assert [s["metadata"]["name"] for s in sets] == ["solo"]
 
 
+@pytest.mark.long
 def test_with_leader_ready_the_workers_start_after_their_leader_is_ready(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:

@@ -34,7 +34,10 @@ def children(one: queued.Queued) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("is_queued", [False, True], ids=["plain", "queued"])
+@pytest.mark.parametrize(
+    "is_queued",
+    [pytest.param(False, id="plain", marks=pytest.mark.long), pytest.param(True, id="queued")],
+)
 def test_leaders_that_need_the_name_of_another_sets_workers_wait_for_it(
     installed: sandbox.Sandbox, namespace: str, is_queued: bool
 ) -> None:
@@ -102,7 +105,13 @@ def of_group_1(found: dict[str, Any] | None) -> bool:
     return selector.get(names.GROUP_INDEX) == "1"
 
 
-@pytest.mark.parametrize("name", ["model", "model-1"], ids=["leaders", "workers"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("model", id="leaders"),
+        pytest.param("model-1", id="workers", marks=pytest.mark.long),
+    ],
+)
 def test_a_strangers_object_is_named_and_waited_for(
     installed: sandbox.Sandbox, namespace: str, name: str, stranger: Callable[[str, str], None]
 ) -> None:

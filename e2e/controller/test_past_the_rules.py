@@ -168,6 +168,7 @@ NONSENSE: list[Any] = [
 ]
 
 
+@pytest.mark.long
 def test_a_status_written_by_hand_is_put_right(installed: sandbox.Sandbox, namespace: str) -> None:
     cluster = installed
     cluster.api.create(harness.leader_worker_set("told", namespace=namespace))

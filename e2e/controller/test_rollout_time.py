@@ -145,6 +145,7 @@ def test_twelve_groups_four_at_a_time_take_three_rounds(
     harness.wait_ready(cluster, "fast", namespace=namespace, groups=GROUPS, updatedReplicas=GROUPS)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_groups_that_are_replaced_together_keep_their_admission(
     installed: sandbox.Sandbox, namespace: str

@@ -42,6 +42,7 @@ def marks_of(obj: dict[str, Any]) -> set[str]:
     return set(obj["metadata"].get("annotations") or {}) & MARKS
 
 
+@pytest.mark.long
 def test_pruning_by_label_with_an_unchanged_set_deletes_nothing(
     installed: sandbox.Sandbox, namespace: str, tmp_path: Path
 ) -> None:

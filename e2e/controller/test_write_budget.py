@@ -58,7 +58,7 @@ def test_a_group_of_n_pods_costs_at_most_n_plus_three_writes(
 @pytest.mark.row("WAR-01")
 @pytest.mark.parametrize(
     ("groups", "rest"),
-    [(10, 5.0), pytest.param(50, 60.0, marks=pytest.mark.long)],
+    [(4, 3.0), pytest.param(50, 60.0, marks=pytest.mark.long)],
 )
 def test_kueue_and_the_controller_leave_each_others_writes_alone(
     installed: sandbox.Sandbox,

@@ -194,9 +194,8 @@ def test_a_kept_demo_serves_until_ctrl_c(start: Start) -> None:
     assert_nothing_is_left(demo, children)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals) -> None:
     demo = start()
     demo.wait_for("Started the controller")
@@ -209,6 +208,7 @@ def test_an_interrupted_demo_leaves_nothing(start: Start, number: signal.Signals
     assert_nothing_is_left(demo, children)
 
 
+@pytest.mark.long
 def test_a_controller_that_dies_ends_the_demo_with_its_log(start: Start) -> None:
     demo = start("--keep")
     demo.wait_for("kubectl edit clusterqueue")

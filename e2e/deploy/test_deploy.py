@@ -11,6 +11,7 @@ from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit.live import selection
 from tests.kit.live.kubectl import kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +59,7 @@ def may(cluster: sandbox.Sandbox, user: str, verb: str, resource: str, namespace
     return allowed
 
 
-@pytest.mark.parametrize("folder", ["crds", "deploy", "deploy/api", "deploy/manager"])
+@selection.parametrize("folder", ["crds", "deploy", "deploy/api", "deploy/manager"], few={"deploy"})
 def test_a_kustomization_renders(cluster: sandbox.Sandbox, folder: str) -> None:
     rendered = list(yaml.safe_load_all(kubectl(cluster, "kustomize", str(ROOT / folder))))
     assert rendered

@@ -11,7 +11,7 @@ from lws_kueue_lab import manifests
 
 from e2e.examples.conftest import Kubectl
 from lws_kueue.api import names
-from tests.kit.live import harness
+from tests.kit.live import harness, selection
 
 QUEUES = "queues.yaml"
 HOSTNAME = "kubernetes.io/hostname"
@@ -127,7 +127,7 @@ def test_an_example_has_no_field_that_the_api_does_not_know(served: Kubectl, fil
 
 
 @pytest.mark.usefixtures("queues")
-@pytest.mark.parametrize("file", ALONE)
+@selection.parametrize("file", ALONE, few={"leaderworkerset.yaml", "leader-ready.yaml"})
 def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl, file: str) -> None:
     name, size, groups = SETS[file]
     served("apply", "-f", path(file))
@@ -223,6 +223,7 @@ def test_every_group_of_the_topology_example_is_in_one_rack(served: Kubectl) -> 
     gone(served)
 
 
+@pytest.mark.long
 def test_groups_that_fill_more_than_half_of_a_rack_can_be_exclusive_as_well(
     served: Kubectl, tmp_path: pathlib.Path
 ) -> None:

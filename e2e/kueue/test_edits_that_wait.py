@@ -248,6 +248,7 @@ def test_a_size_lets_no_pod_run_that_was_not_admitted(story: Tell) -> None:
     it.judge(stay=1)
 
 
+@pytest.mark.long
 def test_a_second_edit_half_way_ends_with_all_groups_as_the_second_says(story: Tell) -> None:
     with story(replicas=4) as it:
         it.wait_available(4)

@@ -118,13 +118,13 @@ def reserved(record: harness.Recording, name: str) -> list[bool]:
             change,
             {"cpu": "50m"} if ranged else {},
             id=f"{name}-{'range' if ranged else 'plain'}",
-            marks=() if ranged == usual else pytest.mark.long,
+            marks=() if ranged is usual else pytest.mark.long,
         )
         for name, change, usual in (
             ("init-container", WITHOUT_REQUESTS, True),
-            ("sidecar", SIDECAR_OF_HALF, False),
+            ("sidecar", SIDECAR_OF_HALF, None),
             ("limit", LARGE_LIMIT, False),
-            ("pod-level", WHOLE, True),
+            ("pod-level", WHOLE, None),
         )
         for ranged in (False, True)
     ],

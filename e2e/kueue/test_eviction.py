@@ -52,6 +52,7 @@ def wait_stopped(one: queued.Queued, reason: str, *, group: int = 0) -> Object:
     return found
 
 
+@pytest.mark.long
 def test_a_deactivated_group_stops_alone_and_starts_again_when_it_is_activated(
     installed: sandbox.Sandbox, namespace: str, queue: str
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_preempted_group_stops_alone_and_queues_again_at_once(
     assert one.uids_of(1 - group) == before[1 - group]
 
 
+@pytest.mark.long
 def test_a_group_that_exceeds_its_execution_time_is_switched_off_until_somebody_acts(
     installed: sandbox.Sandbox, namespace: str, queue: str
 ) -> None:

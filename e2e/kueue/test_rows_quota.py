@@ -146,6 +146,7 @@ def test_a_set_of_a_higher_class_takes_the_quota_of_a_lower_one(
     given.delete_and_leave_nothing()
 
 
+@pytest.mark.long
 @pytest.mark.row("S14")
 def test_a_waiting_set_that_gets_a_higher_class_takes_the_quota_of_the_one_that_runs(
     installed: sandbox.Sandbox, namespace: str, queue: str, keep: Keep

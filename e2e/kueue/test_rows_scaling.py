@@ -18,7 +18,7 @@ def startup_policies(row: str) -> pytest.MarkDecorator:
         "startup",
         [
             pytest.param("LeaderCreated", marks=pytest.mark.row(row, f"{row}a")),
-            pytest.param("LeaderReady", marks=pytest.mark.row(row, f"{row}b")),
+            pytest.param("LeaderReady", marks=[pytest.mark.row(row, f"{row}b"), pytest.mark.long]),
         ],
     )
 

@@ -9,7 +9,9 @@ from tests.kit.lws.sample import Object
 
 pytestmark = pytest.mark.usefixtures("controller")
 
-KINDS = pytest.mark.parametrize("kind", ["LocalQueue", "ClusterQueue"])
+KINDS = pytest.mark.parametrize(
+    "kind", ["LocalQueue", pytest.param("ClusterQueue", marks=pytest.mark.long)]
+)
 
 
 def stop(cluster: sandbox.Sandbox, kind: str, policy: str, *, namespace: str, queue: str) -> str:

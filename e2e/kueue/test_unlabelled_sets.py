@@ -200,6 +200,7 @@ def test_a_set_with_a_queue_is_admitted_in_a_namespace_that_is_not_taken(
     assert status_of(the_workload(installed, live), "Admitted") == "True"
 
 
+@pytest.mark.long
 def test_a_waiting_set_is_let_go_when_its_namespace_is_taken_no_longer(
     installed: sandbox.Sandbox, taken: str
 ) -> None:

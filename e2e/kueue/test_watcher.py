@@ -1,11 +1,13 @@
 """The watcher that other tests rely on sees what must not be, on a real control plane."""
 
+import pytest
 from lws_kueue_lab import sandbox
 
 from tests.kit.judge import history, watcher
 from tests.kit.live import harness
 
 
+@pytest.mark.long
 def test_a_pod_that_somebody_let_go_by_hand_is_found_and_stopped(
     installed: sandbox.Sandbox, controller: harness.ControllerProcess, namespace: str
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_finalizer_removed_by_hand_comes_back_and_the_group_runs_on(
     one.wait_ready(1)
 
 
+@pytest.mark.long
 def test_a_group_whose_workload_vanished_while_nobody_watched_makes_room_for_a_higher_one(
     installed: sandbox.Sandbox,
     controller: harness.ControllerProcess,

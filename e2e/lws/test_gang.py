@@ -110,6 +110,7 @@ def test_each_new_leader_has_its_pod_group_before_the_next_one_is_replaced(
     podgroups.check(sample, members=2, resources={"cpu": "20m"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failed", ["0", "0-1"])
 def test_a_group_that_is_made_anew_has_a_pod_group_of_its_new_leader(
     ganged: sandbox.Sandbox, room: str, failed: str

@@ -179,6 +179,7 @@ def test_after_start_a_group_is_left_alone_until_all_its_pods_run(
     checks.eventually(_tells_of, one, "test-sample-0-2")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("played")
 @pytest.mark.row("CTL-43")
 def test_workers_of_a_replaced_group_do_not_recreate_the_one_in_its_place(

@@ -64,6 +64,7 @@ def test_a_group_that_restarts_below_the_partition_comes_back_as_it_was(
     checks.worker_sets(one)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("played")
 @pytest.mark.row("CTL-42")
 def test_a_group_that_restarts_below_the_partition_keeps_its_size(
@@ -127,6 +128,7 @@ def _rested(one: sample.Sample) -> None:
     assert age > datetime.timedelta(seconds=2)
 
 
+@pytest.mark.long
 @pytest.mark.row("CTL-49", "ACC-2", "ACC-4", "ACC-6")
 def test_a_new_size_is_an_update(installed: sandbox.Sandbox, namespace: str) -> None:
     one = sample.create(installed, namespace, size=3)

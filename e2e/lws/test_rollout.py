@@ -36,7 +36,7 @@ ROWS = {
 
 
 # Budget, surge, both with a change of replicas, what is broken already, and a partition.
-FEW = {"x2", "x7", "x10", "x13", "x15", "x17"}
+FEW = {"x2", "x10", "x15"}
 
 PATIENCE = 90.0
 _INTERVAL = 0.2

@@ -102,6 +102,7 @@ def test_a_deleted_worker_takes_its_group_with_it_and_no_other(
     is_made_anew()
 
 
+@pytest.mark.long
 @pytest.mark.row("SMP-05")
 def test_an_update_surges_by_two_and_always_keeps_two_groups_ready(
     installed: sandbox.Sandbox, namespace: str

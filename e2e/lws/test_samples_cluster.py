@@ -217,6 +217,7 @@ def assert_endpoints(cluster: sandbox.Sandbox, service: str, *, namespace: str, 
 # Autoscaling -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.row("SMP-07")
 def test_an_autoscaler_keeps_the_set_between_its_bounds(
     installed: sandbox.Sandbox, namespace: str

@@ -48,6 +48,7 @@ def test_every_pod_of_four_groups_of_five_knows_its_place(
     assert_identity(sample, replicas=4, size=5)
 
 
+@pytest.mark.long
 @pytest.mark.row("E2E-04")
 def test_a_changed_worker_template_replaces_every_pod_of_every_group(
     installed: sandbox.Sandbox, namespace: str

@@ -146,6 +146,7 @@ def test_a_set_lives_where_each_write_takes_two_seconds(bad_day: Any) -> None:
     assert "could not be renewed" not in day.controller.log.read_text()
 
 
+@pytest.mark.long
 def test_a_set_lives_where_writes_are_put_off_or_fail_and_a_pause_is_kept(bad_day: Any) -> None:
     day: Day = bad_day(failing)
     day.live()

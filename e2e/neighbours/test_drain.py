@@ -78,7 +78,7 @@ def create(cluster: sandbox.Sandbox, kind: str, *, namespace: str, queue: str) -
     return one
 
 
-@pytest.mark.parametrize("kind", ["plain", "queued"])
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.long), "queued"])
 def test_a_drain_goes_through_group_by_group_and_all_groups_come_back(
     installed: sandbox.Sandbox, namespace: str, queue: str, drain: Drain, kind: str
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_drain_goes_through_group_by_group_and_all_groups_come_back(
     assert len(before) == (GROUPS if kind == "queued" else 0)
 
 
-@pytest.mark.parametrize("kind", ["plain", "queued"])
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.long), "queued"])
 def test_a_budget_that_allows_nothing_is_kept_and_no_pod_is_touched(
     installed: sandbox.Sandbox, namespace: str, queue: str, drain: Drain, kind: str
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_selector_against_that_of_the_flavor_holds_the_group_and_both_are_told
     assert all(pod["spec"]["nodeSelector"] == queued.ON_DEMAND for pod in one.pods().values())
 
 
+@pytest.mark.long
 def test_the_selector_of_a_plain_set_is_between_the_webhook_and_the_scheduler(
     installed: sandbox.Sandbox, namespace: str, mutate: Mutate
 ) -> None:

@@ -65,6 +65,7 @@ def test_sets_that_conform_run(installed: sandbox.Sandbox, restricted: str, queu
     harness.wait_ready(installed, "plain", namespace=restricted, groups=1)
 
 
+@pytest.mark.long
 def test_a_queued_set_that_does_not_conform_says_why_and_holds_no_quota(
     installed: sandbox.Sandbox, restricted: str, queue: str
 ) -> None:

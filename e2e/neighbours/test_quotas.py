@@ -61,7 +61,7 @@ OBJECTS = [
 
 
 @pytest.mark.parametrize(("short", "enough", "what"), OBJECTS)
-@pytest.mark.parametrize("kind", ["plain", "queued"])
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.long), "queued"])
 def test_an_object_for_which_there_is_no_room_is_named_and_made_when_there_is(
     installed: sandbox.Sandbox,
     namespace: str,

@@ -99,6 +99,7 @@ def test_a_sandbox_in_the_foreground_ends_with_ctrl_c(
     assert run("kubeconfig", "--name=mine").returncode != 0
 
 
+@pytest.mark.long
 def test_a_killed_owner_leaves_no_record_behind(run: Run, environment: dict[str, str]) -> None:
     started = run("up", "--detach", "--nodes=1", "--kueue=none")
     assert started.returncode == 0, started.stderr

@@ -221,6 +221,7 @@ def test_a_kueue_of_the_cluster_is_used_and_nothing_beside_it(
             pytest.fail("a second Kueue was started")
 
 
+@pytest.mark.long
 def test_a_kueue_is_recognised_by_its_webhooks_too(fresh_cluster: OpenCluster) -> None:
     cluster = fresh_cluster(ONE_NODE)
     cluster.api.create(crd())
@@ -260,6 +261,7 @@ def test_mode_none_starts_nothing(cluster: sandbox.Sandbox) -> None:
         assert info.kind == "none"
 
 
+@pytest.mark.long
 def test_without_a_real_kueue_a_stand_in_serves_and_says_so(
     fresh_cluster: OpenCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,7 +105,8 @@ def assert_nothing_is_left(report: dict[str, Any]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", ["end", pytest.param("fail", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["end", "fail"])
 def test_nothing_survives_the_end_of_the_owner(mode: str) -> None:
     with owner(mode) as (started, report):
         assert len(report["processes"]) == len(COMPONENTS) + 1
@@ -135,12 +136,14 @@ def test_nothing_survives_a_signal_to_the_owner(mode: str, number: signal.Signal
         assert_nothing_is_left(report)
 
 
+@pytest.mark.long
 def test_ctrl_c_reaches_only_the_owner() -> None:
     """A terminal sends SIGINT to the whole foreground group; the components are not in it."""
     with owner("wait") as (started, report):
         assert all(os.getpgid(pid) != os.getpgid(started.pid) for pid in report["processes"])
 
 
+@pytest.mark.long
 def test_nothing_survives_a_killed_supervisor() -> None:
     with sandbox.open(options=SMALL) as cluster:
         assert isinstance(cluster, process.ProcessSandbox)
@@ -152,6 +155,7 @@ def test_nothing_survives_a_killed_supervisor() -> None:
     assert not cluster.directory.exists()
 
 
+@pytest.mark.long
 def test_sandboxes_run_side_by_side(fresh_cluster: OpenCluster) -> None:
     first, second = (fresh_cluster(sandbox.Options(nodes=n)) for n in (1, 2))
     assert first.api.server != second.api.server
@@ -159,6 +163,7 @@ def test_sandboxes_run_side_by_side(fresh_cluster: OpenCluster) -> None:
     assert [len(c.api.list("v1", "Node")) for c in (first, second)] == [1, 2]
 
 
+@pytest.mark.long
 def test_a_taken_port_is_not_used(
     fresh_cluster: OpenCluster, cluster: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +241,7 @@ with sandbox.open(options=sandbox_options):
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.long
 def test_a_cluster_without_an_audit_log_writes_none(fresh_cluster: OpenCluster) -> None:
     cluster = fresh_cluster(sandbox.Options(nodes=0, audit_log=False))
     assert cluster.audit_log is None

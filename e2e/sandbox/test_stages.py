@@ -120,6 +120,7 @@ def test_ready_after_becomes_ready_when_the_time_is_over(
     assert 3 <= took.total_seconds() <= 6
 
 
+@pytest.mark.long
 def test_restart_restarts_every_container_once(cluster: sandbox.Sandbox, namespace: str) -> None:
     pod = pods.pod("restarting", namespace, behaviour=stages.RESTART, seconds=1)
     first = run(cluster, pod)

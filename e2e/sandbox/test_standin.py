@@ -482,6 +482,7 @@ def test_pods_get_the_marks_of_kueues_pod_integration(queues: Queues) -> None:
 ONE_NODE = sandbox.Options(nodes=1, kueue="none")
 
 
+@pytest.mark.long
 def test_while_the_stand_in_does_not_answer_pods_are_refused_and_after_it_they_are_not(
     process_only: None, fresh_cluster: OpenCluster
 ) -> None:
@@ -495,6 +496,7 @@ def test_while_the_stand_in_does_not_answer_pods_are_refused_and_after_it_they_a
     opened.api.create(pods.pod("after", "default"))
 
 
+@pytest.mark.long
 def test_the_stand_in_refuses_a_cluster_with_the_api_of_a_kueue(
     fresh_cluster: OpenCluster,
 ) -> None:
@@ -520,6 +522,7 @@ def test_the_stand_in_refuses_a_cluster_with_the_api_of_a_kueue(
     assert "of a real Kueue" in ended.stderr
 
 
+@pytest.mark.long
 def test_the_stand_in_survives_its_api_server_and_ends_with_its_owner(
     fresh_cluster: OpenCluster,
 ) -> None:

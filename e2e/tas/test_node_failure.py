@@ -118,7 +118,9 @@ def test_a_group_that_restarts_as_a_whole_does_so_once_for_a_lost_node(grow: Gro
     assert [after[rank] for rank in range(3)] == sorted(after.values()), "ranks follow the hosts"
 
 
-@pytest.mark.parametrize("restart", ["None", "RecreateGroupOnPodRestart"])
+@pytest.mark.parametrize(
+    "restart", [pytest.param("None", marks=pytest.mark.long), "RecreateGroupOnPodRestart"]
+)
 def test_without_a_spare_the_group_is_evicted_once_and_says_why(grow: Grow, restart: str) -> None:
     tree = grow(shape=(1, 1, 2))
     lws = tree.set(replicas=1, size=2, pod_annotations=IN_RACK, restart=restart)
@@ -135,6 +137,7 @@ def test_without_a_spare_the_group_is_evicted_once_and_says_why(grow: Grow, rest
     assert evictions(record) == 1
 
 
+@pytest.mark.long
 def test_two_lost_nodes_evict_the_group_once_and_it_comes_back_elsewhere(grow: Grow) -> None:
     tree = grow(shape=(2, 1, 4))
     lws = tree.set(replicas=1, size=3, pod_annotations=IN_BLOCK)
@@ -192,7 +195,7 @@ def mend(tree: trees.Tree, node: str) -> None:
     ("how", "end"),
     [
         ("tainted", "deleted"),
-        ("cordoned", "failed"),
+        pytest.param("cordoned", "failed", marks=pytest.mark.long),
         pytest.param("tainted", "failed", marks=pytest.mark.long),
         pytest.param("cordoned", "deleted", marks=pytest.mark.long),
     ],

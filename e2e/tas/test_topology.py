@@ -138,6 +138,7 @@ def test_pods_of_a_queue_with_topologies_only_are_placed_without_asking(grow: Gr
         assert pod["spec"]["nodeSelector"][trees.HOST] == pod["spec"]["nodeName"]
 
 
+@pytest.mark.long
 def test_what_runs_is_counted_once_so_every_host_can_be_used(grow: Grow) -> None:
     tree = grow()
     lws = tree.set(replicas=1, size=4, leader=True, pod_annotations=IN_BLOCK | TOGETHER)

@@ -14,6 +14,7 @@ from lws_kueue.api import actions, kueue, names
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
+from tests.kit.examples import examples
 from tests.kit.memory import cluster_model
 
 SET = "demo"
@@ -224,7 +225,7 @@ def happen(model: cluster_model.Cluster, event: str, data: st.DataObject) -> Non
             model.delete("Pod", "demo-0")
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@examples(150)
 @hypothesis.given(events=st.lists(EVENTS, max_size=30), leader=st.booleans(), data=st.data())
 def test_whatever_happens_no_pod_is_let_go_unadmitted_and_all_ends_well(
     events: list[str], leader: bool, data: st.DataObject

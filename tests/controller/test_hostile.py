@@ -20,6 +20,7 @@ from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
+from tests.kit.examples import examples
 from tests.kit.memory import cluster_model
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
@@ -188,7 +189,7 @@ def deleted_pods(plan: actions.Plan) -> set[str]:
     }
 
 
-@hypothesis.settings(max_examples=250, deadline=None)
+@examples(250)
 @hypothesis.given(seed=st.integers(0, 2**32), faults=st.integers(1, 6))
 def test_spoilt_objects_neither_end_a_pass_nor_harm_a_stranger(seed: int, faults: int) -> None:
     rng = random.Random(seed)
@@ -210,7 +211,7 @@ def test_spoilt_objects_neither_end_a_pass_nor_harm_a_stranger(seed: int, faults
     decide.complete_members(seen, actions.Plan())
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@examples(150)
 @hypothesis.given(seed=st.integers(0, 2**32))
 @hypothesis.example(seed=275402)
 def test_any_spec_is_either_a_set_or_said_to_be_none(seed: int) -> None:

@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 from hypothesis import given as from_strategy
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, replacement, scaling
 from tests.kit.builders import given
+from tests.kit.examples import examples
 
 OLD, NEW = ("old", "revision-1"), ("new", "revision-2")
 
@@ -172,7 +172,7 @@ _GROUPS = st.lists(
 @from_strategy(
     _GROUPS, st.integers(0, 9), st.integers(0, 3), st.integers(0, 8), st.sets(st.integers(0, 7))
 )
-@settings(max_examples=300)
+@examples(300)
 def test_together_with_the_statefulset_controller_the_budget_is_kept(
     made: list[tuple[tuple[str, str], bool, bool]],
     unavailable: int,

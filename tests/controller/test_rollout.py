@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given as from_strategy
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
 from lws_kueue.controller.rollout import planner, scaling
 from tests.kit.builders import given
+from tests.kit.examples import examples
 from tests.kit.memory.world import World
 
 
@@ -528,7 +528,7 @@ def finish(w: World, pick: Any = None) -> None:
 
 
 @from_strategy(_BOUNDS, st.data())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_a_rollout_ends_within_its_budget_and_moves_one_way(
     bounds: scaling.Bounds, data: st.DataObject
 ) -> None:
@@ -553,7 +553,7 @@ _STATES = st.lists(st.builds(planner.GroupState, st.booleans(), st.booleans()), 
 
 
 @from_strategy(_BOUNDS, _STATES, st.integers(0, 12), st.integers(0, 8), st.booleans())
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 def test_no_pass_takes_more_than_the_budget_whatever_it_finds(
     bounds: scaling.Bounds,
     states: list[planner.GroupState],
@@ -622,7 +622,7 @@ def disturb(w: World, kind: str, value: int) -> None:
 
 
 @from_strategy(_BOUNDS, _EVENTS, st.data())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_whatever_happens_the_set_ends_at_its_newest_revision(
     bounds: scaling.Bounds, events: list[tuple[str, int]], data: st.DataObject
 ) -> None:

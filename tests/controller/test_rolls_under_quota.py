@@ -6,10 +6,11 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import quantity
+from tests.kit.examples import examples
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import true
 from tests.kit.memory.quota_model import QuotaModel
@@ -170,7 +171,7 @@ def test_a_plain_set_that_gets_a_queue_is_taken_in_within_the_budget(
 
 
 @given(RANDOM)
-@settings(max_examples=60)
+@examples(60)
 def test_whatever_is_edited_half_way_all_ends_within_quota(rng: random.Random) -> None:
     surge = rng.randint(0, 2)
     model, _ = started(

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 from hypothesis import given as from_strategy
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from lws_kueue.api import actions, names
+from tests.kit.examples import examples
 from tests.kit.memory import scenario_model, scenarios
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
@@ -33,7 +33,7 @@ def ends_well(model: scenario_model.Model, picture: scenarios.Picture) -> None:
 
 
 @from_strategy(RANDOM, st.booleans())
-@settings(max_examples=500)
+@examples(500)
 def test_whatever_happens_in_whatever_order_a_set_comes_to_the_same_rests(
     rng: random.Random, gate: bool
 ) -> None:
@@ -66,7 +66,7 @@ def a_rollout(rng: random.Random, *, gate: bool, accidents: bool) -> None:
 
 
 @from_strategy(RANDOM, st.booleans())
-@settings(max_examples=150)
+@examples(150)
 def test_while_nothing_breaks_by_itself_never_are_more_unavailable_than_may_be(
     rng: random.Random, gate: bool
 ) -> None:
@@ -74,7 +74,7 @@ def test_while_nothing_breaks_by_itself_never_are_more_unavailable_than_may_be(
 
 
 @from_strategy(RANDOM)
-@settings(max_examples=150)
+@examples(150)
 def test_what_breaks_during_an_update_leaves_less_to_be_replaced(rng: random.Random) -> None:
     a_rollout(rng, gate=False, accidents=True)
 

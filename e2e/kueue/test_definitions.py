@@ -57,9 +57,15 @@ def make_anew(cluster: sandbox.Sandbox, name: str, *, kind: tuple[str, str]) -> 
 
 
 def is_served(cluster: sandbox.Sandbox, kind: tuple[str, str]) -> None:
-    """A kind is served a moment after its definition was accepted, and asks for patience before."""
+    """A kind is served a moment after its definition was accepted, and asks for patience before.
+
+    Its policies take longer: until they know the kind again, no object of it can be created.
+    """
     try:
         cluster.api.list(*kind)
+        if kind == LWS:
+            probe = harness.leader_worker_set("probe", namespace="default")
+            cluster.api.create(probe, dry_run=True)
     except client.ApiError as error:
         raise AssertionError(kind) from error
 

@@ -8,12 +8,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.observe import members as group_members
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import keys, metrics, writes
+
+
+# Seconds for which the cause of a Warning has to be away before it is told again: while objects come
+# and go, one pass may not see what those before and after it see.
+AWAY: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +81,16 @@ class Memory:
 
     ``members`` are those of each complete group, by index; ``lost_pods``, by UID, went while no
     pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
-    ``warned`` are the Warnings that were sent and whose cause lasts; ``applied`` is what came of
+    ``warned`` are the Warnings that were sent, and since when their cause is away; ``applied`` is what came of
     each apply, by object; ``status`` is when the status was written, and what is held back of it.
     """
 
     status: StatusWrites
+    clock: Callable[[], float] = time.monotonic
     members: dict[int, group_members.Members] = field(default_factory=dict)
     lost_pods: dict[str, group_members.Departed] = field(default_factory=dict)
     attempts: repairs.Attempts | None = None
-    warned: frozenset[actions.Event] = frozenset()
+    warned: dict[actions.Event, float | None] = field(default_factory=dict)
     applied: writes.Applied = field(default_factory=dict)
 
     def due(self, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
@@ -111,8 +118,15 @@ class Memory:
 
     def unsent(self, warnings: tuple[actions.Event, ...]) -> list[actions.Event]:
         """Return those of the Warnings of a pass that are not sent already, to be sent now."""
-        before, self.warned = self.warned, frozenset(warnings)
-        return [event for event in warnings if event not in before]
+        now = self.clock()
+        lasting = {
+            event: since
+            for event, since in self.warned.items()
+            if since is None or now - since < AWAY
+        }
+        away = {event: now if since is None else since for event, since in lasting.items()}
+        self.warned = away | dict.fromkeys(warnings)
+        return [event for event in warnings if event not in lasting]
 
 
 class Memories:
@@ -123,7 +137,7 @@ class Memories:
     ) -> None:
         """``status_interval`` in seconds lies at least between two status writes for one set."""
         self._by_set: dict[keys.SetKey, Memory] = defaultdict(
-            lambda: Memory(StatusWrites(status_interval, clock=clock))
+            lambda: Memory(StatusWrites(status_interval, clock=clock), clock=clock)
         )
 
     def of(self, key: keys.SetKey) -> Memory:

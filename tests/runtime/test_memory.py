@@ -53,13 +53,25 @@ def test_a_set_that_is_gone_leaves_its_writes_behind_until_nothing_is_to_be_done
     memories.learn(KEY, what_is_seen(gone=True), last, writes.Outcome())
     after = memories.of(KEY)
     assert (after.attempts, after.applied) == (before.attempts, before.applied)
-    assert (after.members, after.warned) == ({}, frozenset())
+    assert (after.members, after.warned) == ({}, {})
     memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), writes.Outcome())
     assert (memories.of(KEY).attempts, memories.of(KEY).applied) == (None, {})
     assert memories.of(KEY).lost_pods == {"w1": LOST}, "the next pass has not seen that yet"
 
 
 def test_a_warning_is_sent_once_for_as_long_as_its_cause_lasts() -> None:
-    known = memory.Memories(status_interval=1.0).of(KEY)
-    sent = [known.unsent(warnings) for warnings in ((WARNING,), (WARNING,), (), (WARNING,))]
-    assert sent == [[WARNING], [], [], [WARNING]]
+    now = [0.0]
+    known = memory.Memories(status_interval=1.0, clock=lambda: now[0]).of(KEY)
+    sent = []
+    # A pass that does not see the cause for a moment does not make it a new one.
+    for at, warnings in (
+        (0.0, (WARNING,)),
+        (100.0, (WARNING,)),
+        (101.0, ()),
+        (102.0, (WARNING,)),
+        (103.0, ()),
+        (103.0 + memory.AWAY, (WARNING,)),
+    ):
+        now[0] = at
+        sent.append(known.unsent(warnings))
+    assert sent == [[WARNING], [], [], [], [], [WARNING]]

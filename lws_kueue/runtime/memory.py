@@ -16,9 +16,8 @@ from lws_kueue.controller.observe import members as group_members
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import keys, metrics, writes
 
-
-# Seconds for which the cause of a Warning has to be away before it is told again: while objects come
-# and go, one pass may not see what those before and after it see.
+# Seconds for which the cause of a Warning has to be away before it is told again: while objects
+# come and go, one pass may not see what those before and after it see.
 AWAY: Final = 60.0
 
 
@@ -81,8 +80,9 @@ class Memory:
 
     ``members`` are those of each complete group, by index; ``lost_pods``, by UID, went while no
     pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
-    ``warned`` are the Warnings that were sent, and since when their cause is away; ``applied`` is what came of
-    each apply, by object; ``status`` is when the status was written, and what is held back of it.
+    ``warned`` are the Warnings that were sent, and since when their cause is away; ``applied`` is
+    what came of each apply, by object; ``status`` is when the status was written, and what is held
+    back of it.
     """
 
     status: StatusWrites

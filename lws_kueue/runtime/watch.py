@@ -6,7 +6,8 @@ it lists again after a reconnect arrives with event type None and is the sign to
 
 When kopf gives up it does not always end, and in ending it would cancel every task of the process
 that is younger than itself. So its tasks are told apart from ours and ended by ourselves
-(`own_tasks`).
+(`own_tasks`). Nor does it survive that a kind goes: it waits for ever for the watch to end, and
+watches nothing that comes afterwards. So it begins anew when a kind comes or goes (`definitions`).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Any, Final
 import kopf
 
 from lws_kueue.api import names
-from lws_kueue.runtime import client, own_tasks, resources
+from lws_kueue.runtime import client, definitions, own_tasks, resources
 
 Sink = Callable[[resources.Resource, str | None, dict[str, Any]], Awaitable[None]]
 Login = Callable[..., Awaitable[kopf.AiohttpSession]]
@@ -80,6 +81,8 @@ def settings() -> kopf.OperatorSettings:
     result.posting.enabled = False
     # kopf would kill the process so long after it has ended, also if that has started anew.
     result.process.ultimate_exiting_timeout = None
+    # Which kinds there are is watched by ourselves.
+    result.scanning.disabled = True
     result.networking.error_backoffs = _Forever()
     result.watching.chunk_size = 500
     for resource in resources.BY_SET_NAME:
@@ -89,16 +92,15 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    *, login: Login, sink: Sink, also: Iterable[resources.Resource] = ()
+    *, login: Login, sink: Sink, kinds: Iterable[resources.Resource]
 ) -> kopf.OperatorRegistry:
-    """Return handlers that pass every event of every watched kind to ``sink``.
+    """Return handlers that pass every event of every one of the kinds to ``sink``.
 
-    ``login`` tells how the API server is reached; ``also`` are kinds that only some settings ask
-    for.
+    ``login`` tells how the API server is reached.
     """
     result = kopf.OperatorRegistry()
     kopf.on.login(registry=result)(login)
-    for resource in (*resources.PLAIN, *resources.KUEUE, *also):
+    for resource in kinds:
         _register(result, resource=resource, sink=sink)
     return result
 
@@ -113,18 +115,25 @@ async def until(
 ) -> None:
     """Let kopf watch until stopped; ``started`` is called whenever it has begun.
 
-    kopf ends on some answers of an API server that only mean "not now" (a kind whose definition
-    was just deleted). Then it starts anew, and what was missed meanwhile is listed.
+    It starts anew when a kind comes or goes, or when it ended on an answer of an API server that
+    only means "not now", and what was missed meanwhile is listed. ``also`` are kinds that only some
+    settings ask for.
     """
-    also = tuple(also)
+    kinds = (*resources.PLAIN, *resources.KUEUE, *also)
     with own_tasks.told_apart():
         while not stop.is_set():
             try:
                 async with contextlib.AsyncExitStack() as at_the_end:
                     own = own_tasks.OwnTasks()
-                    login = _login(api, at_the_end)
-                    handlers = registry(login=login, sink=_while_it_lasts(own, sink), also=also)
-                    await own.run(_watch(handlers, started), stop=stop)
+                    defined = definitions.Definitions(
+                        kinds, before=await definitions.served(api, kinds)
+                    )
+                    handlers = registry(
+                        login=_login(api, at_the_end),
+                        sink=_while_it_lasts(own, _with(defined, sink)),
+                        kinds=(*kinds, resources.CRDS),
+                    )
+                    await own.run(_watch(handlers, started, defined.changed), stop=stop)
             except Exception:
                 logger.exception("Watching ended; it starts again in %s s", PAUSE)
             with contextlib.suppress(TimeoutError):
@@ -152,13 +161,34 @@ def _while_it_lasts(own: own_tasks.OwnTasks, sink: Sink) -> Sink:
     return take
 
 
-async def _watch(handlers: kopf.OperatorRegistry, started: Callable[[], None]) -> None:
-    """Watch until cancelled, or until kopf has given up; then its tasks are still there."""
+def _with(defined: definitions.Definitions, sink: Sink) -> Sink:
+    """Keep what is told of definitions: it is for the watch itself."""
+
+    async def take(resource: resources.Resource, kind: str | None, obj: dict[str, Any]) -> None:
+        if resource == resources.CRDS:
+            defined.tell(kind, obj)
+        else:
+            await sink(resource, kind, obj)
+
+    return take
+
+
+async def _watch(
+    handlers: kopf.OperatorRegistry, started: Callable[[], None], changed: asyncio.Event
+) -> None:
+    """Watch until cancelled, until kopf has given up, or until it has to begin anew.
+
+    In the end its tasks are still there.
+    """
     tasks = await kopf.spawn_tasks(
         registry=handlers, settings=settings(), clusterwide=True, standalone=True
     )
     started()
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    renewed = asyncio.create_task(changed.wait())
+    done, _ = await asyncio.wait({*tasks, renewed}, return_when=asyncio.FIRST_COMPLETED)
+    if renewed in done:
+        logger.info("A kind of the API has come or gone; watching starts anew in %s s", PAUSE)
+        return
     for task in done:
         await task
 

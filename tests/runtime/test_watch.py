@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,6 +25,15 @@ class Server:
         # A kind that is not served any more: its watch ends, and is refused from then on.
         self.gone: resources.Resource | None = None
         self.goes, self.refused = asyncio.Event(), asyncio.Event()
+        self.told: dict[resources.Resource, asyncio.Queue[bytes]] = {
+            resources.CRDS: asyncio.Queue()
+        }
+
+    async def tell(self, kind: resources.Resource, event: str, obj: dict[str, Any]) -> None:
+        """Send an event to whoever watches a kind, now or next."""
+        full = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        full["metadata"] = {"uid": "c", "resourceVersion": "3", **obj["metadata"]}
+        await self.told[kind].put(json.dumps({"type": event, "object": full}).encode() + b"\n")
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -69,6 +79,8 @@ class Server:
             meta = b'{"namespace":"ns","name":"p","uid":"u","resourceVersion":"2"}'
             pod = b'{"apiVersion":"v1","kind":"Pod","metadata":' + meta + b"}"
             await response.write(b'{"type":"ADDED","object":' + pod + b"}\n")
+        while kind in self.told and not self.closing.is_set():
+            await response.write(await self.told[kind].get())
         await (self.goes if kind == self.gone else self.closing).wait()
         return response
 
@@ -159,6 +171,26 @@ def test_a_kind_that_goes_and_comes_back_is_watched_again_and_no_task_of_ours_is
             seen.stop.set()
             await seen.watching
             assert not any(task.done() for task in seen.created)
+
+    asyncio.run(run())
+
+
+def test_a_kind_that_is_deleted_and_made_anew_is_watched_again_although_its_watch_never_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.1)
+
+    async def run() -> None:
+        async with watched() as seen:
+            await seen.started.get()
+            await seen.is_told()
+            name = f"{resources.FLAVORS.plural}.{resources.FLAVORS.group}"
+            await seen.server.tell(resources.CRDS, "DELETED", {"metadata": {"name": name}})
+            await seen.started.get()
+            await seen.is_told()
+            assert resources.CRDS not in seen.kinds, "what is watched for the watch itself"
+            seen.stop.set()
+            await seen.watching
 
     asyncio.run(run())
 

@@ -107,7 +107,7 @@ def install_command(
 
     try:
         results = asyncio.run(run())
-    except (preflight.Unfit, client.ApiError, TimeoutError) as error:
+    except (preflight.Unfit, client.ApiError, client.NoServerError, TimeoutError) as error:
         # What is wrong is outside the program.
         click.echo(f"lws-kueue: {error}", err=True)
         sys.exit(1)

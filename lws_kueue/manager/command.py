@@ -22,6 +22,7 @@ _TOLD: Final = (
     configuration.ConfigurationError,
     preflight.Unfit,
     client.ApiError,
+    client.NoServerError,
     election.NoElectionError,
     election.LeaseLostError,
 )

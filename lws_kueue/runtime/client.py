@@ -15,6 +15,7 @@ from urllib import parse
 import aiohttp
 import aiolimiter
 import tenacity
+import yaml
 from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
@@ -33,6 +34,10 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 # How often a read is sent that the API server asks to send later.
 _READS = 5
+
+
+class NoServerError(Exception):
+    """Nothing says where the API server is, or who we are to it."""
 
 
 class ApiError(Exception):
@@ -119,14 +124,23 @@ class Client:
         pace: aiolimiter.AsyncLimiter | None = None,
         patience: float = pause.LONGEST,
     ) -> "Client":
-        """Connect with a kubeconfig file, or with the pod's service account when there is none."""
+        """Connect with a kubeconfig file, or with the pod's service account when there is none.
+
+        Raises:
+            NoServerError: there is neither, or the file cannot be used.
+        """
         configuration = kube_client.Configuration()
-        if kubeconfig:
-            await kube_config.load_kube_config(
-                config_file=kubeconfig, context=context, client_configuration=configuration
-            )
-        else:
-            await kube_config.load_config(client_configuration=configuration)
+        try:
+            if kubeconfig:
+                await kube_config.load_kube_config(
+                    config_file=kubeconfig, context=context, client_configuration=configuration
+                )
+            else:
+                await kube_config.load_config(client_configuration=configuration)
+        except (kube_config.ConfigException, yaml.YAMLError) as error:
+            where = f"{kubeconfig} cannot be used" if kubeconfig else "this is not in a pod"
+            why = " ".join(str(error).split())
+            raise NoServerError(f"give --kubeconfig or KUBECONFIG: {where}: {why}") from error
         return cls(configuration, pace=pace, patience=patience)
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from kubernetes.aio import config
 
 import lws_kueue
 from lws_kueue import cli
@@ -278,6 +279,30 @@ def test_the_version_comes_with_date_and_commit(
         "Build Date: 2026-01-02T03:04:05Z",
         "Git Commit: 0123456789abcdef",
     ]
+
+
+@pytest.mark.filterwarnings("ignore:kube_config_path not provided")
+@pytest.mark.parametrize("given", [None, "{}", "["], ids=["nothing", "no-kubeconfig", "no-yaml"])
+@pytest.mark.parametrize(
+    "command",
+    [["install"], ["run", *("--health-probe-bind-address=0", "--metrics-bind-address=0")]],
+)
+def test_without_a_server_to_reach_one_line_says_what_to_give(
+    command: list[str], given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    file = tmp_path / "file"
+    if given is not None:
+        file.write_text(given)
+        command = [*command, "--kubeconfig", str(file)]
+    result = CliRunner().invoke(cli.main, command)
+    assert result.exit_code == 1
+    said = result.stderr.splitlines()[-1]
+    assert said.startswith("lws-kueue: give --kubeconfig or KUBECONFIG: "), result.stderr
+    assert given is None or str(file) in said
 
 
 @pytest.mark.row("UT-49")

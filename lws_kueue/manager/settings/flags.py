@@ -79,7 +79,7 @@ kubeconfig: Final = click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False),
     envvar="KUBECONFIG",
-    help="Kubeconfig file; without one, the pod's service account.",
+    help="Kubeconfig file (or KUBECONFIG); without one, the pod's service account.",
 )
 context: Final = click.option("--context", help="Context of the kubeconfig file.")
 

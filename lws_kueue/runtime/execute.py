@@ -132,9 +132,10 @@ class Executor:
         async def allowed() -> bool:
             if self._clock() - look.at > FRESH:
                 fresh = await self._writer.get(release.workload)
-                look.at = self._clock()
+                # What no longer stands stays old: whoever comes next does not rely on it.
                 if fresh is None or _given(fresh) != look.given:
                     return False
+                look.at = self._clock()
                 self._writer.learn(run, fresh)
             cached = self._writer.cached(release.workload)
             return (

@@ -7,6 +7,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client
 
+from tests.kit.kueue import places
 from tests.kit.kueue.queued import ON_DEMAND, PREEMPTION
 from tests.kit.live import harness
 from tests.kit.lws.sample import Object
@@ -43,6 +44,19 @@ def queue(installed: sandbox.Sandbox, on_demand: None, namespace: str) -> str:
         flavor_spec={"nodeLabels": ON_DEMAND},
         preemption=PREEMPTION,
     )
+
+
+@pytest.fixture
+def place(shared_place: places.Place) -> Iterator[places.Place]:
+    """The cluster that a file has for itself, which it names by its fixture ``shared_place``."""
+    yield shared_place
+    print(shared_place.controller.tail(200))  # Shown by pytest only when the test failed.
+
+
+@pytest.fixture
+def room(place: places.Place, request: pytest.FixtureRequest) -> str:
+    """A namespace in the place's own cluster."""
+    return places.room(place, request)
 
 
 @pytest.fixture

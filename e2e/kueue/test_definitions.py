@@ -34,18 +34,6 @@ def shared_place(
         yield place
 
 
-@pytest.fixture
-def place(shared_place: Place) -> Iterator[Place]:
-    yield shared_place
-    print(shared_place.controller.tail(200))  # Shown by pytest only when the test failed.
-
-
-@pytest.fixture
-def room(place: Place, request: pytest.FixtureRequest) -> str:
-    """A namespace in the place's own cluster."""
-    return places.room(place, request)
-
-
 def make_anew(cluster: sandbox.Sandbox, name: str, *, kind: tuple[str, str]) -> None:
     """Delete a definition with all objects of its kind, and apply it again."""
     found = cluster.api.get(*DEFINITION, name)

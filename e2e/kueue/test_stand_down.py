@@ -62,18 +62,6 @@ def shared_place(
         yield place
 
 
-@pytest.fixture
-def place(shared_place: Place) -> Iterator[Place]:
-    yield shared_place
-    print(shared_place.controller.tail(200))  # Shown by pytest only when the test failed.
-
-
-@pytest.fixture
-def room(place: Place, request: pytest.FixtureRequest) -> str:
-    """A namespace in the place's own cluster."""
-    return places.room(place, request)
-
-
 @contextlib.contextmanager
 def judged(cluster: sandbox.Sandbox, namespace: str) -> Iterator[None]:
     """No pod may get a node without its group's admission, or more quota be used than there is."""

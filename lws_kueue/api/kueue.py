@@ -5,7 +5,7 @@ that is written back has to be complete (kueue-contract 2.7). Pod templates stay
 optional field means what the API says it means: a Workload without ``active`` is active.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,10 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
     )
+
+
+def _find(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == type_), None)
 
 
 class SliceConstraint(_Model):
@@ -198,7 +202,7 @@ class Workload(_Model):
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
-        return next((one for one in self.status.conditions if one.type == type_), None)
+        return _find(self.status.conditions, type_)
 
     def is_true(self, type_: str) -> bool:
         """Whether the condition of that type exists with status True."""
@@ -260,7 +264,7 @@ class _Queue(_Stored):
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
-        return next((one for one in self.conditions if one.type == type_), None)
+        return _find(self.conditions, type_)
 
 
 class ClusterQueue(_Queue):

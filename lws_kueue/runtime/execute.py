@@ -107,12 +107,8 @@ class Executor:
         gap as far as the API allows (kueue-contract 8.3 item 1).
         """
         fresh = await self._writer.read(action.workload)
-        meta = facts.Meta.of(fresh) if fresh else None
-        if meta is None or (meta.uid, meta.resource_version) != (
-            action.uid,
-            action.resource_version,
-        ):
-            if fresh:
+        if fresh is None or _version(fresh) != (action.uid, action.resource_version):
+            if fresh is not None:
                 self._writer.learn(run, fresh)
             run.outcome.stale = True
             return
@@ -163,10 +159,13 @@ class _Look:
     at: float
 
 
-def _given(workload: Mapping[str, Any] | None) -> Any:
+def _version(workload: Mapping[str, Any]) -> tuple[str, str]:
+    meta = facts.Meta.of(workload)
+    return meta.uid, meta.resource_version
+
+
+def _given(workload: Mapping[str, Any]) -> Any:
     """Return the admission in a Workload as it was read, and whose it is."""
-    if workload is None:
-        return None
     return workload["metadata"]["uid"], (workload.get("status") or {}).get("admission")
 
 

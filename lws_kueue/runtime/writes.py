@@ -138,8 +138,7 @@ class Writer:
         """
         if self.cached(ref) is not None:
             return False
-        async with self._slots:
-            obj = await self.get(ref)
+        obj = await self.read(ref)
         if obj is None:
             return False
         self._cache.upsert(_resource(ref), obj, belongs_to=run.key)

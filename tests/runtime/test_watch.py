@@ -12,7 +12,7 @@ from kubernetes.aio import client as kube_client
 
 from lws_kueue.runtime import client, own_tasks, resources, watch
 
-# kopf looks at the last two for itself.
+# Of the last two kopf wants to know that they are served; CRDs are watched for the watch itself.
 KINDS = (*resources.PLAIN, *resources.KUEUE, resources.NAMESPACES, resources.CRDS)
 
 

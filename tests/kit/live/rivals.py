@@ -26,6 +26,7 @@ SET: Final = "contested"
 LWS: Final = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD: Final = (names.KUEUE_API_VERSION, "Workload")
 STATEFUL_SET: Final = ("apps/v1", "StatefulSet")
+EVENT: Final = ("events.k8s.io/v1", "Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,7 +453,7 @@ def _told(cluster: sandbox.Sandbox, one: Fight) -> list[str]:
     # A row without its Warning is a row that fails, and no other.
     with contextlib.suppress(client.WaitTimeoutError):
         cluster.api.wait_for_all(
-            *EVENTS,
+            *EVENT,
             lambda seen: any(part in note for note in _told_in(seen.values())),
             namespace=one.namespace,
             timeout=30,
@@ -460,11 +461,8 @@ def _told(cluster: sandbox.Sandbox, one: Fight) -> list[str]:
     return _notes(cluster.api, one)
 
 
-EVENTS: Final = ("events.k8s.io/v1", "Event")
-
-
 def _notes(api: client.Client, one: Fight) -> list[str]:
-    return _told_in(api.list(*EVENTS, namespace=one.namespace))
+    return _told_in(api.list(*EVENT, namespace=one.namespace))
 
 
 def _told_in(events: Iterable[Object]) -> list[str]:

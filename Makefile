@@ -20,7 +20,7 @@ ARGS ?=
 # make test CLUSTERS=0 ARGS='--kubeconfig FILE'
 CLUSTERS ?= 2
 
-.PHONY: help demo test test-long lint crds sandbox e2e-kind constraints clean
+.PHONY: help demo test test-long lint crds sandbox e2e-kind constraints lock clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ constraints: ## Write constraints.txt anew, with the newest versions that pyproj
 	  "$$directory/bin/python" -m pip freeze --exclude lws-kueue --exclude lws-kueue-lab | LC_ALL=C sort -f; \
 	} > "$$directory/constraints.txt"; \
 	cp "$$directory/constraints.txt" constraints.txt
+
+lock: $(INSTALLED) ## Write what the image is made from, with hashes, in the versions of constraints.txt.
+	$(BIN)/python -m tools.lock
 
 clean: ## Remove the virtual environment and the tools' caches; the sandbox's programs stay.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

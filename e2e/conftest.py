@@ -113,8 +113,7 @@ def kueue_info(
 @pytest.fixture
 def fresh_cluster(backend: sandbox.Backend) -> Iterator[OpenCluster]:
     """Open clusters that a test has for itself; they end with it."""
-    if backend == "kubeconfig":
-        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
+    skip_if_given(backend)
     with contextlib.ExitStack() as stack:
 
         def open_cluster(options: sandbox.Options) -> sandbox.Sandbox:
@@ -141,6 +140,20 @@ def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Itera
     for kind in ("ClusterQueue", "ResourceFlavor"):
         with contextlib.suppress(LookupError, client.ApiError):
             cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
+
+
+def skip_if_given(backend: sandbox.Backend) -> None:
+    """Skip what only runs in a cluster that is opened for it."""
+    if backend == "kubeconfig":
+        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
+
+
+@contextlib.contextmanager
+def own_cluster(backend: sandbox.Backend, options: sandbox.Options) -> Iterator[sandbox.Sandbox]:
+    """A cluster that the fixture of a whole file has for itself; see `fresh_cluster` for a test."""
+    skip_if_given(backend)
+    with opening(backend, options=options) as opened:
+        yield opened
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class _Group(click.Group):
             return command
         if cmd_name in _OF_THE_LAB:
             raise click.ClickException(
-                f"{cmd_name} belongs to the laboratory: pip install 'lws-kueue[lab]'"
+                f"{cmd_name} belongs to the laboratory: in a checkout, pip install . ./lab"
             )
         return None
 
@@ -88,7 +88,9 @@ def install_command(
     gang_scheduling: manifests.GangScheduling | None,
     default_priority_class: bool,
 ) -> None:
-    """Apply the LeaderWorkerSet CRD and the admission policies; repeating it is safe.
+    """Apply the LeaderWorkerSet CRD, the admission policies and users' roles.
+
+    Repeating it is safe.
 
     What an earlier version installed, and this one has not, is removed. Where Kueue is served, sets
     without a queue get the default one: repeat it when Kueue has come or gone.

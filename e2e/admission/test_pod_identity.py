@@ -274,11 +274,14 @@ def test_a_pod_that_kueue_has_marked_waits_even_when_kueue_does_not_see_it(
     assert found == [names.ADMISSION_GATE, *others]
 
 
-@pytest.mark.parametrize(
-    ("mark", "queue"), [(names.OUR_SUSPENDING_PARENT, "queue"), (names.KUEUE_LWS_FRAMEWORK, "")]
-)
-def test_a_pod_that_nobody_would_let_go_is_not_held_back(
-    pods: support.Pods, mark: str, queue: str
-) -> None:
-    stored = pods.accept(marked(pods, mark=mark, queue=queue, gates=["mine"]))
+def test_a_pod_with_our_mark_waits_whatever_its_template_says(pods: support.Pods) -> None:
+    for queue in ("queue", ""):
+        given = marked(pods, mark=names.OUR_SUSPENDING_PARENT, queue=queue, gates=["mine"])
+        stored = pods.accept(given)
+        found = [gate["name"] for gate in stored["spec"]["schedulingGates"]]
+        assert found == [names.ADMISSION_GATE, "mine"]
+
+
+def test_a_pod_that_nobody_would_let_go_is_not_held_back(pods: support.Pods) -> None:
+    stored = pods.accept(marked(pods, queue="", gates=["mine"]))
     assert stored["spec"]["schedulingGates"] == [{"name": "mine"}]

@@ -301,3 +301,24 @@ def test_scaling_keeps_to_the_bounds_of_replicas(sets: support.Sets) -> None:
     with support.refused() as refusal:
         sets.update("test-sample", {"spec": {"replicas": 1000001}}, subresource="scale")
     assert REPLICAS in refusal.fields
+
+
+@pytest.mark.parametrize("amount", ["1e1000000", "1E99999999", "1e-0100"])
+@pytest.mark.parametrize("kind", ["requests", "limits"])
+def test_an_amount_that_kubernetes_cannot_read_is_refused_with_its_path(
+    sets: support.Sets, amount: str, kind: str
+) -> None:
+    container = {"name": "c", "image": "i", "resources": {kind: {"cpu": amount}}}
+    template = {"spec": {"containers": [{"name": "first", "image": "i"}, container]}}
+    for name in ("leaderTemplate", "workerTemplate"):
+        with support.refused() as refusal:
+            sets.accept(sets.build(support.template(**{name: template})))
+        path = f"spec.leaderWorkerTemplate.{name}.spec.containers[1].resources.{kind}[cpu]"
+        assert f"{path}: must be a quantity" in refusal.message
+
+
+@pytest.mark.parametrize("amount", ["1e3", "1E99", "1e-9", "1Ei", "0.5", 2])
+def test_an_amount_that_kubernetes_reads_is_taken(sets: support.Sets, amount: Any) -> None:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": amount}}}
+    template = {"spec": {"containers": [container], "initContainers": [container | {"name": "d"}]}}
+    sets.accept(sets.build(support.template(workerTemplate=template)))

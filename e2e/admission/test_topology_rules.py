@@ -77,10 +77,13 @@ def test_a_smaller_group_is_judged_by_its_slices(sets: support.Sets) -> None:
     assert f"[{names.PODSET_SLICE_SIZE}]: must not be greater than the 2 pods" in refusal.message
 
 
-def test_a_set_that_is_being_deleted_is_not_judged(sets: support.Sets) -> None:
+def test_a_set_that_is_being_deleted_loses_its_finalizers_and_breaks_no_rule(
+    sets: support.Sets,
+) -> None:
     given = sets.build()
     given["metadata"]["finalizers"] = ["example.com/hold"]
     sets.store(given)
     sets.delete(NAME)
-    sets.update(NAME, annotations(**{cases.UNCONSTRAINED: "x"}))
+    with support.refused():
+        sets.update(NAME, annotations(**{cases.UNCONSTRAINED: "x"}))
     sets.update(NAME, {"metadata": {"finalizers": None}})

@@ -98,7 +98,7 @@ def test_a_replacement_by_the_manifest_alone_goes_on(served: Running) -> None:
 def test_an_operator_that_writes_all_it_has_read_disturbs_nothing(served: Running) -> None:
     before = running.writes_of(served.cluster, served.namespace)
     for _ in range(5):
-        served.cluster.api.replace(served.get())
+        served.edit(lambda read: None)
     served.goes_on()
     assert running.writes_of(served.cluster, served.namespace) == before
 
@@ -155,9 +155,7 @@ def test_a_set_that_an_operator_owns_goes_with_its_owner(served: Running) -> Non
         "controller": True,
         "blockOwnerDeletion": True,
     }
-    read = served.get()
-    read["metadata"]["ownerReferences"] = [reference]
-    served.cluster.api.replace(read)
+    served.edit(lambda read: read["metadata"].update(ownerReferences=[reference]))
     served.goes_on()
     served.cluster.api.delete("v1", "ConfigMap", "service", namespace=served.namespace)
     harness.wait_pods(

@@ -13,15 +13,16 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue
 
+from e2e.conftest import own_cluster
 from lws_kueue.api import names
 from lws_kueue.install import manifests
 from tests.kit.live import harness, running, selection
 from tests.kit.live.running import NAME, NEW_IMAGE, Running
 from tests.kit.takeover import recordings
+from tests.kit.takeover.stored import ANNOTATIONS, SPECS, TEMPLATE
 
 Object = dict[str, Any]
 
-TEMPLATE = "leaderWorkerTemplate"
 IMAGE_PATH = f"/spec/{TEMPLATE}/workerTemplate/spec/containers/0/image"
 SOME_TIME = "2025-01-01T00:00:00Z"
 AVAILABLE = {
@@ -33,63 +34,7 @@ AVAILABLE = {
 }
 
 
-def stored(*, budget: Object | None = None, **changes: Any) -> Object:
-    """The spec of a set of two groups, as the webhook of v0.5 left it, with changes in places."""
-    bounds = {"maxUnavailable": 1, "maxSurge": 0, **(budget or {})}
-    container = {
-        "name": "c",
-        "image": harness.IMAGE,
-        "resources": {"requests": {"cpu": "100m"}},
-    }
-    template = {
-        "size": 2,
-        "restartPolicy": "RecreateGroupOnPodRestart",
-        # Go clients of the time wrote this null.
-        "workerTemplate": {
-            "metadata": {"creationTimestamp": None},
-            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
-        },
-        **changes.pop(TEMPLATE, {}),
-    }
-    return {
-        "replicas": 2,
-        "startupPolicy": "LeaderCreated",
-        "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": bounds},
-        "networkConfig": {"subdomainPolicy": "Shared"},
-        TEMPLATE: template,
-        **changes,
-    }
-
-
-PARTITION = {"partition": 0}
-RETAIN = {"whenDeleted": "Retain", "whenScaled": "Retain"}
-# What each version could say that the one before could not; without a webhook nothing was added.
-SPECS: dict[str, Object] = {
-    "v0-5": stored(**{TEMPLATE: {"size": 4, "subGroupPolicy": {"subGroupSize": 2}}}),
-    "v0-6": stored(
-        **{
-            TEMPLATE: {
-                "size": 3,
-                "subGroupPolicy": {"subGroupSize": 2, "subGroupPolicyType": "LeaderExcluded"},
-            }
-        },
-        networkConfig={"subdomainPolicy": "UniquePerReplica"},
-    ),
-    "v0-7": stored(budget=PARTITION, startupPolicy="LeaderReady"),
-    "v0-8": stored(
-        budget=PARTITION, **{TEMPLATE: {"persistentVolumeClaimRetentionPolicy": RETAIN}}
-    ),
-    "v0-9": stored(budget=PARTITION, **{TEMPLATE: {"restartPolicy": "RecreateGroupAfterStart"}}),
-    "v0-10": stored(budget=PARTITION, **{TEMPLATE: {"restartPolicy": "None"}}),
-    "no-webhook": {
-        TEMPLATE: {
-            "restartPolicy": "Default",
-            "workerTemplate": stored()[TEMPLATE]["workerTemplate"],
-        }
-    },
-}
 IDS = {version: f"GIT-{number}" for number, version in enumerate(SPECS, start=34)}
-ANNOTATIONS = {"v0-8": {names.RECREATE_GROUP_AFTER_START: "true"}}
 # The oldest, the newest, and what no webhook has completed.
 FEW = {"v0-5"}
 
@@ -150,10 +95,8 @@ def upgraded(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[tuple[str, str], Running]]:
     """A cluster with sets of all versions that are looked at, and then with the project."""
-    if backend == "kubeconfig":
-        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
     with (
-        sandbox.open(backend, options=sandbox.Options(nodes=4)) as cluster,
+        own_cluster(backend, sandbox.Options(nodes=4)) as cluster,
         kueue.start(cluster) as cluster.kueue,
     ):
         obj = cluster.api.apply(definition(), field_manager="lws-kueue-install")
@@ -199,7 +142,7 @@ def test_a_set_of_an_earlier_version_is_served_and_can_be_worked_with(
     assert len(served.pods()) == groups * size
     assert served.warnings() == []
     # All of it as it is read, as `kubectl replace` and operators write it.
-    written = served.cluster.api.replace(served.get())
+    written = served.edit(lambda read: None)
     policy = SPECS[version][TEMPLATE]["restartPolicy"]
     if policy == "Default":
         # The old name of None, which any write replaces: another revision, as with LWS.

@@ -314,19 +314,19 @@ CASES = {
     ),
     "foreign-leaders": Case(
         foreign_stateful_set(""),
-        "StatefulSet NAME exists and belongs to something else",
+        "StatefulSet NAME exists and has no owner",
         first=True,
         repair=delete(STATEFUL_SET, ""),
     ),
     "foreign-labelled": Case(
         foreign_stateful_set("", **{SET: "NAME"}),
-        "StatefulSet NAME exists and belongs to something else",
+        "StatefulSet NAME exists and has no owner",
         first=True,
         repair=delete(STATEFUL_SET, ""),
     ),
     "foreign-workers": Case(
         foreign_stateful_set("-0"),
-        ".*StatefulSet NAME-0 exists and belongs to something else",
+        ".*StatefulSet NAME-0 exists and has no owner",
         first=True,
         repair=delete(STATEFUL_SET, "-0"),
     ),

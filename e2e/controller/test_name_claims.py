@@ -117,7 +117,7 @@ def test_a_strangers_object_is_named_and_waited_for(
 ) -> None:
     stranger(namespace, name)
     one = create(installed, "model", namespace=namespace, size=2, replicas=2)
-    one.wait_warning("FailedCreate", f"StatefulSet {name} exists and belongs to something else")
+    one.wait_warning("FailedCreate", f"StatefulSet {name} exists and has no owner")
     installed.api.delete(*STATEFUL_SET, name, namespace=namespace)
     harness.wait_ready(installed, "model", namespace=namespace, groups=2, timeout=120)
 

@@ -58,6 +58,9 @@ def test_what_a_rival_undoes_is_written_six_times_at_most_before_the_longest_pau
     assert len(one.told) == len(set(one.told)), one.told
     if one.rival.named:
         assert any("field manager lws-kueue-sandbox" in text for text in one.told), one.told
+    # Who writes a status, or has made what is there now, has undone nothing.
+    blamed = [text for text in one.told if "field manager kube-controller-manager" in text]
+    assert not blamed, blamed
 
 
 @pytest.mark.row("WAR-02")

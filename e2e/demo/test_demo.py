@@ -19,7 +19,6 @@ pytestmark = pytest.mark.usefixtures("process_only")
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "lws_kueue.cli", "demo"]
-WARM_SECONDS = 90.0
 PATIENCE = 180.0
 
 
@@ -136,15 +135,12 @@ def table_before(output: str, line: str) -> list[list[str]]:
 
 
 def test_the_demo_tells_its_story_and_ends_by_itself(start: Start) -> None:
-    began = time.monotonic()
     demo = start()
     demo.wait_for("Scaling sample from 2 to 4 groups")
     children = demo.children()
     status = demo.wait()
-    took = time.monotonic() - began
     output = demo.output
     assert status == 0, output
-    assert took < WARM_SECONDS, output
     assert all(character.isprintable() or character == "\n" for character in output), output
 
     two = table_before(output, "2 of 2 groups run")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import client
 
 from e2e.kueue.conftest import Keep
 from lws_kueue.api import names
+from tests.kit import polling
 from tests.kit.kueue import evictions, queued
 from tests.kit.lws.sample import Object
 
@@ -62,19 +62,15 @@ def answer(
         known = {stored["name"] for stored in status.get("admissionChecks") or ()}
         return queued.is_true(seen, "QuotaReserved") and check in known
 
-    while True:
+    def once() -> None:
         found = one.wait_workload(group, asked, what=f"has quota and asks {check}")
         for stored in found["status"]["admissionChecks"]:
             if stored["name"] == check:
                 stored |= {"state": state, "message": message, **fields}
-        try:
-            one.cluster.api.replace(found, subresource="status")
-        except client.ApiError as error:
-            # Kueue writes as well; its newer version has to be read first.
-            if error.status != 409:
-                raise
-        else:
-            return
+        one.cluster.api.replace(found, subresource="status")
+
+    # Kueue writes as well; its newer version has to be read first.
+    polling.over_others()(once)
 
 
 def test_a_group_waits_for_its_check_and_the_set_names_it(

@@ -74,9 +74,7 @@ def rival_of(one: queued.Queued) -> queued.Queued:
 
 
 def edit(one: queued.Queued, change: Callable[[Object], None]) -> None:
-    body = one.cluster.api.get(*LWS, one.name, namespace=one.namespace)
-    change(body)
-    one.cluster.api.replace(body)
+    harness.edit(one.cluster, LWS, one.name, change, namespace=one.namespace)
 
 
 def pods(one: queued.Queued) -> dict[str, str]:

@@ -93,7 +93,7 @@ def test_a_set_whose_statefulset_is_refused_holds_no_quota(
 
     one = first(installed, namespace, queue, change=mount_what_is_not_there)
     one.wait_warning("FailedCreate", "weights")
-    one.wait_told("group 0", "its pods are being made")
+    one.wait_told("group 0: the API server refuses to create StatefulSet first", "weights")
     other = second(installed, namespace, queue)
     wait_runs_alone(one, other)
     assert one.workloads() == {}

@@ -105,7 +105,8 @@ def wait_held(cluster: sandbox.Sandbox, name: str, *, namespace: str, count: int
     """Wait until a set has so many pods, and all of them are held by Kueue's gate."""
 
     def held(seen: dict[str, dict[str, Any]]) -> bool:
-        own = [pod for pod in seen.values() if pod["metadata"]["labels"][names.SET_NAME] == name]
+        labels = {pod: one["metadata"].get("labels") or {} for pod, one in seen.items()}
+        own = [seen[pod] for pod, given in labels.items() if given.get(names.SET_NAME) == name]
         return len(own) == count and all(
             harness.is_gated(pod) and pod["status"]["phase"] == "Pending" for pod in own
         )
@@ -241,3 +242,33 @@ def test_labels_and_annotations_that_are_asked_for_reach_the_workloads(
     assert "tier" not in meta["labels"]
     assert meta["annotations"].get("example.com/cost-centre") == "42"
     assert "example.com/other" not in meta["annotations"]
+
+
+@pytest.mark.row("Q11")
+def test_a_set_waits_unless_what_it_says_to_be_part_of_is_admitted(
+    installed: sandbox.Sandbox, taken: str
+) -> None:
+    queue = harness.queues(installed, namespace=taken, cpu="4")
+    meta: dict[str, Any] = {"name": "holder", "namespace": taken}
+    spec = {"containers": [{"name": "c", "image": harness.IMAGE}]}
+    kind = {"apiVersion": "v1", "kind": "Pod"}
+    pod = installed.api.create({**kind, "metadata": meta, "spec": spec})
+    holder = {**kind, "name": "holder", "uid": pod["metadata"]["uid"]}
+    body = harness.leader_worker_set("set", namespace=taken, replicas=1, size=2)
+    body["metadata"]["ownerReferences"] = [{**holder, "controller": True}]
+    installed.api.create(body)
+    wait_told(installed, "set", namespace=taken)
+    wait_held(installed, "set", namespace=taken, count=2)
+    version, name = WORKLOAD
+    installed.api.create(
+        {
+            "apiVersion": version,
+            "kind": name,
+            "metadata": {**meta, "ownerReferences": [holder]},
+            "spec": {
+                "queueName": queue,
+                "podSets": [{"name": "main", "count": 1, "template": {"spec": spec}}],
+            },
+        }
+    )
+    harness.wait_ready(installed, "set", namespace=taken, groups=1)

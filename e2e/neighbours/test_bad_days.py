@@ -5,6 +5,7 @@ A set comes up, grows, rolls and goes all the same, nothing is done twice, and t
 
 import contextlib
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from aiohttp import web
 from lws_kueue_lab import sandbox
 
 from lws_kueue.manager.leader import election
+from tests.kit import polling
 from tests.kit.judge import budget
 from tests.kit.kueue import queued
 from tests.kit.live import harness, proxy
@@ -156,6 +158,53 @@ def test_a_set_lives_where_writes_are_put_off_or_fail_and_a_pause_is_kept(bad_da
     for pause, after in pauses(day.proxy.heard):
         early = [h for h in after if ON_ITS_WAY < h.at - pause.at < PAUSE]
         assert not early, f"after {pause}: {early}"
+
+
+# What a write may be refused with as if its object had moved on, and does not tell that it has not.
+REFUSED = {
+    "a patch that finds nothing": ("PATCH", "/statefulsets/", 404, "FailedUpdate"),
+    "a patch that finds another version": ("PATCH", "/statefulsets/", 409, "FailedUpdate"),
+    "a creation of what exists, and is not there": ("POST", "/workloads", 409, "FailedCreate"),
+}
+# The back-off before the sixth attempt is 0.2, 0.4, 0.8, 1.6 and 3.2 s; an event comes in between.
+ATTEMPTS, AT_LEAST = 6, 1.5
+
+
+@pytest.mark.row("WAR-06")
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_like_an_outdated_guard_is_tried_with_pauses_and_told(
+    bad_day: Any, what: str
+) -> None:
+    method, part, status, reason = REFUSED[what]
+    refusing = threading.Event()
+
+    def fault_of(_: int, request: web.Request) -> proxy.Fault | None:
+        refused = refusing.is_set() and request.method == method and part in request.path
+        return proxy.Fault(status=status) if refused else None
+
+    day: Day = bad_day(fault_of)
+    if method == "POST":
+        refusing.set()
+    one = queued.create(
+        day.cluster, namespace=day.namespace, queue=day.queue, replicas=1, size=SIZE
+    )
+    if method == "PATCH":
+        one.wait_ready(1, timeout=PATIENCE)
+        refusing.set()
+        harness.scale(day.cluster, one.name, namespace=day.namespace, replicas=2)
+
+    def attempts() -> list[float]:
+        return [h.at for h in day.proxy.heard if h.fault is not None]
+
+    def enough() -> None:
+        assert len(attempts()) >= ATTEMPTS
+
+    polling.trying(timeout=PATIENCE)(enough)
+    found = attempts()
+    assert max(after - before for before, after in itertools.pairwise(found)) >= AT_LEAST, found
+    one.wait_warning(reason, "a bad day")
+    refusing.clear()
+    one.wait_ready(1 if method == "POST" else 2, timeout=PATIENCE)
 
 
 def pauses(heard: list[proxy.Heard]) -> Iterator[tuple[proxy.Heard, list[proxy.Heard]]]:

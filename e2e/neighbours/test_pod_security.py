@@ -76,9 +76,7 @@ def test_a_queued_set_that_does_not_conform_says_why_and_holds_no_quota(
         what="nobody holds quota",
     )
     # When it conforms it runs.
-    fixed = installed.api.get(*LWS, one.name, namespace=restricted)
-    conform(fixed)
-    installed.api.replace(fixed)
+    harness.edit(installed, LWS, one.name, conform, namespace=restricted)
     one.wait_ready(1)
 
 
@@ -88,7 +86,5 @@ def test_a_plain_set_that_does_not_conform_says_why(
     body = harness.leader_worker_set("plain", namespace=restricted, replicas=1, size=SIZE)
     installed.api.create(body)
     telling.wait_said(installed, "plain", REFUSED, namespace=restricted)
-    fixed = installed.api.get(*LWS, "plain", namespace=restricted)
-    conform(fixed)
-    installed.api.replace(fixed)
+    harness.edit(installed, LWS, "plain", conform, namespace=restricted)
     harness.wait_ready(installed, "plain", namespace=restricted, groups=1)

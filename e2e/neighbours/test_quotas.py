@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client
 
+from tests.kit import polling
 from tests.kit.kueue import queued
 from tests.kit.live import harness, telling
 
@@ -24,21 +26,34 @@ def limit(cluster: sandbox.Sandbox, namespace: str, **hard: int | str) -> None:
     ``hard`` has `__` in place of slashes and `_` in place of dots.
     """
     named = {key.replace("__", "/").replace("_", "."): str(value) for key, value in hard.items()}
-    cluster.api.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "quota", "namespace": namespace},
-            "spec": {"hard": named},
-        }
-    )
-    cluster.api.wait_for(
-        *RESOURCE_QUOTA,
-        "quota",
-        lambda seen: seen is not None and (seen.get("status") or {}).get("hard") == named,
-        namespace=namespace,
-        what=f"a quota of {named}",
-    )
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "quota", "namespace": namespace},
+        "spec": {"hard": named},
+    }
+
+    def counted(seen: dict[str, Any] | None) -> bool:
+        status = (seen or {}).get("status") or {}
+        return status.get("hard") == named and status.get("used", {}).keys() >= named.keys()
+
+    def limited() -> None:
+        cluster.api.apply(quota)
+        try:
+            cluster.api.wait_for(
+                *RESOURCE_QUOTA,
+                "quota",
+                counted,
+                namespace=namespace,
+                timeout=10,
+                what=f"a quota of {named}",
+            )
+        except client.WaitTimeoutError:
+            # A kind that is new to the control plane is counted by the quotas that come later.
+            cluster.api.delete(*RESOURCE_QUOTA, "quota", namespace=namespace)
+            raise
+
+    polling.trying(timeout=180)(limited)
 
 
 OBJECTS = [

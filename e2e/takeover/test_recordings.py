@@ -9,7 +9,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, kueue, kueue_settings
 
-from e2e.conftest import opening
+from e2e.conftest import own_cluster
 from lws_kueue.api import lws, names
 from lws_kueue.controller.admission import managed_by
 from lws_kueue.install import manifests
@@ -142,10 +142,8 @@ class TakenOver:
 @pytest.fixture(scope="module")
 def recorded(backend: sandbox.Backend) -> Iterator[sandbox.Sandbox]:
     """A cluster of its own with the definition of a set, but without our policies."""
-    if backend == "kubeconfig":
-        pytest.skip("needs a cluster of its own, which a given kubeconfig cannot provide")
     with (
-        opening(backend, options=OPTIONS) as cluster,
+        own_cluster(backend, OPTIONS) as cluster,
         kueue.start(cluster, settings=WITHOUT_PODS) as cluster.kueue,
     ):
         for obj in manifests.api_objects():

@@ -4,7 +4,6 @@ kueue-contract 3.5. What Kueue does it does by itself; the pods have to follow.
 """
 
 import os
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -25,10 +24,6 @@ TOGETHER = {names.PODSET_GROUP_NAME: "one"}
 
 # How often the test that loses one node after the other does so.
 LOSSES = int(os.environ.get("LWS_KUEUE_NODE_LOSSES", "4"))
-
-# How long after the loss of a node its group is incomplete where nothing else keeps the machine
-# busy: a pod of kwok starts at once.
-REPLACED_WITHIN = 3.0
 
 
 def wait_complete(lws: queued.Queued, size: int, *, but: Iterable[str], group: int = 0) -> None:
@@ -78,25 +73,20 @@ def test_lost_nodes_are_replaced_one_by_one_and_the_other_pods_stay(
     lws = tree.set(replicas=1, size=3, leader=grouped, pod_annotations=asked, restart="None")
     lws.wait_ready(1)
     reserved = admission(lws.workload(0))
-    took = []
     for loss in range(LOSSES):
         uids, before = lws.uids_of(0), trees.place(lws.pods_of(0))
         rank = 1 + loss % 2
         lost = before[rank]
-        began = time.monotonic()
         tree.lose_node(lost)
         wait_complete(lws, 3, but=[lost])
-        took.append(time.monotonic() - began)
         after = trees.place(lws.pods_of(0))
         assert {**after, rank: lost} == before, "ranks on other nodes keep theirs"
         assert tree.block_of(after[rank]) == tree.block_of(lost)
         kept = {name for name, uid in lws.uids_of(0).items() if uids[name] == uid}
         assert kept == set(uids) - {f"lws-0-{rank}"}, "pods on other nodes are untouched"
         assert admission(lws.workload(0)) == reserved
-        print(f"loss {loss}: complete again after {took[-1]:.2f} s")
         tree.make_node(*tree.at(lost))
         tree.wait_node(lost)
-    assert min(took) < REPLACED_WITHIN, took
 
 
 def test_a_group_that_restarts_as_a_whole_does_so_once_for_a_lost_node(grow: Grow) -> None:

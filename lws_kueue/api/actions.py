@@ -5,9 +5,11 @@ executes them without knowing why. Every write names its guard: a create relies 
 deterministic name, a patch carries the resourceVersion it was decided on, a deletion the UID.
 
 ``because`` is the occasion of a write, where its content does not tell: the same content for
-another occasion is no repetition (``controller.repairs``).
+another occasion is no repetition (``controller.repairs``). ``on_failure`` is the reason that is
+told where the API server refuses the write, "" for that of its kind (``controller.refusals``).
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -94,7 +96,9 @@ class Delete:
 
     ``grace_seconds`` is None for the object's own; 0 removes a pod that nobody ends any more.
     ``stops`` says that it ends a pod which runs without admission, or takes quota from a group that
-    cannot use it: that is never put off.
+    cannot use it: that is never put off. ``keeping_name`` is a finalizer that the object gets
+    first, so that its name stays taken afterwards, "" for none; only a repetition needs it
+    (``controller.repairs``), and the deletion follows whatever becomes of it.
     """
 
     ref: Ref
@@ -104,6 +108,7 @@ class Delete:
     events: tuple[Event, ...] = ()
     because: str = ""
     stops: bool = False
+    keeping_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,8 @@ class Part:
 
     ``reasons`` say why something does not happen. ``stopping`` are the groups whose pods the part
     stops, and which are nobody else's therefore. ``recheck_after`` is in how many seconds something
-    may follow without any event. The rest is as in ``Plan``.
+    may follow without any event. ``faults`` are errors in deciding it: the rest is what is safe
+    without that decision. Everything else is as in ``Plan``.
     """
 
     prepare: Chain = ()
@@ -160,6 +166,7 @@ class Part:
     reasons: tuple[Reason, ...] = ()
     stopping: frozenset[int] = frozenset()
     recheck_after: float | None = None
+    faults: tuple[Exception, ...] = ()
 
     def __add__(self, other: "Part") -> "Part":
         return joined((self, other))
@@ -181,6 +188,7 @@ def joined(parts: Iterable[Part]) -> Part:
         reasons=tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
         stopping=frozenset(index for part in parts for index in part.stopping),
         recheck_after=soonest(part.recheck_after for part in parts),
+        faults=tuple(fault for part in parts for fault in part.faults),
     )
 
 
@@ -198,11 +206,12 @@ def soonest(delays: Iterable[float | None]) -> float | None:
 class Plan:
     """Everything one pass over a set wants to do.
 
-    ``prepare`` runs first and in order; a failure there ends the pass. Each chain of ``chains``
-    runs in order, the chains beside each other, and a failing chain never stops another.
-    ``status`` follows, then ``finish``. ``reasons`` say why something does not happen, and to which
-    groups. ``recheck_after`` is in seconds.
-    ``held`` are writes that the plan leaves out because they were repeated too often.
+    ``prepare`` runs first and in order; after a failure there no StatefulSet is made or changed,
+    and all else goes on. Each chain of ``chains`` runs in order, the chains beside each other, and
+    a failing chain never stops another. ``status`` follows, then ``finish``. ``reasons`` say why
+    something does not happen, and to which groups. ``recheck_after`` is in seconds.
+    ``held`` are writes that the plan leaves out because they were repeated too often, ``faults``
+    errors in deciding parts of it.
     """
 
     prepare: Chain = ()
@@ -212,6 +221,7 @@ class Plan:
     reasons: tuple[Reason, ...] = ()
     recheck_after: float | None = None
     held: tuple[WriteKey, ...] = ()
+    faults: tuple[Exception, ...] = ()
 
     @classmethod
     def of(cls, *parts: Part) -> "Plan":
@@ -224,6 +234,7 @@ class Plan:
             finish=whole.finish,
             reasons=whole.reasons,
             recheck_after=whole.recheck_after,
+            faults=whole.faults,
         )
 
     @property
@@ -238,17 +249,32 @@ class Plan:
         return not (self.prepare or any(self.chains) or self.status or self.finish)
 
 
+def without_pods(chain: Chain) -> Chain:
+    """Return a chain up to the first write that has pods made, which need their revision."""
+    return tuple(itertools.takewhile(lambda action: not _makes_pods(action), chain))
+
+
+def _makes_pods(action: Action) -> bool:
+    return isinstance(action, Create | Apply) and action.body["kind"] == "StatefulSet"
+
+
 def key_of(write: Create | Apply | Patch | Delete | StatusWrite) -> WriteKey:
-    """Return what a write does to which object; a status is written by a patch."""
+    """Return what a write does to which object; a status is written by a patch.
+
+    An apply that finds nothing makes the object. What stops is never put off, so it is a verb of
+    its own.
+    """
     match write:
         case Create(body=body):
+            return WriteKey(ref_of(body), "create")
+        case Apply(body=body, force=False):
             return WriteKey(ref_of(body), "create")
         case Apply(body=body, subresource=subresource):
             return WriteKey(ref_of(body), _verb("apply", subresource))
         case Patch(ref=ref, subresource=subresource):
             return WriteKey(ref, _verb("patch", subresource))
-        case Delete(ref=ref):
-            return WriteKey(ref, "delete")
+        case Delete(ref=ref, stops=stops):
+            return WriteKey(ref, "stop" if stops else "delete")
         case StatusWrite(ref=ref):
             return WriteKey(ref, _verb("patch", "status"))
 

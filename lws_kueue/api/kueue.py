@@ -5,22 +5,31 @@ that is written back has to be complete (kueue-contract 2.7). Pod templates stay
 optional field means what the API says it means: a Workload without ``active`` is active.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from functools import cached_property
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from lws_kueue.api import facts
 from lws_kueue.api.lws import Condition
-
-StopPolicy = Literal["None", "Hold", "HoldAndDrain"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow"
     )
+
+
+def _readable(stored: Any) -> tuple[Condition, ...]:
+    """Return the conditions that can be read."""
+    found: list[Condition] = []
+    for one in stored if isinstance(stored, list) else ():
+        with contextlib.suppress(ValidationError):
+            found.append(Condition.model_validate(one))
+    return tuple(found)
 
 
 def _find(conditions: Iterable[Condition], type_: str) -> Condition | None:
@@ -157,7 +166,7 @@ class AdmissionCheckState(_Model):
     """The state of one admission check of a Workload."""
 
     name: str
-    state: Literal["Pending", "Ready", "Retry", "Rejected"] = "Pending"
+    state: str = "Pending"
     message: str = ""
     pod_set_updates: tuple[PodSetUpdate, ...] = ()
 
@@ -183,26 +192,45 @@ class Workload(_Model):
     """A Workload as it is stored, with its metadata as facts.
 
     ``stored_status`` is the JSON the API server stores, for writes that must be complete.
+    ``unreadable`` says what of it a later Kueue writes in another way, "" for nothing: then only
+    its conditions are known, because what stops pods must be followed all the same.
     """
 
     meta: facts.Meta
     spec: WorkloadSpec
     status: WorkloadStatus = WorkloadStatus()
     stored_status: Mapping[str, Any] = Field(default_factory=dict)
+    unreadable: str = ""
 
     @classmethod
     def of(cls, obj: facts.Object) -> "Workload":
         """Parse a stored Workload."""
-        return cls(
-            meta=facts.Meta.of(obj),
-            spec=WorkloadSpec.model_validate(obj.get("spec") or {}),
-            status=WorkloadStatus.model_validate(obj.get("status") or {}),
-            stored_status=obj.get("status") or {},
-        )
+        stored = obj.get("status") or {}
+        try:
+            return cls(
+                meta=facts.Meta.of(obj),
+                spec=WorkloadSpec.model_validate(obj.get("spec") or {}),
+                status=WorkloadStatus.model_validate(stored),
+                stored_status=stored,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            return cls(
+                meta=facts.Meta.of(obj),
+                spec=WorkloadSpec(),
+                status=WorkloadStatus(conditions=_readable(stored.get("conditions"))),
+                stored_status=stored,
+                unreadable=f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            )
+
+    @cached_property
+    def _conditions(self) -> Mapping[str, Condition]:
+        """The conditions by type: they are asked for many times while the Workload is as it is."""
+        return {one.type: one for one in reversed(self.status.conditions)}
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
-        return _find(self.status.conditions, type_)
+        return self._conditions.get(type_)
 
     def is_true(self, type_: str) -> bool:
         """Whether the condition of that type exists with status True."""
@@ -259,7 +287,7 @@ class PriorityClass(_Class):
 
 
 class _Queue(_Stored):
-    stop_policy: StopPolicy = "None"
+    stop_policy: str = "None"
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, type_: str) -> Condition | None:

@@ -7,6 +7,7 @@ without them (or written past the policies) means the same here.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -158,3 +159,11 @@ def _status(stored: Mapping[str, Any]) -> Status:
         return Status.model_validate(stored)
     except ValidationError:
         return Status()
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSet:
+    """A set whose stored spec breaks the API's rules (it was written past them)."""
+
+    meta: facts.Meta
+    problem: str

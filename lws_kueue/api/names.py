@@ -37,6 +37,9 @@ SUBDOMAIN_POLICY: Final = LWS_PREFIX + "subdomainPolicy"
 LEADER_REQUESTS_TPUS: Final = LWS_PREFIX + "leader-requests-tpus"
 RECREATE_GROUP_AFTER_START: Final = LWS_PREFIX + "experimental-recreate-group-after-start"
 
+# Every container of a pod is told the address of its leader (lws-contract 3.6).
+LEADER_ADDRESS: Final = "LWS_LEADER_ADDRESS"
+
 # Gang scheduling by Volcano (lws-contract 3.7).
 VOLCANO_PREFIX: Final = "volcano.sh/"
 VOLCANO_API_VERSION: Final = "scheduling.volcano.sh/v1beta1"
@@ -98,6 +101,12 @@ POD_SUSPENDING_PARENT: Final = KUEUE_PREFIX + "pod-suspending-parent"
 KUEUE_LWS_FRAMEWORK: Final = "leaderworkerset.x-k8s.io/leaderworkerset"
 KUEUE_STATEFULSET_FRAMEWORK: Final = "statefulset"
 OUR_SUSPENDING_PARENT: Final = "lws-kueue.dev/leaderworkerset"
+
+# On everything that is installed: the version that it belongs to.
+VERSION: Final = "lws-kueue.dev/version"
+
+# Keeps the name of a pod that was stopped taken for a while, so that none comes in its place.
+STOPPED_FINALIZER: Final = "lws-kueue.dev/stopped"
 
 # Marks that only Kueue's pod integration reads (kueue-contract 1.11); never ours to set.
 MANAGED: Final = KUEUE_PREFIX + "managed"

@@ -84,7 +84,37 @@ def _always() -> tuple[Probe, ...]:
             policy="lws-kueue-pod-identity-rules",
             annotations={names.SIZE: "-1"},
         ),
+        *_guards(),
     )
+
+
+def _guards() -> tuple[Probe, ...]:
+    """What nobody may ask for, not even who installs: to be deleted without what it owns."""
+    a_set = _set(policy="lws-kueue-guard-sets")
+    a_set.body["metadata"]["labels"] = {names.QUEUE_NAME: _NAME}
+    pod = _leader(policy="lws-kueue-guard-pods", annotations={names.SIZE: "1"})
+    labels = {names.SET_NAME: _NAME, names.WORKER_INDEX: "0"}
+    annotations = {names.POD_SUSPENDING_PARENT: names.OUR_SUSPENDING_PARENT}
+    stateful_set = Probe(
+        policy="lws-kueue-guard-statefulsets",
+        path=f"/apis/apps/v1/namespaces/{_NAMESPACE}/statefulsets?dryRun=All",
+        body={
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": _NAME, "labels": labels},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels, "annotations": annotations},
+                    "spec": pod_spec(),
+                },
+            },
+        },
+    )
+    for probe in (a_set, pod, stateful_set):
+        probe.body["metadata"]["finalizers"] = ["orphan"]
+    return a_set, pod, stateful_set
 
 
 def _volcano() -> tuple[Probe, ...]:
@@ -115,7 +145,7 @@ def _set(
                 "restartPolicy": restart_policy,
                 "workerTemplate": {
                     "metadata": {"annotations": dict(template_annotations or {})},
-                    "spec": _pod_spec(),
+                    "spec": pod_spec(),
                 },
             },
         },
@@ -138,13 +168,13 @@ def _leader(
             "labels": {names.SET_NAME: _NAME, names.WORKER_INDEX: "0"},
             "annotations": dict(annotations),
         },
-        "spec": _pod_spec(),
+        "spec": pod_spec(),
     }
     path = f"/api/v1/namespaces/{_NAMESPACE}/pods?dryRun=All"
     return Probe(policy=policy, path=path, body=body, changed=changed)
 
 
-def _pod_spec() -> dict[str, Any]:
+def pod_spec() -> dict[str, Any]:
     """Return a pod that the strictest pod security standard and a quota on cpu and memory admit."""
     resources = {"cpu": "1m", "memory": "1Mi"}
     return {

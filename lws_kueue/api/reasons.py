@@ -7,11 +7,20 @@ and whether they wait for it. What a set's condition and its events say is made 
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from lws_kueue.api import lws
+from lws_kueue.api.indices import Indices
 
 # How many different reasons one message holds; the objects themselves tell the rest.
 MOST_TOLD = 5
+# How many runs of group indices one of them names; the others are counted.
+MOST_RUNS = 20
+# How many characters of a text are told: what Kueue, a webhook or an API server says may be long.
+MOST_SAID = 2048
+# So many characters a condition's message may have (the definition of sets, and Kubernetes' own).
+MOST_MESSAGE = 32 * 1024
+_MORE = " [...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class Reason:
     code: str
     text: str
     fix: str = ""
-    groups: Sequence[int] = ()
+    groups: Collection[int] = ()
     waits: bool = False
     warns: bool = True
 
@@ -37,6 +46,11 @@ class Reason:
         if not self.fix:
             return self.text
         return f"{self.text}{'.' if self.fix[0].isupper() else ':'} {self.fix}"
+
+    @property
+    def brief(self) -> "Reason":
+        """The reason with a text and a fix that are not too long to be told."""
+        return replace(self, text=shortened(self.text), fix=shortened(self.fix))
 
     def of(self, index: int) -> "Reason":
         """Return the reason as that of one group."""
@@ -50,7 +64,7 @@ class Reason:
 def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Put reasons that say the same of several groups together, in the order of first groups."""
     by_cause: dict[tuple[str, str], list[Reason]] = {}
-    for reason in sorted(reasons, key=lambda one: tuple(one.groups[:1])):
+    for reason in sorted(reasons, key=lambda one: tuple(islice(one.groups, 1))):
         by_cause.setdefault((reason.code, reason.message), []).append(reason)
     return tuple(
         replace(
@@ -67,7 +81,7 @@ def condition(kind: str, reasons: Iterable[Reason]) -> lws.Condition | None:
     waiting = [reason for reason in reasons if reason.waits]
     if not waiting:
         return None
-    texts = [f"{numbered(reason.groups)}: {reason.message}" for reason in waiting]
+    texts = [f"{numbered(reason.groups)}: {reason.brief.message}" for reason in waiting]
     return standing(kind, waiting[0].code, texts, more="more reasons")
 
 
@@ -76,16 +90,26 @@ def standing(kind: str, code: str, texts: Sequence[str], *, more: str = "more") 
     parts = list(texts[:MOST_TOLD])
     if len(texts) > MOST_TOLD:
         parts.append(f"and {len(texts) - MOST_TOLD} {more}")
-    return lws.Condition(type=kind, status="True", reason=code, message="; ".join(parts))
+    message = shortened("; ".join(parts), most=MOST_MESSAGE)
+    return lws.Condition(type=kind, status="True", reason=code, message=message)
+
+
+def shortened(text: str, *, most: int = MOST_SAID) -> str:
+    """Return a text of at most so many characters, whose end says so if it was longer."""
+    return text if len(text) <= most else text[: most - len(_MORE)] + _MORE
+
+
+def some(names: Sequence[str], *, most: int) -> str:
+    """Return "a, b and 3 more": at most so many names, and how many are left."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def numbered(indices: Collection[int]) -> str:
-    """Return "group 3" or "groups 0, 2-4"."""
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1][1:] = [index]
-        else:
-            runs.append([index])
-    parts = ["-".join(map(str, run)) for run in runs]
-    return f"{'group' if len(indices) == 1 else 'groups'} {', '.join(parts)}"
+    """Return "group 3" or "groups 0, 2-4", of many runs the first and how many groups are left."""
+    runs = Indices(indices).runs
+    told = runs[:MOST_RUNS]
+    parts = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in told)
+    left = sum(len(run) for run in runs[MOST_RUNS:])
+    more = f" and {left} more" if left else ""
+    return f"{'group' if len(indices) == 1 else 'groups'} {parts}{more}"

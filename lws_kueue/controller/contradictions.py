@@ -13,7 +13,7 @@ from itertools import islice
 from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import plain
-from lws_kueue.controller.objects import name_claims
+from lws_kueue.controller.objects import name_claims, startup
 from lws_kueue.controller.observe import groups, ordinals, scope
 from lws_kueue.controller.revision import revisions
 from lws_kueue.tas import exclusivity, subgroups
@@ -21,7 +21,7 @@ from lws_kueue.tas import exclusivity, subgroups
 # So many at most at a time; the rest show when these have been dealt with.
 MOST_TOLD = 20
 
-_NATIVE_FINALIZERS = ("foregroundDeletion", "orphan")
+_KNOWN_FINALIZERS = ("foregroundDeletion", "orphan", names.STOPPED_FINALIZER)
 
 
 def of(at: scope.Scope) -> tuple[Reason, ...]:
@@ -100,6 +100,9 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
     yield from _labels("Pod", leader, {**shared, names.WORKER_INDEX: "0"})
     if worker_set is not None:
         yield from _labels("StatefulSet", worker_set.meta, shared)
+        if group.rescaled:
+            text = f"replicas should be {group.size - 1} and is {worker_set.replicas}"
+            yield _warning("StatefulSet", worker_set.meta.name, text)
     for pod in group.workers:
         ordinal = ordinals.parent_and_ordinal(pod.meta.name)[1]
         yield from _labels("Pod", pod.meta, {**shared, names.WORKER_INDEX: str(ordinal)})
@@ -116,7 +119,7 @@ def _held(group: groups.Group) -> Iterator[Reason]:
     foreign = [
         finalizer
         for finalizer in meta.finalizers
-        if finalizer not in _NATIVE_FINALIZERS and not finalizer.startswith(names.KUEUE_PREFIX)
+        if finalizer not in _KNOWN_FINALIZERS and not finalizer.startswith(names.KUEUE_PREFIX)
     ]
     if meta.deleting and foreign:
         text = (
@@ -157,7 +160,7 @@ def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -
     selector = _selector_of_place(owner, meta.name, found)
     if selector is None:
         if (
-            not groups.may_belong(owner.meta.name, meta)
+            not groups.may_belong(owner.meta.name, pod)
             and meta.labels.get(names.SET_NAME) == owner.meta.name
         ):
             text = (
@@ -176,7 +179,7 @@ def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -
             f"belongs to {meta.controller.kind} {meta.controller.name} and has the name that a pod "
             "of the set needs"
         )
-        if not groups.may_belong(owner.meta.name, meta):
+        if not groups.may_belong(owner.meta.name, pod):
             yield _warning("Pod", meta.name, text, fix="Delete it")
         return
     # One with the right labels will be taken back by its StatefulSet.
@@ -214,6 +217,12 @@ def _selector_of_place(
 def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
     """Name StatefulSets that have the set's label and are none of its own or of its past."""
     own = {group.worker_set.meta.uid for group in at.found.groups if group.worker_set}
+    own |= {
+        group.foreign_worker_set.meta.uid
+        for group in at.found.groups
+        # A group that it keeps from its workers says so itself.
+        if group.foreign_worker_set and startup.worker_set(at.owner, group).reason
+    }
     for name, other in sorted(at.seen.stateful_sets.items()):
         meta = other.meta
         past = meta.controller is not None and meta.controller.kind == "Pod"

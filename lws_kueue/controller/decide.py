@@ -6,11 +6,12 @@ only: a revision exists before anything carries its key, and obsolete revisions 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.reasons import Reason
-from lws_kueue.controller import contradictions, repairs, restarts, status
+from lws_kueue.controller import contradictions, refusals, repairs, restarts, status
 from lws_kueue.controller.admission import (
     admissions,
     bridge,
@@ -19,6 +20,7 @@ from lws_kueue.controller.admission import (
     node_failures,
     node_fitness,
     shortages,
+    stopped,
     waiting,
 )
 from lws_kueue.controller.objects import exclusive, name_claims
@@ -27,30 +29,58 @@ from lws_kueue.controller.observe import groups, members, observed, scope
 from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import planner, replacement, revert, scaling
 from lws_kueue.controller.rollout import target as rollout
-from lws_kueue.workload import build
+from lws_kueue.workload import build, excess
 
 # While a leader StatefulSet is on its way out nothing can be made in its place (lws-contract 3).
 RECHECK_DELETING = 5.0
 # A foreign object in our place may go at any time, and is not watched.
 RECHECK_FOREIGN = 30.0
+# An error may quote what it is about.
+_MOST_OF_FAULT = 200
 
 
 def decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     """Return what to do about a set now."""
-    plan = _decide(seen, now=now, options=options)
+    plan = refusals.told(_decide(seen, now=now, options=options), seen.attempts)
     return repairs.hold(plan, seen.attempts, occasion=seen.attempts.occasion(seen.lws), now=now)
 
 
 def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -> actions.Plan:
     owner = seen.lws
     if owner is None or owner.meta.deleting:
-        return actions.Plan.of(deletion.plan(seen, now=now))
+        return _without_spec(seen, now=now, options=options)
     found = seen.found
     if found.foreign is not None:
-        return _blocked(seen, owner, found.foreign, now=now)
+        return _blocked(seen, owner, found.foreign, options=options, now=now)
     if found.leader_set is not None and found.leader_set.meta.deleting:
-        return _until_deleted(seen, now=now)
+        return _until_deleted(seen, options=options, now=now)
     return _plan(_scope(seen, owner), now=now, options=options)
+
+
+def undecided(
+    seen: observed.Observed, fault: Exception, *, now: datetime, options: build.Options
+) -> actions.Plan:
+    """Return what to do about a set of which the decision has failed with an error."""
+    why = Reason(
+        "InternalError",
+        f"What to do about {seen.name} cannot be decided, because of an error in the controller"
+        f" ({type(fault).__name__}: {str(fault)[:_MOST_OF_FAULT]}); pods that are not admitted are"
+        " stopped, and nothing else is done",
+    )
+    plan = _without_spec(seen, now=now, options=options)
+    return replace(plan, reasons=(*plan.reasons, why), faults=(fault,))
+
+
+def _without_spec(
+    seen: observed.Observed, *, now: datetime, options: build.Options
+) -> actions.Plan:
+    """Return what to do about a set that is going, is gone or cannot be read."""
+    reasons: tuple[Reason, ...] = ()
+    if seen.invalid is not None:
+        text = f"The stored spec is not valid and is left alone: {seen.invalid.problem}"
+        reasons = (Reason("InvalidSpec", text),)
+    admissions_alone = deletion.plan(seen, options=options, now=now)
+    return actions.Plan.of(admissions_alone, actions.Part(reasons=reasons))
 
 
 def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
@@ -63,14 +93,23 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     taken_down = _takedowns(at, admitted, target, stopping=bridged.stopping)
     going = {taken.uid for taken in taken_down}
     rechecks = (surge_until, admitted.look_again)
+    exceeding = frozenset(
+        index for why in bridged.reasons if why.code == excess.EXCEEDS for index in why.groups
+    )
+    made = objects.plan(at, target, going=going, exceeding=exceeding)
+    down = actions.each_alone(taken_down)
+    whys = refusals.explained(
+        at, admitted, bridged, others=(made, actions.Part(chains=down)), options=options
+    )
     return actions.Plan.of(
-        objects.plan(at, target, going=going),
-        actions.Part(chains=actions.each_alone(taken_down)),
-        bridged,
+        made,
+        actions.Part(chains=down),
+        replace(bridged, reasons=whys),
+        stopped.freed(at.seen, waiting=bridge.unadmitted(at, admitted, wanted=wanted), now=now),
         deletion.former(at.seen),
         rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
-        status.plan(at, bridged.reasons, now=now),
+        status.plan(at, whys, now=now),
         actions.Part(reasons=contradictions.of(at)),
     )
 
@@ -78,7 +117,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
 def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
     """Return what there is of a live set: who manages it, its groups, its revision."""
     manager = managed_by.of(seen, owner)
-    found = groups.compared(seen.found, gated=manager.gates)
+    found = groups.compared(seen.found, gated=manager.gates, revisions=seen.revisions.values())
     mine = revisions.own(owner, seen.revisions.values())
     leader_key = revisions.key_of_set(found.leader_set, mine)
     return scope.Scope(
@@ -164,10 +203,12 @@ def _lost(at: scope.Scope) -> dict[int, str]:
     return {index: name for index, name in lost.items() if name is not None}
 
 
-def _until_deleted(seen: observed.Observed, *, now: datetime) -> actions.Plan:
+def _until_deleted(
+    seen: observed.Observed, *, options: build.Options, now: datetime
+) -> actions.Plan:
     """Wait for a leader StatefulSet that is on its way out, and garbage collection to free it."""
     wait = actions.Part(recheck_after=RECHECK_DELETING)
-    return actions.Plan.of(deletion.plan(seen, now=now), wait)
+    return actions.Plan.of(deletion.plan(seen, options=options, now=now), wait)
 
 
 def _blocked(
@@ -175,22 +216,23 @@ def _blocked(
     owner: lws.LeaderWorkerSet,
     foreign: facts.StatefulSet,
     *,
+    options: build.Options,
     now: datetime,
 ) -> actions.Plan:
     """Wait for the name: garbage collection frees that of a former set, another's a person."""
     holder = foreign.meta.controller
     if holder is not None and (holder.kind, holder.name) == (names.LWS_KIND, seen.name):
-        return _until_deleted(seen, now=now)
+        return _until_deleted(seen, options=options, now=now)
     taken = Reason(
         "FailedCreate",
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
         " name that the leader StatefulSet needs",
         fix=name_claims.remedy(foreign.meta),
     )
-    blocked = deletion.plan(seen, now=now) + actions.Part(
+    blocked = deletion.plan(seen, options=options, now=now) + actions.Part(
         reasons=(taken,), recheck_after=RECHECK_FOREIGN
     )
-    if managed_by.of(seen, owner) is scope.ManagedBy.BRIDGE and owner.spec.replicas:
+    if managed_by.of(seen, owner).stops and owner.spec.replicas:
         held = waiting.name_taken(owner, taken)
         blocked += actions.Part(reasons=(held,)) + status.blocked(seen, owner, (held,), now=now)
     return actions.Plan.of(blocked)

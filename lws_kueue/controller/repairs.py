@@ -8,7 +8,8 @@ equal writes grows from none to five minutes, as that of a container that fails 
 so in a condition, and a Warning names the other writer.
 
 New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
-another admission, another leader. Neither does a deletion that stops what runs without admission.
+another admission, another leader. Neither does a deletion that stops what runs without admission:
+there what waits is the next pod, for the name of the one that was stopped (``kept_for``).
 Pods may come and go for other reasons than a rival: their pauses grow more slowly, and one that has
 been there for a minute before it went is released as if for the first time. A status tells
 what is and may well go back and forth, so it is repeated only if it is the last one again and
@@ -20,14 +21,16 @@ but for one thing: where the condition stands, the first repetition already has 
 
 import hashlib
 import json
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, lws, names, reasons
+from lws_kueue.api import actions, lws, names, reasons
 from lws_kueue.api.reasons import Reason
+from lws_kueue.controller import rivals
 
 # Seconds between equal writes: before the first repetition, the second and so on, then LONGEST.
 PAUSES: Final = (0.0, 1.0, 3.0, 8.0, 20.0)
@@ -38,9 +41,13 @@ PAUSES_OF_PODS: Final = (*PAUSES, 45.0, 90.0, 180.0)
 STOOD: Final = 60.0
 # Seconds without a write after which the next one counts as the first.
 FORGOTTEN: Final = 600.0
+# Seconds after which a repair holds. What is undone meanwhile is repeated when the longest pause is
+# over, and what is stopped is made again only then, and undone a moment later.
+HOLDS: Final = LONGEST + 60.0
 
 # Within so many seconds what was refused has been tried again, if it is still wanted.
 RETRIED: Final = 120.0
+_PORT: Final = re.compile(r":\d+->")
 
 # From so many repetitions on it is told: fewer may be a coincidence.
 TOLD: Final = 3
@@ -51,16 +58,12 @@ BACK_OFF: Final = "RepairBackOff"
 
 # How many contents of one object are told apart; a write of another one is the first again.
 _MOST_CONTENTS: Final = 32
-_MOST_NAMED: Final = 5
-
-# Whoever takes something away owns nothing of the object afterwards.
-_NO_TRACE: Final = "somebody who leaves no trace in managedFields"
 
 # What says when or which, and not what.
 _VOLATILE: Final = frozenset({"lastTransitionTime", "observedGeneration", "resourceVersion"})
-_OURS: Final = frozenset(
-    {names.FIELD_MANAGER, names.ADMISSION_FIELD_MANAGER, names.PODS_READY_FIELD_MANAGER}
-)
+
+# The keys of labels and annotations of a set that ask for something begin with one of these.
+_ASKING: Final = (names.LWS_PREFIX, names.KUEUE_PREFIX, names.PROVISIONING_REQUEST_PREFIX)
 
 Write = actions.Create | actions.Apply | actions.Patch | actions.Delete | actions.StatusWrite
 
@@ -71,7 +74,9 @@ class _Record:
 
     ``before`` are the repetitions that an earlier process has told of, ``status`` is the last one
     that was written, ``undone`` when that was first found to be gone. ``writer`` is who undoes it,
-    None while nobody has looked.
+    "" if nobody can tell, None while nobody has looked, and ``looked`` whether that was after the
+    last write. ``changed`` is what the API server made of the last apply, ``taken`` why this
+    controller has deleted itself what it makes.
     """
 
     pauses: tuple[float, ...]
@@ -82,6 +87,10 @@ class _Record:
     repetitions: int = 0
     undone: datetime | None = None
     writer: str | None = None
+    looked: bool = False
+    changed: str = ""
+    taken: str = ""
+    occasion: str = ""
 
     @property
     def pause(self) -> float:
@@ -95,10 +104,10 @@ class _Record:
         least = TOLD if self.pauses == PAUSES else TOLD_OF_PODS
         return self.repetitions > 0 and self.before + self.repetitions >= least
 
-    @property
-    def backs_off(self) -> bool:
-        """Whether the pause is the longest."""
-        return self.repetitions > 0 and self.pause == LONGEST
+    def backs_off(self, now: datetime) -> bool:
+        """Whether the pause is the longest, and the last repair does not hold yet."""
+        holds = (now - self.at).total_seconds() > HOLDS
+        return self.repetitions > 0 and self.pause == LONGEST and not holds
 
     def repeats(self, write: Write, digests: Sequence[bytes]) -> bool:
         """Whether a write, or a field of it, has been made before and is not there any more."""
@@ -114,7 +123,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """That the API server refuses a creation: from when to when it did, and what it said last."""
+    """That the API server refuses a write: from when to when it did, and what it said last."""
 
     since: datetime
     last: datetime
@@ -125,11 +134,11 @@ class Refusal:
 class Attempts:
     """The writes that were made for one set in the last minutes.
 
-    ``weary_until`` is of a set that was in back-off already when it was seen first: until then,
-    whatever is repeated for it has been repeated before.
+    ``weary_since`` is of a set that was in back-off already when it was seen first, then: for a
+    while, whatever is repeated for it has been repeated before.
     """
 
-    weary_until: datetime | None = None
+    weary_since: datetime | None = None
     _epoch: int = 0
     _owner: tuple[object, ...] = ()
     _records: dict[actions.WriteKey, _Record] = field(default_factory=dict)
@@ -141,15 +150,21 @@ class Attempts:
         stands = owner is not None and any(
             c.type == BACK_OFF and c.status == "True" for c in owner.status.conditions
         )
-        return cls(weary_until=now + timedelta(seconds=FORGOTTEN) if stands else None)
+        return cls(weary_since=now if stands else None)
 
     def occasion(self, owner: lws.LeaderWorkerSet | None) -> str:
         """Return what makes a write of the same content another one: each change of the set.
 
-        What a label or an annotation asks for may go back and forth as well, so they are counted.
+        What a label or an annotation of LWS, of Kueue or of ours asks for may go back and forth as
+        well, so those are counted. Others ask for nothing, and some tools touch theirs for ever.
         """
         now = (
-            (owner.meta.uid, owner.meta.generation, owner.meta.labels, owner.meta.annotations)
+            (
+                owner.meta.uid,
+                owner.meta.generation,
+                _asking(owner.meta.labels),
+                _asking(owner.meta.annotations),
+            )
             if owner
             else ()
         )
@@ -160,7 +175,15 @@ class Attempts:
 
     def weary(self, now: datetime) -> bool:
         """Whether an earlier process left this set in back-off a moment ago."""
-        return self.weary_until is not None and now < self.weary_until
+        return self._began_weary(now, within=FORGOTTEN)
+
+    def still_told(self, now: datetime) -> bool:
+        """Whether what an earlier process told of a back-off may still be so."""
+        return self._began_weary(now, within=HOLDS)
+
+    def _began_weary(self, now: datetime, *, within: float) -> bool:
+        since = self.weary_since
+        return since is not None and (now - since).total_seconds() <= within
 
     def wait(self, write: Write, *, occasion: str, now: datetime) -> float:
         """Return in how many seconds a write may be made; 0 is now.
@@ -172,7 +195,7 @@ class Attempts:
         if record is None or not record.repeats(write, _digests(write, occasion)):
             return 0.0
         record.undone = record.undone or now
-        if _is_pod(key) and (record.undone - record.at).total_seconds() >= STOOD:
+        if rivals.is_pod(key) and (record.undone - record.at).total_seconds() >= STOOD:
             del self._records[key]
             return 0.0
         # A clock that was set back must not make a pause longer than it is.
@@ -181,21 +204,24 @@ class Attempts:
 
     def made(self, write: Write, *, occasion: str, now: datetime) -> bool:
         """Note that a write has succeeded; returns whether it was a repetition."""
-        if isinstance(write, actions.Delete) and write.stops:
-            return False
         self._prune(now)
         key, digests = actions.key_of(write), _digests(write, occasion)
         self._refusals.pop(key, None)
+        if isinstance(write, actions.Delete):
+            self._took(write)
+            if write.stops and not rivals.is_pod(key):
+                return False
         # Those that were written last stand last, so that the first are the first to be forgotten.
         record = self._records.pop(key, None)
         if record is None:
             contents: deque[bytes] = deque(maxlen=1 if key.reports else _MOST_CONTENTS)
-            if _is_pod(key):
+            if rivals.is_pod(key) and key.verb != "stop":
                 record = _Record(PAUSES_OF_PODS, contents, 0, now)
             else:
                 record = _Record(PAUSES, contents, len(PAUSES) if self.weary(now) else 0, now)
         self._records[key] = record
-        record.at, record.undone = now, None
+        record.at, record.undone, record.occasion = now, None, occasion
+        record.changed, record.looked = "", False
         repeated = record.repeats(write, digests)
         if repeated:
             record.repetitions += 1
@@ -204,61 +230,113 @@ class Attempts:
             record.status = write.status
         return repeated
 
-    def refused(self, write: Write, message: str, *, now: datetime) -> None:
-        """Note that the API server has refused a creation, and what it said."""
-        if not isinstance(write, actions.Create):
-            return
-        key = actions.key_of(write)
-        before = self.refusal(key, now=now)
-        # Those of objects that nobody wants any more are forgotten on the way.
-        self._refusals = {k: one for k, one in self._refusals.items() if _is_fresh(one, now)}
-        self._refusals[key] = Refusal(before.since if before else now, now, message)
+    def _took(self, deletion: actions.Delete) -> None:
+        """Note why this controller has deleted what it makes, so that nobody else is blamed."""
+        record = self._records.get(actions.WriteKey(deletion.ref, "create"))
+        if record is not None:
+            why = "; ".join(event.message for event in deletion.events)
+            record.taken = why or record.taken or "nothing needs it for the moment"
 
-    def refusal(self, key: actions.WriteKey, *, now: datetime) -> Refusal | None:
-        """Return what the API server says to a creation, if it refused the last one just now."""
-        found = self._refusals.get(key)
-        return found if found is not None and _is_fresh(found, now) else None
+    def repeats(self, stop: actions.Delete, *, occasion: str, now: datetime) -> bool:
+        """Whether a pod of that name has been stopped before, on the same occasion."""
+        record = self._record(actions.key_of(stop), now)
+        return record is not None and record.repeats(stop, _digests(stop, occasion))
+
+    def kept_for(self, pod: actions.Ref, asked: datetime, *, occasion: str, now: datetime) -> float:
+        """Return for how many seconds the name of a pod that was stopped stays taken.
+
+        ``asked`` is when its deletion was asked for: of what an earlier process stopped the name is
+        kept for as long as can be. Where the set has changed since, it is kept no longer.
+        """
+        record, at, pause = self._record(actions.WriteKey(pod, "stop"), now), asked, LONGEST
+        if record is not None:
+            if record.occasion != occasion:
+                return 0.0
+            at, pause = record.at, record.pause
+        return max(0.0, pause - max(0.0, (now - at).total_seconds()))
+
+    def changed(self, write: Write, what: str) -> None:
+        """Note what the API server has made of an apply that has just succeeded."""
+        if (record := self._records.get(actions.key_of(write))) is not None:
+            record.changed = what
+
+    def refused(self, write: Write, message: str, *, now: datetime) -> bool:
+        """Note that the API server has refused a write, and what it said; whether that is new."""
+        key = actions.key_of(write)
+        before = self._refusals.get(key)
+        # The port from which a webhook was asked is another one each time.
+        said = _PORT.sub("->", message)
+        self._refusals[key] = Refusal(before.since if before else now, now, said)
+        return before is None or before.message != said
+
+    def refusal(self, key: actions.WriteKey) -> Refusal | None:
+        """Return what the API server has said to a write, if it refused the last one."""
+        return self._refusals.get(key)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether anything was refused."""
+        return bool(self._refusals)
+
+    def wants(self, wanted: Collection[actions.WriteKey], *, now: datetime) -> None:
+        """Forget after a while what was said to writes that are ``wanted`` no longer."""
+        self._refusals = {
+            key: one
+            for key, one in self._refusals.items()
+            if key in wanted or (now - one.last).total_seconds() <= RETRIED
+        }
 
     def unnamed(self, held: Iterable[actions.WriteKey]) -> list[actions.WriteKey]:
         """Return those of the ``held`` writes of which it is to be found out who undoes them."""
         return [
             key
             for key in held
-            if _has_writer(key)
+            if rivals.has_writer(key)
             and (record := self._records.get(key)) is not None
             and record.told
-            and record.writer is None
+            and not record.changed
+            # What was read at a bad moment tells of nobody; the next time it may.
+            and not (record.writer or record.looked)
         ]
 
     def named(self, key: actions.WriteKey, writer: str) -> None:
         """Note who undoes a write; "" if nobody can tell."""
         if (record := self._records.get(key)) is not None:
-            record.writer = writer
+            record.writer, record.looked = writer, True
 
     def causes(self, now: datetime) -> Iterator[tuple[bool, str]]:
         """Say of what is repeated too often what it is; the first is whether it backs off."""
+        stopped: dict[str, bool] = {}
         for key, record in self._records.items():
-            named = record.writer is not None or not _has_writer(key)
-            if record.told and named and not record.is_old(now):
-                yield record.backs_off, _cause(key, record.writer or "")
+            named = record.writer is not None or record.changed or not rivals.has_writer(key)
+            if not (record.told and named) or record.is_old(now):
+                continue
+            if key.verb == "stop":
+                # Who takes gates away takes those of many pods; they are told as one.
+                stopped[key.ref.name] = record.backs_off(now)
+                continue
+            known = rivals.Known(record.writer or "", record.changed, record.taken)
+            yield record.backs_off(now), rivals.cause(key, known, longest=LONGEST)
+        if stopped:
+            yield any(stopped.values()), rivals.ungated(stopped, longest=LONGEST)
 
     def silenced(self, now: datetime) -> bool:
         """Whether somebody undoes the set's status, so that nothing can be told in it."""
         return any(
-            record.backs_off and key.ref.kind == names.LWS_KIND and not record.is_old(now)
+            record.backs_off(now) and key.ref.kind == names.LWS_KIND
             for key, record in self._records.items()
         )
 
     def over_in(self, now: datetime) -> float | None:
         """Return in how many seconds the last back-off is over, None without one."""
         ends = [
-            record.at + timedelta(seconds=FORGOTTEN)
+            record.at + timedelta(seconds=HOLDS)
             for record in self._records.values()
-            if record.backs_off and not record.is_old(now)
+            if record.backs_off(now)
         ]
-        if self.weary_until is not None and self.weary(now):
-            ends.append(self.weary_until)
-        # What is forgotten is older than that, not as old.
+        if self.weary_since is not None and self.still_told(now):
+            ends.append(self.weary_since + timedelta(seconds=HOLDS))
+        # What holds is older than that, not as old.
         return (max(ends) - now).total_seconds() + 1 if ends else None
 
     def _record(self, key: actions.WriteKey, now: datetime) -> _Record | None:
@@ -282,7 +360,7 @@ def hold(plan: actions.Plan, attempts: Attempts, *, occasion: str, now: datetime
     prepare = sieve.chain(plan.prepare)
     kept = (sieve.chain(chain) for chain in plan.chains)
     if prepare != plan.prepare:
-        kept = (() if _makes_pods(chain) else chain for chain in kept)
+        kept = (actions.without_pods(chain) for chain in kept)
     chains = tuple(chain for chain in kept if chain)
     status = plan.status if plan.status and sieve.passes(plan.status) else None
     return replace(
@@ -302,40 +380,11 @@ def condition(
 ) -> lws.Condition | None:
     """Return the condition of a set for which writes are repeated with the longest pause."""
     texts = [text for backs_off, text in attempts.causes(now) if backs_off]
-    if (attempts.weary(now) and not texts) or attempts.silenced(now):
+    if (attempts.still_told(now) and not texts) or attempts.silenced(now):
         return next((c for c in owner.status.conditions if c.type == BACK_OFF), None)
     if not texts:
         return None
     return reasons.standing(BACK_OFF, "WritesUndone", texts)
-
-
-def other_writer(obj: facts.Object, key: actions.WriteKey) -> str:
-    """Say who last wrote to an object beside us, as its ``managedFields`` have it; "" for nobody.
-
-    The newest entry counts, whatever it holds: who takes a field away has none of it afterwards.
-    """
-    entries = [
-        entry
-        for entry in (obj.get("metadata") or {}).get("managedFields") or ()
-        if entry.get("manager") not in _OURS
-        and ((entry.get("subresource") or "") == "status") == key.reports
-    ]
-    if not entries:
-        return ""
-    last = max(entries, key=lambda entry: str(entry.get("time") or ""))
-    fields = list(_leaves(last.get("fieldsV1") or {}))[:_MOST_NAMED]
-    what = f" ({', '.join(fields)})" if fields else ""
-    return f"field manager {last.get('manager')}{what}"
-
-
-def _leaves(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Return the paths of a FieldsV1 set; items of lists count as their list."""
-    for name, inner in fields.items():
-        if not name.startswith("f:"):
-            continue
-        below = f"{path}.{name[2:]}"
-        deeper = list(_leaves(inner, below)) if inner else []
-        yield from deeper or [below]
 
 
 class _Sieve:
@@ -349,18 +398,26 @@ class _Sieve:
         self.held: list[actions.WriteKey] = []
 
     def passes(self, write: Write) -> bool:
-        if isinstance(write, actions.Delete) and write.stops:
-            return True
         wait = self._attempts.wait(write, occasion=self._occasion, now=self._now)
         if wait > 0:
             self.waits.append(wait)
             self.held.append(actions.key_of(write))
         return wait <= 0
 
+    def _stop(self, stop: actions.Delete) -> actions.Delete:
+        """Let a deletion through; the first of a name costs no other write."""
+        if not stop.keeping_name:
+            return stop
+        if self._attempts.repeats(stop, occasion=self._occasion, now=self._now):
+            return stop
+        return replace(stop, keeping_name="")
+
     def chain(self, chain: actions.Chain) -> actions.Chain:
         kept: list[actions.Action] = []
         for action in chain:
-            if isinstance(action, actions.Release):
+            if isinstance(action, actions.Delete) and action.stops:
+                kept.append(self._stop(action))
+            elif isinstance(action, actions.Release):
                 patches = tuple(patch for patch in action.patches if self.passes(patch))
                 if not patches:
                     break
@@ -373,42 +430,9 @@ class _Sieve:
         return tuple(kept)
 
 
-def _is_fresh(refusal: Refusal, now: datetime) -> bool:
-    return (now - refusal.last).total_seconds() <= RETRIED
-
-
-def _makes_pods(chain: Sequence[actions.Action]) -> bool:
-    first = chain[0] if chain else None
-    return (
-        isinstance(first, actions.Create | actions.Apply) and first.body["apiVersion"] == "apps/v1"
-    )
-
-
-def _has_writer(key: actions.WriteKey) -> bool:
-    """Whether what undoes the write is another write to the same object."""
-    return key.verb not in ("create", "delete") and not _is_pod(key)
-
-
-def _is_pod(key: actions.WriteKey) -> bool:
-    return key.ref.kind == "Pod"
-
-
-def _cause(key: actions.WriteKey, writer: str) -> str:
-    what = f"{key.ref.kind} {key.ref.name}"
-    if key.verb == "create":
-        said = f"{what} is deleted each time it is made. Find out by whom"
-    elif key.verb == "delete":
-        said = f"{what} is deleted for the same reason again and again, and comes back the same"
-    elif key.ref.kind == "Pod":
-        said = (
-            f"{what} ends each time it is let go under the same admission. Its own events say why"
-        )
-    else:
-        said = (
-            f"{what}: {writer or _NO_TRACE} undoes what this controller writes each time."
-            " Let only one of the two write it"
-        )
-    return f"{said}; the next attempts are up to {LONGEST / 60:.0f} minutes apart"
+def _asking(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels or annotations that ask for something."""
+    return {key: value for key, value in values.items() if key.startswith(_ASKING)}
 
 
 def _digests(write: Write, occasion: str) -> list[bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.controller.observe import groups, members
+from lws_kueue.workload import pods
 
 
 def lost(owner: lws.LeaderWorkerSet, *, before: members.Members, group: groups.Group) -> str | None:
@@ -28,7 +29,11 @@ def lost(owner: lws.LeaderWorkerSet, *, before: members.Members, group: groups.G
     unseen = {} if after_start else before.unseen
     # A pod that its StatefulSet orphaned, because somebody edited its labels, is not gone.
     present = {pod.meta.uid for pod in (*group.workers, *group.name_conflicts)}
-    gone = (name for uid, name in {**known, **unseen}.items() if uid not in present)
+    gone = (
+        name
+        for uid, name in {**known, **unseen}.items()
+        if uid not in present and group.has_place(name)
+    )
     return min(gone, default=None)
 
 
@@ -66,7 +71,9 @@ def _only_after_start(owner: lws.LeaderWorkerSet) -> bool:
 
 def _failed(owner: lws.LeaderWorkerSet, group: groups.Group, moved: Collection[str]) -> str | None:
     """Return the name of the first pod whose failure recreates the group."""
-    failed = next((pod for pod in group.pods if _triggers(pod, group, moved)), None)
+    # Pods that somebody had made by scaling the workers go again, which fails nobody.
+    own = (pod for pod in group.pods if group.has_place(pod.meta.name))
+    failed = next((pod for pod in own if _triggers(pod, group, moved)), None)
     if failed is None or (_only_after_start(owner) and members.pending(group)):
         return None
     return failed.meta.name
@@ -76,7 +83,8 @@ def _triggers(pod: facts.Pod, group: groups.Group, moved: Collection[str]) -> bo
     # A worker at another revision than its leader belongs to what an update replaces.
     current = pod.meta.labels.get(names.REVISION_KEY, "") == group.key
     fails = pod.meta.deleting or pod.restarted or pod.meta.uid in moved
-    return current and fails and not members.never_placed(pod)
+    # One that was stopped for want of an admission, and whose name is kept, did not fail.
+    return current and fails and not (members.never_placed(pod) or pods.keeps_name(pod))
 
 
 def _recreate(group: groups.Group, failed: str) -> actions.Delete:

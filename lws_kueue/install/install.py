@@ -1,8 +1,9 @@
-"""Installs the API into a cluster: the CRD and the admission policies, nothing that runs.
+"""Installs the API into a cluster: the CRD, the admission policies and the roles of users.
 
-The same objects as ``kubectl apply --server-side -k deploy/api``, with ``deploy/kueue`` where Kueue
-is served, and ``deploy/volcano`` and ``deploy/default-priority-class`` if asked for. What an
-earlier installation left and this one does not have is removed. Repeating it changes nothing.
+Nothing that runs. The same objects as ``kubectl apply --server-side -k deploy/api``, with
+``deploy/kueue`` where Kueue is served, and ``deploy/volcano`` and ``deploy/default-priority-class``
+if asked for. What an earlier installation left and this one does not have is removed. Repeating it
+changes nothing.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ async def install(
     gang_scheduling: manifests.GangScheduling | None = None,
     default_priority_class: bool = False,
 ) -> list[Installed]:
-    """Apply the CRD and the policies and wait until the API server acts on them.
+    """Apply the CRD, the policies and the roles, and wait until the API server acts on them.
 
     ``default_priority_class`` gives sets without a priority the WorkloadPriorityClass `default`,
     where Kueue is served.
@@ -100,7 +101,9 @@ async def _remove(api: client.Client, obj: manifests.Retired) -> bool:
 def _content(obj: dict[str, Any]) -> tuple[Any, ...]:
     """Return what an apply may change; the status is written by the API server's own parts."""
     meta = obj["metadata"]
-    return meta.get("generation"), meta.get("labels"), meta.get("annotations"), obj.get("spec")
+    given = meta.get("generation"), meta.get("labels"), meta.get("annotations")
+    # A role has no spec.
+    return *given, obj.get("spec"), obj.get("rules")
 
 
 async def _active(api: client.Client, *, gang_scheduling: manifests.GangScheduling | None) -> None:

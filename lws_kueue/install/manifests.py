@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 import yaml
 
 import lws_kueue
+from lws_kueue.api import names
 
 _PACKED: Final = "_manifests"
 
@@ -70,13 +71,20 @@ def load(path: Path) -> list[dict[str, Any]]:
 
 
 def api_objects(**choice: Unpack[Choice]) -> list[dict[str, Any]]:
-    """Return the CRD, then the policies, then their bindings: the order of installation."""
+    """Return the CRD, then policies and roles, then bindings: the order of installation."""
     folder = root()
-    objects = [obj for file in sorted((folder / "crds").glob("*.yaml")) for obj in load(file)]
+    files = sorted((folder / "crds").glob("*.yaml"))
+    objects = [_marked(obj) for file in files for obj in load(file)]
     for name in ("api", *_chosen(choice)):
         objects += _of_folder(name)
     # A binding before its policy would be a moment in which the policy is missing.
     return sorted(objects, key=lambda obj: _rank(obj["kind"]))
+
+
+def every_object() -> list[dict[str, Any]]:
+    """Return all that can be installed, whatever is chosen, in no certain order."""
+    optional = (*GANG_SCHEDULERS, _KUEUE, _DEFAULT_PRIORITY_CLASS)
+    return [*api_objects(), *(obj for name in optional for obj in _of_folder(name))]
 
 
 def retired(**choice: Unpack[Choice]) -> list[Retired]:
@@ -107,9 +115,19 @@ def _chosen(choice: Choice) -> list[str]:
     return [name for name, is_wanted in wanted if is_wanted]
 
 
+def _marked(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with the version that it belongs to.
+
+    The kustomizations of `deploy` say the same, for who applies them.
+    """
+    meta = obj["metadata"]
+    annotations = {**meta.get("annotations", {}), names.VERSION: lws_kueue.__version__}
+    return {**obj, "metadata": {**meta, "annotations": annotations}}
+
+
 def _of_folder(name: str) -> list[dict[str, Any]]:
     return [
-        obj
+        _marked(obj)
         for file in sorted((root() / "deploy" / name).glob("*.yaml"))
         if file.name != "kustomization.yaml"
         for obj in load(file)

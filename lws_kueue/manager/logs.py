@@ -7,9 +7,13 @@ to 3 is what an operator wants to see, 4 and more is for finding faults.
 import datetime
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Final, Literal
 
 from pythonjsonlogger import json as json_logging
+
+from lws_kueue.runtime import watch
 
 Encoder = Literal["console", "json"]
 TimeEncoding = Literal["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"]
@@ -92,6 +96,39 @@ class _Json(json_logging.JsonFormatter):
         return moment(record.created, self._encoding)
 
 
+class OnceAMinute(logging.Filter):
+    """Lets through, of what the library that watches says of a server out of reach, one line.
+
+    It watches every kind by itself, so it says of each what is the same for all, and again with
+    every attempt; with some errors it adds a traceback. All the rest passes as it is.
+    """
+
+    EVERY: Final = 60.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record passes; one of a server out of reach loses its traceback."""
+        if record.name == "asyncio":
+            # A callback of the library for a watch that ends fails if its task has ended before.
+            return "stream.<locals>.request_cancel_callback" not in record.getMessage()
+        if not record.name.startswith("kopf."):
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and watch.out_of_reach(error):
+            record.exc_info = record.exc_text = None
+        elif error is not None or not record.getMessage().startswith("Request attempt"):
+            return True
+        now = self._clock()
+        if self._last is not None and now - self._last < self.EVERY:
+            return False
+        self._last = now
+        return True
+
+
 def set_up(
     *,
     level: int = logging.INFO,
@@ -101,6 +138,7 @@ def set_up(
     """Log to standard error from now on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(time_encoding) if encoder == "json" else _Console(time_encoding))
+    handler.addFilter(OnceAMinute())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # kopf tells about each event it passes on; that is our log's job, and only if it matters.
     logging.getLogger("kopf").setLevel(max(level, logging.WARNING))

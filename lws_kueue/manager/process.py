@@ -2,6 +2,9 @@
 
 Every replica answers probes. Only the leader watches, lists and writes: a replica that waits costs
 the API server next to nothing, and begins with a list of everything when its turn comes.
+
+There are three event loops, each on a thread: that of the work, which deciding holds up, that of
+the servers, which anybody may ask, and that of the Lease, which nobody else uses.
 """
 
 import asyncio
@@ -14,8 +17,8 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from lws_kueue.install import preflight
-from lws_kueue.manager import cluster_metrics
+from lws_kueue.install import in_force, preflight
+from lws_kueue.manager import cluster_metrics, loop_thread, pulse
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import health, metrics_server
 from lws_kueue.manager.settings import configuration, resolve
@@ -56,32 +59,65 @@ async def run(
     _heed_signals(stop)
     asyncio.get_running_loop().set_exception_handler(_tell)
     sys.setrecursionlimit(DEEPEST_JSON)
-    ready = asyncio.Event()
+    ready, work = health.Readiness(), pulse.Pulse()
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(health.serving(settings.health, ready=ready))
-        pace = client.pace(
-            qps=settings.client_connection.rate, burst=settings.client_connection.at_once
-        )
-        api = await client.Client.load(kubeconfig=kubeconfig, context=context, pace=pace)
+        servers = await stack.enter_async_context(loop_thread.running("servers"))
+        _beside(stack, work.beat(), name="pulse")
+        _beside(stack, servers.run(work.feel()), name="feeling the pulse")
+        probes = health.serving(settings.health, ready=ready, work=work)
+        await stack.enter_async_context(servers.inside(probes))
+        api = await working_client(settings, kubeconfig=kubeconfig, context=context)
         stack.push_async_callback(api.close)
-        # Renewing a lease must not wait behind the work, nor for so long that it is lost.
-        control = await client.Client.load(
-            kubeconfig=kubeconfig, context=context, patience=CONTROL_PATIENCE
-        )
-        stack.push_async_callback(control.close)
-        await stack.enter_async_context(
-            metrics_server.serving(settings.metrics, security=settings.tls, api=control)
-        )
-        if not await _unless(stop, _patiently(lambda: preflight.check(api))):
+
+        async def control(thread: loop_thread.LoopThread) -> client.Client:
+            """Return a client for a thread, which waits neither behind the work nor for long."""
+            loading = client.Client.load(
+                kubeconfig=kubeconfig, context=context, patience=CONTROL_PATIENCE
+            )
+            loaded = await thread.run(loading)
+            stack.push_async_callback(lambda: thread.run(loaded.close()))
+            return loaded
+
+        asking = await control(servers)
+        metered = metrics_server.serving(settings.metrics, security=settings.tls, api=asking)
+        await stack.enter_async_context(servers.inside(metered))
+        if not await _unless(stop, patiently(lambda: preflight.check(api))):
             return
-        ready.set()
+        ready.problem = ""
+        interval = settings.lws_kueue.kueue_probe_interval
+        looking = _keep_looking(in_force.Watch(asking), ready, interval=interval)
+        _beside(stack, servers.run(looking), name="policies")
         if not settings.leader_election.leader_elect:
             await _run(settings, api=api, stop=stop)
         else:
+            lease = await stack.enter_async_context(loop_thread.running("lease"))
             candidate = election.Election(
-                settings.leader_election, api=control, identity=election.identity()
+                settings.leader_election,
+                api=await control(lease),
+                identity=election.identity(),
+                alive=lambda: work.alive,
             )
-            await _run_as_leader(settings, api=api, candidate=candidate, stop=stop)
+            await _run_as_leader(settings, api=api, candidate=candidate, lease=lease, stop=stop)
+
+
+async def working_client(
+    settings: configuration.Configuration, *, kubeconfig: str | None, context: str | None
+) -> client.Client:
+    """Connect as the work does, at the pace of the settings.
+
+    Raises:
+        client.NoServerError: nothing says where the API server is.
+    """
+    connection = settings.client_connection
+    pace = client.pace(qps=connection.rate, burst=connection.at_once)
+    return await client.Client.load(kubeconfig=kubeconfig, context=context, pace=pace)
+
+
+def _beside(
+    stack: contextlib.AsyncExitStack, what: Coroutine[Any, Any, None], *, name: str
+) -> None:
+    """Do something for as long as a stack of contexts is open."""
+    stack.push_async_callback(_end, asyncio.create_task(what, name=name))
 
 
 async def _run_as_leader(
@@ -89,26 +125,23 @@ async def _run_as_leader(
     *,
     api: client.Client,
     candidate: election.Election,
+    lease: loop_thread.LoopThread,
     stop: asyncio.Event,
 ) -> None:
-    """Wait to be elected, and work for as long as that lasts."""
+    """Wait to be elected, and work for as long as that lasts; the thread ``lease`` sees to both."""
     api.may_write = candidate.leads
-    if not await _unless(stop, candidate.acquire()):
+    if not await _unless(stop, lease.run(candidate.acquire())):
         return
-    keeping = asyncio.create_task(candidate.keep(), name="lease")
+    keeping = asyncio.create_task(lease.run(_keep(candidate)), name="lease")
 
     async def resign() -> None:
+        await lease.run(candidate.release())
         await _end(keeping)
-        await candidate.release()
 
     working = asyncio.create_task(_run(settings, api=api, stop=stop, idle=resign), name="leader")
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done() and not keeping.cancelled():
-            logger.error("This process ends: %s", keeping.exception())
-            # From now on no write gets out. A process that does not come to its end would only keep
-            # its replacement from starting.
-            asyncio.get_running_loop().call_later(3 * LAST_SECONDS, os._exit, 1)
             stop.set()
             await asyncio.wait({working}, timeout=LAST_SECONDS)
             await keeping
@@ -116,6 +149,20 @@ async def _run_as_leader(
     finally:
         await _end(working)
         await resign()
+
+
+async def _keep(candidate: election.Election) -> None:
+    """Keep the Lease; when it is lost, this process ends, whatever its work does.
+
+    From then on no write gets out. A process that does not come to its end would only keep its
+    replacement from starting.
+    """
+    try:
+        await candidate.keep()
+    except election.LeaseLostError as error:
+        logger.error("This process ends: %s", error)
+        asyncio.get_running_loop().call_later(3 * LAST_SECONDS, os._exit, 1)
+        raise
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -167,10 +214,41 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
+async def patiently(action: Callable[[], Awaitable[None]]) -> None:
+    """Repeat what needs the API server until that can be reached; say at once that it cannot.
+
+    It is said again after twice as many attempts each time.
+
+    Raises:
+        client.ApiError: it cannot be reached for long, or refuses.
+    """
     async for attempt in client.patiently(seconds=STARTUP_PATIENCE):
         with attempt:
             await action()
+        tried, outcome = attempt.retry_state.attempt_number, attempt.retry_state.outcome
+        error = outcome.exception() if outcome is not None else None
+        if error is not None and client.unreachable(error) and tried.bit_count() == 1:
+            logger.warning("The API server cannot be reached, and is tried again: %s", error)
+
+
+def assembled(
+    settings: configuration.Configuration,
+    *,
+    api: client.Client,
+    queue: work_queue.WorkQueue[keys.SetKey],
+) -> tuple[cluster.Cluster, loop.Loop]:
+    """Return the cluster that is worked on, and the loop that works through its ``queue``."""
+    own = settings.lws_kueue
+    memories = memory.Memories(status_interval=own.status_interval)
+    home = cluster.Cluster(
+        api=api,
+        queue=queue,
+        memories=memories,
+        gang=settings.gang_scheduling_management is not None,
+        unlabelled=own.unlabelled,
+    )
+    options = resolve.workload_options(own)
+    return home, loop.Loop(options=options, queue=queue, memories=memories, home=home)
 
 
 async def _run(
@@ -181,23 +259,15 @@ async def _run(
     idle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Work until stopped; ``idle`` is called when nothing writes any more."""
-    queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(observer=metrics.Passes())
     own = settings.lws_kueue
-    memories = memory.Memories(status_interval=own.status_interval)
-    home = cluster.Cluster(
-        api=api,
-        queue=queue,
-        memories=memories,
-        gang=settings.gang_scheduling_management is not None,
-        unlabelled=own.unlabelled,
+    queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(
+        observer=metrics.Passes(),
+        tenant=lambda key: key.namespace,
+        # A pass may take seconds where it writes much.
+        most=max(1, own.workers * 3 // 4),
     )
-    worker = loop.Loop(
-        options=resolve.workload_options(own),
-        queue=queue,
-        memories=memories,
-        home=home,
-    )
-    if not await _unless(stop, _patiently(home.informer.list_all)):
+    home, worker = assembled(settings, api=api, queue=queue)
+    if not await _unless(stop, patiently(home.informer.list_all)):
         return
     metrics.workers.set(own.workers)
     cluster_metrics.observe(store=home.store, source=home.informer)
@@ -229,6 +299,20 @@ async def _run(
     finally:
         await _end(watching, *tasks)
         await home.informer.close()
+
+
+async def _keep_looking(
+    policies: in_force.Watch, ready: health.Readiness, *, interval: float
+) -> None:
+    """Be ready for as long as all admission policies are in force."""
+    while True:
+        try:
+            await policies.look()
+        except client.ApiError as error:
+            logger.warning("Whether the admission policies are in force is not known: %s", error)
+        else:
+            ready.problem = ". ".join((*policies.faults, in_force.FIX)) if policies.faults else ""
+        await asyncio.sleep(interval)
 
 
 async def _every(interval: float, action: Callable[[], Awaitable[None]], *, what: str) -> None:

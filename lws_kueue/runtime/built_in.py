@@ -9,19 +9,27 @@ answer counts for one.
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from lws_kueue.api import lws, names
+from lws_kueue.api import lws, names, probes
 from lws_kueue.controller.admission import managed_by
 from lws_kueue.runtime import client, resources
 
 # How many namespaces a round tries. An answer that has changed is a reason to try all of them.
 MOST_TRIED: Final = 10
+# So many are tried beside each other, and for so many seconds an answer is waited for: where a
+# webhook hangs, nobody else's work does.
+MOST_AT_ONCE: Final = 32
+TIMEOUT: Final = 2.0
 
 _PROBE: Final = "lws-kueue-probe"
 
 logger = logging.getLogger(__name__)
+
+
+class NotYetKnown(Exception):
+    """A namespace is being tried for the first time; its sets are asked for when that is over."""
 
 
 class BuiltIn:
@@ -30,37 +38,68 @@ class BuiltIn:
     def __init__(self, api: client.Client) -> None:
         self._api = api
         self._known: dict[str, bool] = {}
+        self._troubles: dict[str, str] = {}
         # Those that were tried last come last.
         self._tried: dict[str, None] = {}
-        self._trying = asyncio.Lock()
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._first: dict[str, asyncio.Task[None]] = {}
 
-    async def of(self, namespace: str) -> bool | None:
-        """Return whether it is on for sets of a namespace; None while nobody can tell.
-
-        A namespace is tried when it is asked for first, and after that in rounds.
-        """
-        async with self._trying:
-            if namespace not in self._tried:
-                await self._try(namespace)
+    def of(self, namespace: str) -> bool | None:
+        """Return whether it is on for sets of a namespace; None while nobody can tell."""
         return self._known.get(namespace)
+
+    def trouble(self, namespace: str) -> str:
+        """Return why the last try of a namespace gave no answer, "" if it gave one."""
+        return self._troubles.get(namespace, "")
+
+    def tried(self, namespace: str) -> bool:
+        """Whether a namespace has been tried, even if nobody answered."""
+        return namespace in self._tried
+
+    def first_look(self, namespace: str, then: Callable[[], Awaitable[None]]) -> None:
+        """Try a namespace beside all other work, and go on with ``then``; once at a time."""
+        if namespace in self._first:
+            return
+
+        async def look() -> None:
+            try:
+                await self._try(namespace)
+            finally:
+                self._first.pop(namespace, None)
+            await then()
+
+        self._first[namespace] = asyncio.create_task(look(), name=f"built-in {namespace}")
+
+    async def close(self) -> None:
+        """Give up what is being tried for the first time."""
+        looks = list(self._first.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
 
     async def look(self, namespaces: Iterable[str]) -> frozenset[str]:
         """Try some of these namespaces again; returns those for which the answer has changed."""
         wanted = set(namespaces)
-        async with self._trying:
-            for left in self._tried.keys() - wanted:
-                del self._tried[left]
-                self._known.pop(left, None)
-            before = dict(self._known)
-            due = [*sorted(wanted - self._tried.keys()), *self._tried]
-            changed = {one for one in due[:MOST_TRIED] if await self._try(one)}
-            if changed & before.keys():
-                changed |= {one for one in due[MOST_TRIED:] if await self._try(one)}
-        return frozenset(changed)
+        for left in self._tried.keys() - wanted:
+            del self._tried[left]
+            self._known.pop(left, None)
+            self._troubles.pop(left, None)
+        before = set(self._known)
+        due = [*sorted(wanted - self._tried.keys()), *self._tried]
+        changed = await self._try_all(due[:MOST_TRIED])
+        if changed & before:
+            changed |= await self._try_all(due[MOST_TRIED:])
+        return changed
+
+    async def _try_all(self, namespaces: list[str]) -> frozenset[str]:
+        answers = await asyncio.gather(*(self._try(one) for one in namespaces))
+        pairs = zip(namespaces, answers, strict=True)
+        return frozenset(one for one, changed in pairs if changed)
 
     def forget(self) -> None:
         """Forget all: Kueue has left."""
         self._known.clear()
+        self._troubles.clear()
         self._tried.clear()
 
     async def _try(self, namespace: str) -> bool:
@@ -69,18 +108,25 @@ class BuiltIn:
         Where there is none (the webhook does not answer, the namespace is going), the last one
         stays: who is on duty does not change because Kueue restarts.
         """
-        self._tried.pop(namespace, None)
-        self._tried[namespace] = None
+        probe = _probe(namespace)
         try:
-            made = await self._api.request(
-                "POST",
-                resources.SETS.path(namespace=namespace),
-                query={"dryRun": "All", "fieldManager": names.FIELD_MANAGER},
-                body=_probe(namespace),
-            )
-        except client.ApiError as error:
-            logger.info("Whether Kueue manages sets of %s itself is unknown: %s", namespace, error)
+            async with self._slots, asyncio.timeout(TIMEOUT):
+                made = await self._api.request(
+                    "POST",
+                    resources.SETS.path(namespace=namespace),
+                    query={"dryRun": "All", "fieldManager": names.FIELD_MANAGER},
+                    body=probe,
+                )
+        except (client.ApiError, TimeoutError) as error:
+            why = error if isinstance(error, client.ApiError) else f"no answer in {TIMEOUT:.0f} s"
+            logger.info("Whether Kueue manages sets of %s itself is unknown: %s", namespace, why)
+            # Sets tell it, so it has to stay the same as long as the cause does.
+            self._troubles[namespace] = str(why).replace(probe["metadata"]["name"], _PROBE)
             return False
+        finally:
+            self._tried.pop(namespace, None)
+            self._tried[namespace] = None
+        self._troubles.pop(namespace, None)
         answer = managed_by.is_marked(lws.LeaderWorkerSet.of(made))
         if self._known.get(namespace) == answer:
             return False
@@ -95,7 +141,6 @@ class BuiltIn:
 
 def _probe(namespace: str) -> dict[str, Any]:
     """Return a set that is asked for in a dry run, and never made."""
-    container = {"name": "probe", "image": "none"}
     return {
         "apiVersion": names.LWS_API_VERSION,
         "kind": names.LWS_KIND,
@@ -108,7 +153,7 @@ def _probe(namespace: str) -> dict[str, Any]:
             "replicas": 0,
             "leaderWorkerTemplate": {
                 "size": 1,
-                "workerTemplate": {"spec": {"containers": [container]}},
+                "workerTemplate": {"spec": probes.pod_spec()},
             },
         },
     }

@@ -24,15 +24,7 @@ TOMBSTONE_SECONDS: Final = 600.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidSet:
-    """A set whose stored spec breaks the API's rules (it was written past them)."""
-
-    meta: facts.Meta
-    problem: str
-
-
-def parse_set(obj: facts.Object) -> lws.LeaderWorkerSet | InvalidSet:
+def parse_set(obj: facts.Object) -> lws.LeaderWorkerSet | lws.InvalidSet:
     """Parse a LeaderWorkerSet; what cannot be parsed is a fact as well, not an error."""
     meta = facts.Meta.of(obj)
     try:
@@ -42,10 +34,10 @@ def parse_set(obj: facts.Object) -> lws.LeaderWorkerSet | InvalidSet:
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         )
-        return InvalidSet(meta=meta, problem="; ".join(problems))
+        return lws.InvalidSet(meta=meta, problem="; ".join(problems))
     # Templates are JSON to the model; they are rendered as what they should be.
     if (where := normalise.mistyped(parsed.stored_spec, "RevisionSpec")) is not None:
-        return InvalidSet(meta=meta, problem=f"{where}: is of a wrong type")
+        return lws.InvalidSet(meta=meta, problem=f"{where}: is of a wrong type")
     return parsed
 
 
@@ -77,14 +69,25 @@ def newer(left: str, right: str) -> bool:
         return left != right
 
 
+def _owners(resource: resources.Resource, meta: facts.Meta) -> frozenset[str]:
+    """Return the UIDs under which an object is found by its owners."""
+    if resource not in (resources.WORKLOADS, resources.SETS):
+        return frozenset()
+    return frozenset(owner.uid for owner in meta.owners)
+
+
 @dataclass(slots=True)
 class _Entry:
-    """``adopted_by`` is the set that the object was filed under by hand, in addition."""
+    """``adopted_by`` is the set that the object was filed under by hand, in addition.
+
+    ``owners`` are the UIDs under which it is found by its owners.
+    """
 
     meta: facts.Meta
     fact: Any
     belongs_to: frozenset[keys.SetKey]
     adopted_by: keys.SetKey | None
+    owners: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Removed:
 
 # The facts of one set, by kind and name.
 _Children = dict[resources.Resource, dict[str, Any]]
+# Facts by kind, UID of an owner, namespace and name.
+_Owned = dict[resources.Resource, dict[str, dict[tuple[str, str], Any]]]
 
 
 class Cache:
@@ -114,6 +119,9 @@ class Cache:
         self._clock = clock
         self._entries: dict[resources.Resource, dict[tuple[str, str], _Entry]] = defaultdict(dict)
         self._sets: dict[keys.SetKey, _Children] = defaultdict(lambda: defaultdict(dict))
+        # By UID of an owner: Workloads, because Kueue admits sets with what they are part of, and
+        # the sets that this concerns.
+        self._owned: _Owned = defaultdict(lambda: defaultdict(dict))
         self._gone: dict[str, _Tombstone] = {}
         self.on_removed: Callable[[Removed], None] = lambda _: None
         """Told of every object that is removed, while its set's other objects are still there."""
@@ -129,9 +137,14 @@ class Cache:
         entry = self._entries[resource].get((namespace, name))
         return entry.fact if entry else None
 
+    def owned_by(self, resource: resources.Resource, uid: str) -> tuple[Any, ...]:
+        """Return the Workloads or the sets that name an object as their owner."""
+        return tuple(self._owned[resource].get(uid, {}).values())
+
     def all(self, resource: resources.Resource) -> Iterable[Any]:
-        """Return all facts of a kind."""
-        return [entry.fact for entry in self._entries[resource].values()]
+        """Return all facts of a kind; any thread may ask."""
+        # They are copied in one step, which no other thread can get between.
+        return [entry.fact for entry in tuple(self._entries[resource].values())]
 
     def known_sets(self) -> set[keys.SetKey]:
         """Return every set that exists or that still has objects."""
@@ -173,10 +186,14 @@ class Cache:
         adopted_by = belongs_to or before
         concerned = keys.sets_of(resource, meta) | ({adopted_by} if adopted_by else set())
         self._unfile(resource, at, old)
-        self._entries[resource][at] = _Entry(meta, fact, concerned, adopted_by)
+        owners = _owners(resource, meta)
+        self._entries[resource][at] = _Entry(meta, fact, concerned, adopted_by, owners)
         for key in concerned:
             self._sets[key][resource][meta.name] = fact
-        return set(concerned | (old.belongs_to if old else frozenset()))
+        for uid in owners:
+            self._owned[resource][uid][at] = fact
+        before_it = old.belongs_to if old else frozenset()
+        return set(concerned | before_it | self._parts(resource, owners))
 
     def remove(
         self,
@@ -203,7 +220,8 @@ class Cache:
         del self._entries[resource][at]
         # Those that need the name, whosever it was.
         needing = keys.needing(resource, namespace=namespace, name=name)
-        return set(old.belongs_to) | (needing & self._entries[resources.SETS].keys())
+        parts = self._parts(resource, old.owners)
+        return set(old.belongs_to) | parts | (needing & self._entries[resources.SETS].keys())
 
     def replace(
         self, resource: resources.Resource, items: Iterable[facts.Object], *, as_of: str
@@ -235,10 +253,26 @@ class Cache:
             self._unfile(resource, at, entry)
             del self._entries[resource][at]
 
+    def _parts(self, resource: resources.Resource, owners: frozenset[str]) -> set[keys.SetKey]:
+        """Return the sets that are part of what a Workload with these ``owners`` was made for."""
+        return {
+            keys.SetKey(part.meta.namespace, part.meta.name)
+            for uid in owners
+            if resource == resources.WORKLOADS
+            for part in self.owned_by(resources.SETS, uid)
+        }
+
     def _unfile(
         self, resource: resources.Resource, at: tuple[str, str], old: _Entry | None
     ) -> None:
-        for key in old.belongs_to if old else ():
+        if old is None:
+            return
+        for uid in old.owners:
+            owned = self._owned[resource][uid]
+            owned.pop(at, None)
+            if not owned:
+                del self._owned[resource][uid]
+        for key in old.belongs_to:
             children = self._sets.get(key)
             if children is None:
                 continue

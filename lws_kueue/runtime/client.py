@@ -20,17 +20,21 @@ from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
 
-from lws_kueue.runtime import build_info, encoding, metrics, pause, resources
+from lws_kueue.runtime import build_info, encoding, error_text, metrics, pause, resources
 
 USER_AGENT = build_info.user_agent()
 
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
+_DRY_RUN = "dryRun=All"
 _PAGE = 500
 
 _MOST_CONNECTIONS = 64
 _READ_AHEAD = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+# Internal errors that are none: whoever refused would do so again.
+_FINAL = ("webhook", "request is too large", "message larger than max")
 
 # How often a read is sent that the API server asks to send later.
 _READS = 5
@@ -55,6 +59,7 @@ class ApiError(Exception):
     ) -> None:
         """``answer`` is the Status object that the server sent, if it sent one.
 
+        ``message`` may be told to people: it quotes no values of objects, which ``answer`` does.
         ``retry_after`` is for how many seconds it asked for a pause.
         """
         super().__init__(f"{request}: {status} {reason}: {message}")
@@ -77,7 +82,7 @@ def _error(response: aiohttp.ClientResponse, body: bytes, *, request: str) -> Ap
     return ApiError(
         status=status,
         reason=answer.get("reason") or response.reason or "",
-        message=answer.get("message") or text[:500],
+        message=error_text.without_values(answer.get("message") or text[:500]),
         request=request,
         answer=answer,
         retry_after=pause.asked_for(status=status, headers=response.headers, answer=answer),
@@ -111,7 +116,10 @@ class Client:
         self._pace = pace
         self._host = parse.urlsplit(str(configuration.host)).netloc
         self.may_write: Callable[[], bool] = lambda: True
-        """Asked right before each write; where it says no, the write is not sent."""
+        """Asked right before each write; where it says no, the write is not sent.
+
+        A dry run is no write: nothing is kept of it.
+        """
         self._tls = kube_rest.RESTClientObject(configuration).ssl_context
         self._own_session: aiohttp.ClientSession | None = None
 
@@ -183,10 +191,10 @@ class Client:
         """Ask once more when a request has its connection: making one takes long, and may stall."""
 
         async def start(_: Any, context: Any, params: aiohttp.TraceRequestStartParams) -> None:
-            context.method = params.method
+            context.method, context.query = params.method, params.url.query_string
 
         async def connected(_: Any, context: Any, __: Any) -> None:
-            self._check_lead(context.method)
+            self._check_lead(context.method, context.query)
 
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(start)
@@ -194,8 +202,8 @@ class Client:
         trace.on_connection_reuseconn.append(connected)
         return trace
 
-    def _check_lead(self, method: str) -> None:
-        if method != "GET" and not self.may_write():
+    def _check_lead(self, method: str, query: str = "") -> None:
+        if method != "GET" and _DRY_RUN not in query.split("&") and not self.may_write():
             message = "this process does not lead"
             raise ApiError(status=0, reason="NotLeading", message=message, request=method)
 
@@ -244,7 +252,7 @@ class Client:
         headers = {**await self._identity(), **types}
         if self._pace is not None:
             await self._pace.acquire()
-        self._check_lead(method)
+        self._check_lead(method, parse.urlsplit(url).query)
         try:
             async with self._session.request(
                 method,
@@ -371,6 +379,16 @@ def pace(*, qps: float | None, burst: int) -> aiolimiter.AsyncLimiter | None:
 def unreachable(error: BaseException) -> bool:
     """Whether an error says that the server is away for now rather than that it refuses."""
     return isinstance(error, ApiError) and (error.status in (0, 429) or error.status >= 500)
+
+
+def refuses(error: ApiError) -> bool:
+    """Whether an error says that the server does not take a write, and not that it is away.
+
+    A webhook that has to agree and does not answer is an internal error to the API server, and so
+    is an object that is larger than etcd takes.
+    """
+    final = any(part in error.message for part in _FINAL)
+    return not unreachable(error) or (error.status == 500 and final)
 
 
 def namespace_leaves(error: ApiError) -> bool:

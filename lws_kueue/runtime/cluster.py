@@ -85,15 +85,14 @@ class Cluster:
         """Do what was decided on what was ``seen`` of a set."""
         outcome = await self._executor.run(
             key,
-            regarding=seen.lws.meta if seen.lws else None,
+            regarding=seen.meta,
             plan=plan,
-            applied=self._memories.of(key).applied,
         )
         if not outcome.failed and not outcome.stale and not plan.held:
             unseen = (uid for each in seen.remembered.values() for uid in each.unseen)
             self._departures.dealt_with(key, unseen)
         return outcome
 
-    async def other_writer(self, key: actions.WriteKey) -> str:
-        """Say who beside us writes to an object; "" if nobody can tell."""
-        return await self._executor.other_writer(key)
+    async def other_writer(self, key: keys.SetKey, write: actions.WriteKey) -> str:
+        """Say who beside us writes to an object of a set; "" if nobody can tell."""
+        return await self._executor.other_writer(key, write)

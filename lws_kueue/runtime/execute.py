@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts
-from lws_kueue.controller import repairs
+from lws_kueue.controller import rivals
 from lws_kueue.runtime import client, keys, writes
 from lws_kueue.workload import state
 
@@ -38,30 +38,26 @@ class Executor:
         *,
         regarding: facts.Meta | None,
         plan: actions.Plan,
-        applied: writes.Applied,
     ) -> writes.Outcome:
-        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``.
-
-        ``applied`` is what came of earlier applies for the set, and is kept up.
-        """
-        run = writes.Run(key=key, regarding=regarding, applied=applied, outcome=writes.Outcome())
-        if not await self._chain(run, plan.prepare):
-            return run.outcome
-        await _all(self._chain(run, chain) for chain in plan.chains)
+        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``."""
+        run = writes.Run(key=key, regarding=regarding, outcome=writes.Outcome())
+        prepared = await self._chain(run, plan.prepare)
+        chains = plan.chains if prepared else map(actions.without_pods, plan.chains)
+        await _all(self._chain(run, chain) for chain in chains)
         if plan.status:
             chain = (_status_patch(plan.status),)
             run.outcome.status_written = await self._chain(run, chain)
             run.outcome.made = [
                 plan.status if write is chain[0] else write for write in run.outcome.made
             ]
-        if not run.outcome.failed and not run.outcome.stale:
+        if prepared and not run.outcome.failed and not run.outcome.stale:
             await self._chain(run, plan.finish)
         return run.outcome
 
-    async def other_writer(self, key: actions.WriteKey) -> str:
-        """Say who beside us writes to an object; "" if nobody can tell."""
-        obj = await self._writer.read(key.ref)
-        return repairs.other_writer(obj, key) if obj is not None else ""
+    async def other_writer(self, key: keys.SetKey, write: actions.WriteKey) -> str:
+        """Say who beside us writes to an object of a set; "" if nobody can tell."""
+        obj = await self._writer.read(key, write.ref)
+        return rivals.other_writer(obj, write) if obj is not None else ""
 
     async def _chain(self, run: writes.Run, chain: actions.Chain) -> bool:
         """Carry out actions in order; returns whether all of them happened."""
@@ -90,15 +86,12 @@ class Executor:
             raise writes.Stop from error
 
     def _failed(self, run: writes.Run, action: actions.Action, error: client.ApiError) -> None:
+        if client.refuses(error) and not isinstance(action, actions.Release):
+            run.outcome.refused.append((action, error.message))
         if client.namespace_leaves(error):
             logger.debug("%s: its namespace is going away: %s", run.name, error)
             return
         run.outcome.failures.append(error)
-        if not client.unreachable(error) and not isinstance(action, actions.Release):
-            run.outcome.refused.append((action, error.message))
-        reason = getattr(action, "on_failure", "")
-        if reason and not client.unreachable(error):
-            run.outcome.warnings.append(actions.Event("Warning", reason, error.message))
 
     async def _release(self, run: writes.Run, action: actions.Release) -> None:
         """Release pods, if their Workload still is exactly what the decision was made on.
@@ -106,7 +99,7 @@ class Executor:
         The cache may lag behind an eviction by a moment; the reads before the patches close that
         gap as far as the API allows (kueue-contract 8.3 item 1).
         """
-        fresh = await self._writer.read(action.workload)
+        fresh = await self._writer.read(run.key, action.workload)
         if fresh is None or _version(fresh) != (action.uid, action.resource_version):
             if fresh is not None:
                 self._writer.learn(run, fresh)

@@ -240,12 +240,27 @@ class Informer:
         ):
             await self._enqueue(self._queue_managed(namespace=namespace))
 
-    async def built_in(self, key: keys.SetKey) -> bool | None:
-        """Return whether Kueue's own integration manages a set, if anybody knows or has to."""
+    def built_in(self, key: keys.SetKey) -> bool | None:
+        """Return whether Kueue's own integration manages a set, if anybody knows or has to.
+
+        Raises:
+            built_in.NotYetKnown: its namespace has not been tried; the pass comes when it has been.
+        """
         live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
         if self.support != "served" or not self._may_wait(live):
             return None
-        return await self._built_in.of(key.namespace)
+        if not self._built_in.tried(key.namespace):
+
+            async def wake() -> None:
+                await self._enqueue(self._queue_managed(namespace=key.namespace))
+
+            self._built_in.first_look(key.namespace, wake)
+            raise built_in.NotYetKnown
+        return self._built_in.of(key.namespace)
+
+    def built_in_trouble(self, key: keys.SetKey) -> str:
+        """Return why nobody could tell that when the namespace was last tried, "" if it worked."""
+        return self._built_in.trouble(key.namespace)
 
     async def _probe_support(self) -> None:
         support, detail = await kueue_support.probe(self._api)
@@ -282,3 +297,4 @@ class Informer:
         for task in self._relists.values():
             task.cancel()
         await asyncio.gather(*self._relists.values(), return_exceptions=True)
+        await self._built_in.close()

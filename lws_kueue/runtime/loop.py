@@ -9,7 +9,16 @@ import logging
 from lws_kueue.api import actions, facts
 from lws_kueue.controller import decide
 from lws_kueue.controller.observe import observed
-from lws_kueue.runtime import cache, client, cluster, keys, memory, metrics, work_queue, writes
+from lws_kueue.runtime import (
+    built_in,
+    client,
+    cluster,
+    keys,
+    memory,
+    metrics,
+    work_queue,
+    writes,
+)
 from lws_kueue.workload import build
 
 logger = logging.getLogger(__name__)
@@ -39,6 +48,8 @@ class Loop:
             failed = True
             try:
                 failed = await self._pass(key)
+            except built_in.NotYetKnown:
+                failed = False
             except client.ApiError as error:
                 logger.warning("%s/%s: %s", key.namespace, key.name, error)
             except Exception:
@@ -51,23 +62,40 @@ class Loop:
 
     async def _pass(self, key: keys.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
-        seen = await self._cluster.observer.of(key)
-        if isinstance(seen, cache.InvalidSet):
-            message = f"The stored spec is not valid and is left alone: {seen.problem}"
-            self._warn(key, seen.meta, (actions.Event("Warning", "InvalidSpec", message),))
-            return False
-        now = datetime.datetime.now(datetime.UTC)
-        plan = decide.decide(seen, now=now, options=self._options)
+        seen, plan = await self.planned(key)
         plan, held = self._memories.of(key).due(plan)
         outcome = await self._cluster.carry_out(key, seen, plan)
-        self._memories.learn(key, seen, plan, outcome)
-        if seen.lws is not None:
-            self._warn(key, seen.lws.meta, (*plan.warnings, *outcome.warnings))
+        news = self._memories.learn(key, seen, plan, outcome)
+        if seen.meta is not None:
+            self._warn(key, seen.meta, plan.warnings)
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
         await self._name_rivals(key, seen, plan)
-        await self._again(key, plan, outcome=outcome, held=held)
-        return outcome.failed
+        failed = outcome.failed or bool(plan.faults) or self._memories.of(key).lags
+        await self._again(key, plan, outcome=outcome, failed=failed, news=news, held=held)
+        return failed
+
+    async def planned(self, key: keys.SetKey) -> tuple[observed.Observed, actions.Plan]:
+        """Look at a set and decide about it, and do nothing.
+
+        Raises:
+            client.ApiError: something that has to be known could not be read.
+            built_in.NotYetKnown: what Kueue does is being found out; the queue gives the set again.
+        """
+        seen = await self._cluster.observer.of(key)
+        return seen, self._decide(key, seen)
+
+    def _decide(self, key: keys.SetKey, seen: observed.Observed) -> actions.Plan:
+        """Decide about a set; an error in that costs neither other sets nor what has to stop."""
+        now = datetime.datetime.now(datetime.UTC)
+        try:
+            plan = decide.decide(seen, now=now, options=self._options)
+        except Exception as error:
+            plan = decide.undecided(seen, error, now=now, options=self._options)
+        for fault in plan.faults:
+            metrics.panics.inc()
+            logger.error("%s/%s: an error in deciding", key.namespace, key.name, exc_info=fault)
+        return plan
 
     async def _name_rivals(
         self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan
@@ -75,7 +103,7 @@ class Loop:
         """Find out who undoes what is held; the next pass tells of it."""
         unnamed = seen.attempts.unnamed(plan.held)
         for write in unnamed:
-            seen.attempts.named(write, await self._cluster.other_writer(write))
+            seen.attempts.named(write, await self._cluster.other_writer(key, write))
         if unnamed:
             await self._queue.add(key)
 
@@ -85,6 +113,8 @@ class Loop:
         plan: actions.Plan,
         *,
         outcome: writes.Outcome,
+        failed: bool,
+        news: bool,
         held: float | None,
     ) -> None:
         """Ask for the next pass: at once after a write, later where time has to go by.
@@ -94,9 +124,9 @@ class Loop:
         """
         if held is not None:
             await self._queue.add(key, after=held)
-        if outcome.failed:
+        if failed:
             return
-        if outcome.writes or outcome.stale:
+        if outcome.writes or outcome.stale or news:
             await self._queue.add(key)
         if plan.recheck_after is not None:
             await self._queue.add(key, after=plan.recheck_after)
@@ -105,5 +135,7 @@ class Loop:
         self, key: keys.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
     ) -> None:
         """Send each warning once for as long as its cause lasts."""
-        for event in self._memories.of(key).unsent(warnings):
-            self._cluster.events.record(regarding, event)
+        remembered = self._memories.of(key)
+        for event in remembered.unsent(warnings):
+            if not self._cluster.events.record(regarding, event):
+                remembered.not_sent(event)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lws_kueue.api import actions, lws
-from lws_kueue.controller import decide, repairs
+from lws_kueue.controller import decide, refusals, repairs
 from lws_kueue.controller.observe import members as group_members
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import keys, metrics, writes
@@ -19,6 +19,9 @@ from lws_kueue.runtime import keys, metrics, writes
 # Seconds for which the cause of a Warning has to be away before it is told again: while objects
 # come and go, one pass may not see what those before and after it see.
 AWAY: Final = 60.0
+
+# So many passes in a row may find that what they rest on is outdated, and be repeated at once.
+MOST_FRUITLESS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,9 @@ class Memory:
 
     ``members`` are those of each complete group, by index; ``lost_pods``, by UID, went while no
     pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
-    ``warned`` are the Warnings that were sent, and since when their cause is away; ``applied`` is
-    what came of each apply, by object; ``status`` is when the status was written, and what is held
-    back of it.
+    ``warned`` are the Warnings that were sent, and since when their cause is away; ``fruitless`` is
+    how many passes in a row found outdated what they were decided on, and wrote nothing;
+    ``status`` is when the status was written, and what is held back of it.
     """
 
     status: StatusWrites
@@ -91,7 +94,7 @@ class Memory:
     lost_pods: dict[str, group_members.Departed] = field(default_factory=dict)
     attempts: repairs.Attempts | None = None
     warned: dict[actions.Event, float | None] = field(default_factory=dict)
-    applied: writes.Applied = field(default_factory=dict)
+    fruitless: int = 0
 
     def due(self, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
         """Return a plan with its status write if its time has come.
@@ -101,20 +104,35 @@ class Memory:
         write, held = self.status.due(plan.status)
         return replace(plan, status=write), held
 
-    def learn(self, seen: observed.Observed, plan: actions.Plan, outcome: writes.Outcome) -> None:
-        """Take what a pass saw, what it wanted, and what became of that."""
+    def learn(self, seen: observed.Observed, plan: actions.Plan, outcome: writes.Outcome) -> bool:
+        """Take what a pass saw, what it wanted, and what became of that.
+
+        Returns whether something was refused of which the next pass has to tell.
+        """
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
-        self.members.update(decide.complete_members(seen, plan))
+        complete = decide.complete_members(seen, plan)
+        there = {group.index for group in seen.found.groups}
+        left = {index: one for index, one in self.members.items() if index in there}
+        self.members = left | complete
         occasion = seen.attempts.occasion(seen.lws)
         now = datetime.datetime.now(datetime.UTC)
-        for write, message in outcome.refused:
-            seen.attempts.refused(write, message, now=now)
+        seen.attempts.wants(refusals.keys(plan), now=now)
+        news = [seen.attempts.refused(write, why, now=now) for write, why in outcome.refused]
+        self.fruitless = self.fruitless + 1 if outcome.fruitless else 0
         for write in outcome.made:
             if seen.attempts.made(write, occasion=occasion, now=now):
                 key = actions.key_of(write)
                 metrics.repeated(kind=key.ref.kind, verb=key.verb)
+        for write, what in outcome.changed:
+            seen.attempts.changed(write, what)
         if outcome.status_written:
             self.status.written()
+        return any(news)
+
+    @property
+    def lags(self) -> bool:
+        """Whether what is decided on has been outdated too often for a cache that lags."""
+        return self.fruitless >= MOST_FRUITLESS
 
     def unsent(self, warnings: tuple[actions.Event, ...]) -> list[actions.Event]:
         """Return those of the Warnings of a pass that are not sent already, to be sent now."""
@@ -127,6 +145,10 @@ class Memory:
         away = {event: now if since is None else since for event, since in lasting.items()}
         self.warned = away | dict.fromkeys(warnings)
         return [event for event in warnings if event not in lasting]
+
+    def not_sent(self, event: actions.Event) -> None:
+        """Note that a Warning could not be sent after all; a later pass tries again."""
+        del self.warned[event]
 
 
 class Memories:
@@ -150,11 +172,15 @@ class Memories:
         seen: observed.Observed,
         plan: actions.Plan,
         outcome: writes.Outcome,
-    ) -> None:
-        """Take what a pass over a set saw, what it wanted, and what became of that."""
-        self.of(key).learn(seen, plan, outcome)
-        if seen.lws is None:
+    ) -> bool:
+        """Take what a pass over a set saw, what it wanted, and what became of that.
+
+        Returns whether something was refused of which the next pass has to tell.
+        """
+        news = self.of(key).learn(seen, plan, outcome)
+        if seen.gone:
             self._forget(key, over=plan.empty and not plan.held)
+        return news
 
     def _forget(self, key: keys.SetKey, *, over: bool) -> None:
         """Forget a set that is gone.
@@ -168,4 +194,4 @@ class Memories:
         left = self._by_set[key]
         left.lost_pods = before.lost_pods
         if not over:
-            left.attempts, left.applied = before.attempts, before.applied
+            left.attempts = before.attempts

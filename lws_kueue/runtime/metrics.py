@@ -96,6 +96,11 @@ _repeated = _counter(
     ["kind", "verb"],
 )
 
+policy_faults = _gauge(
+    "lws_kueue_admission_policy_faults",
+    "Admission policies, bindings and definitions that are missing or not of this version.",
+)
+
 for _result in ("success", "error", "requeue", "requeue_after"):
     _passes.labels(CONTROLLER, _result)
 

@@ -50,8 +50,8 @@ class Observer:
         self._gang = gang
         self._refusals = refusals.Refusals(api)
 
-    async def of(self, key: keys.SetKey) -> observed.Observed | cache.InvalidSet:
-        """Return everything known of a set, or the set itself when its spec cannot be read.
+    async def of(self, key: keys.SetKey) -> observed.Observed:
+        """Return everything known of a set.
 
         Two things are found out before anything else is looked at, because what is decided without
         them cannot be taken back: whether Kueue's own integration manages the set, and whether its
@@ -59,16 +59,21 @@ class Observer:
         carried out do not show.
 
         Raises:
-            client.ApiError: one of these two could not be found out.
+            client.ApiError: the namespace could not be read.
+            built_in.NotYetKnown: what Kueue does is being found out.
         """
-        built_in = await self._informer.built_in(key)
+        built_in = self._informer.built_in(key)
         takes_unlabelled = await self._informer.takes_unlabelled(key)
         live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
-        if isinstance(live, cache.InvalidSet):
-            return live
-        seen = self._gathered(key, live)
+        if isinstance(live, lws.InvalidSet):
+            seen = dataclasses.replace(self._gathered(key, None), invalid=live)
+        else:
+            seen = self._gathered(key, live)
         kueue = dataclasses.replace(
-            seen.kueue, built_in=built_in, takes_unlabelled=takes_unlabelled
+            seen.kueue,
+            built_in=built_in,
+            built_in_trouble=self._informer.built_in_trouble(key),
+            takes_unlabelled=takes_unlabelled,
         )
         return await self._looked_up(dataclasses.replace(seen, kueue=kueue))
 
@@ -82,7 +87,7 @@ class Observer:
             namespace=key.namespace,
             name=key.name,
             lws=live,
-            kueue=self._kueue(key.namespace),
+            kueue=self._kueue(key.namespace, live),
             stateful_sets=by_name(store, key, resources.STATEFUL_SETS),
             pods=dict(store.of_set(key, resources.PODS)),
             services=by_name(store, key, resources.SERVICES),
@@ -96,10 +101,12 @@ class Observer:
             attempts=remembered.attempts,
         )
 
-    def _kueue(self, namespace: str) -> observed.Kueue:
+    def _kueue(self, namespace: str, live: lws.LeaderWorkerSet | None) -> observed.Kueue:
+        holder = live.meta.controller if live else None
         return observed.Kueue(
             support=self._informer.support,
             detail=self._informer.detail,
+            of_owner=self._cache.owned_by(resources.WORKLOADS, holder.uid) if holder else (),
             local_queues=self._named(resources.LOCAL_QUEUES, namespace=namespace),
             cluster_queues=self._named(resources.CLUSTER_QUEUES),
             flavors=self._named(resources.FLAVORS),

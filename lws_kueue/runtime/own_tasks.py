@@ -104,7 +104,10 @@ class OwnTasks:
             await working
 
     async def _end(self) -> None:
-        """Cancel all tasks, and those that they start meanwhile, until none is left."""
+        """Cancel all tasks, and those that they start meanwhile, until none is left.
+
+        What else than the first of them has raised is of no interest: it has told itself.
+        """
         self.over = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
@@ -119,3 +122,7 @@ class OwnTasks:
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_ROUND)
+        for task in self._tasks:
+            if not task.cancelled():
+                # Otherwise the loop tells of it, with a traceback, when the task is taken down.
+                task.exception()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from lws_kueue.api import facts
-from lws_kueue.runtime import client, resources
+from lws_kueue.runtime import client, error_text, resources
 
 KEEP_SECONDS: Final = 10.0
 
@@ -72,4 +72,4 @@ def _time(event: Mapping[str, Any]) -> str:
 
 def _why(note: str) -> str:
     before, found, why = note.partition(_BEFORE_WHY)
-    return why if found else before
+    return error_text.without_values(why if found else before)

@@ -74,11 +74,16 @@ ADMISSION_CHECKS: Final = Resource(
 # Volcano's, watched only where Volcano schedules groups.
 POD_GROUPS: Final = Resource(names.VOLCANO_API_VERSION, "PodGroup", "podgroups")
 
+CLUSTER_ROLES: Final = Resource(
+    "rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False
+)
+
 _POLICY_API: Final = "admissionregistration.k8s.io/v1"
 
 # What an installation consists of.
 INSTALLED: Final = (
     CRDS,
+    CLUSTER_ROLES,
     *(
         Resource(_POLICY_API, kind, f"{kind.lower()[:-1]}ies", namespaced=False)
         for kind in ("MutatingAdmissionPolicy", "ValidatingAdmissionPolicy")

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
+import aiohttp
 import kopf
 
 from lws_kueue.api import names
@@ -134,11 +135,28 @@ async def until(
                         kinds=(*kinds, resources.CRDS),
                     )
                     await own.run(_watch(handlers, started, defined.changed), stop=stop)
-            except Exception:
-                logger.exception("Watching ended; it starts again in %s s", PAUSE)
+            except Exception as error:
+                # Of what is to be expected a line tells all; a traceback is for faults of ours.
+                logger.warning(
+                    "Watching ended; it starts again in %s s: %s: %s",
+                    PAUSE,
+                    type(error).__name__,
+                    error,
+                    exc_info=None if out_of_reach(error) else error,
+                )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await stop.wait()
+
+
+def out_of_reach(error: BaseException) -> bool:
+    """Whether an error comes of an API server that is away, hangs, or answers "not now".
+
+    It may be one of ours, of the HTTP client, or of the library that watches.
+    """
+    librarys = type(error).__module__.startswith("kopf._cogs.clients.")
+    ours = isinstance(error, client.ApiError | aiohttp.ClientError | TimeoutError | OSError)
+    return librarys or ours
 
 
 def _login(api: client.Client, at_the_end: contextlib.AsyncExitStack) -> Login:

@@ -2,19 +2,26 @@
 
 The shape is that of the work queues of Kubernetes controllers. A key that is added while it is
 being worked on is worked on once more afterwards, so no change is ever missed; adding it a
-hundred times in a moment costs one pass. A failing key comes back with exponential delay.
+hundred times in a moment costs one pass. A failing key comes back with exponential delay. Of keys
+that are due, tenants take turns (`turns`), so nobody waits until all keys of another one are done;
+and not all workers work for one of them, so nobody waits until a long pass of another one is over.
 """
 
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
+
+from lws_kueue.runtime import turns
 
 Key = TypeVar("Key", bound=Hashable)
 
 FIRST_BACKOFF = 0.2
 MOST_BACKOFF = 60.0
+# Requests that earlier ones have overtaken stay until they are due, as long as they are so few.
+_MOST_STALE = 100
 
 
 class Observer(Protocol):
@@ -33,12 +40,28 @@ class Observer(Protocol):
 class WorkQueue(Generic[Key]):
     """Keys with the earliest moment each is due; times are those of the event loop."""
 
-    def __init__(self, *, settle: float = 0.03, observer: Observer | None = None) -> None:
-        """``settle`` seconds pass before a key is worked on, so that bursts become one pass."""
+    def __init__(
+        self,
+        *,
+        settle: float = 0.03,
+        observer: Observer | None = None,
+        tenant: Callable[[Key], Hashable] = lambda _: None,
+        most: int | None = None,
+    ) -> None:
+        """``settle`` seconds pass before a key is worked on, so that bursts become one pass.
+
+        ``tenant`` says of a key with whose keys it waits; by default all are of one. ``most`` keys
+        of one tenant are worked on at the same time, None for any number.
+        """
         self._settle = settle
         self._observer = observer
+        self._tenant = tenant
+        self._most = most
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
+        self._turns: turns.Turns[Key] = turns.Turns()
+        # Those that are in there: what is asked for twice has one turn.
+        self._up: set[Key] = set()
         self._busy: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._sequence = 0
@@ -61,6 +84,9 @@ class WorkQueue(Generic[Key]):
             self._observer.added(waiting=len(self))
 
     def _push(self, due: float, key: Key) -> None:
+        if len(self._heap) > _MOST_STALE + 2 * len(self._due):
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
 
@@ -85,18 +111,25 @@ class WorkQueue(Generic[Key]):
     def _next(self) -> tuple[Key | None, float | None]:
         """Return a key to work on, or how long to wait for one (None: until something changes)."""
         now = asyncio.get_running_loop().time()
-        while self._heap:
-            due, _, key = self._heap[0]
-            stale = self._due.get(key) != due
-            if stale or key in self._busy:
-                # A busy key is pushed again by ``done``.
-                heapq.heappop(self._heap)
-                continue
-            if due > now:
-                return None, due - now
-            heapq.heappop(self._heap)
-            return key, None
-        return None, None
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            # A busy key is pushed again by ``done``.
+            if self._due.get(key) == due and key not in self._busy and key not in self._up:
+                self._turns.put(key, namespace=self._tenant(key), name=key)
+                self._up.add(key)
+        try:
+            key = self._turns.take(but=self._full())
+        except LookupError:
+            return None, self._heap[0][0] - now if self._heap else None
+        self._up.remove(key)
+        return key, None
+
+    def _full(self) -> set[Hashable]:
+        """Return the tenants of which no more keys are worked on for now."""
+        if self._most is None:
+            return set()
+        busy = Counter(map(self._tenant, self._busy))
+        return {tenant for tenant, number in busy.items() if number >= self._most}
 
     async def done(self, key: Key, *, failed: bool = False) -> float | None:
         """Finish the pass over ``key``; after a failure return the delay before the next one."""

@@ -1,12 +1,11 @@
 """Single guarded writes, and what comes of them: their answers are fed back to the cache.
 
 What a guard refuses is not a failure: the object is read again and the next pass decides afresh.
+But where the object is what the guard said, it was no guard that refused: an admission webhook, or
+whatever else answers like that, would do so again at once, and that is a failure like any other.
 """
 
-import asyncio
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +13,12 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.runtime import cache, client, keys, recorder, resources
+from lws_kueue.controller.objects import apply_diff
+from lws_kueue.runtime import cache, client, keys, recorder, resources, turns
 
 MOST_PARALLEL: Final = 16
-MOST_REMEMBERED: Final = 10_000
 
 logger = logging.getLogger(__name__)
-
-# The digest of what was applied to an object, and which version of the object came of it.
-Applied = dict[actions.Ref, tuple[str, str]]
 
 # Asked when a write has its turn: whether it is still right.
 Allowed = Callable[[], Awaitable[bool]]
@@ -31,20 +27,28 @@ _Request = Callable[[], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a plan; ``warnings`` are about writes that the API server refused."""
+    """What became of a plan; ``refused`` are writes that the API server does not take, and why.
+
+    ``changed`` says of what was made what the API server made of it instead.
+    """
 
     writes: int = 0
     status_written: bool = False
     stale: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
     made: list[repairs.Write] = field(default_factory=list)
+    changed: list[tuple[repairs.Write, str]] = field(default_factory=list)
     refused: list[tuple[repairs.Write, str]] = field(default_factory=list)
-    warnings: list[actions.Event] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
         """Whether a write failed for a reason other than an outdated guard."""
         return bool(self.failures)
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether guards were outdated and nothing was written."""
+        return self.stale and not self.writes
 
 
 @dataclass(slots=True)
@@ -53,7 +57,6 @@ class Run:
 
     key: keys.SetKey
     regarding: facts.Meta | None
-    applied: Applied
     outcome: Outcome
 
     @property
@@ -72,7 +75,7 @@ class Stop(Exception):
 
 
 class Writer:
-    """Writes to one API server, so many requests at a time."""
+    """Writes to one API server, so many requests at a time, for which sets take turns."""
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Writer:
         self._cache = store
         self._expect = expect
         self._events = events
-        self._slots = asyncio.Semaphore(MOST_PARALLEL)
+        self._slots = turns.Slots(MOST_PARALLEL)
 
     async def create(self, run: Run, action: actions.Create) -> None:
         """Create an object, or learn what the one is that has its name already."""
@@ -102,15 +105,14 @@ class Writer:
         except client.ApiError as error:
             if error.reason != "AlreadyExists" or known:
                 raise
-            await self._reread(run, ref, adopt=True)
+            if await self._reread(run, ref, expected=None, adopt=True):
+                raise
             return
         self._made(run, action, answer)
 
     async def apply(self, run: Run, action: actions.Apply) -> None:
-        """Apply an object, unless that is known to be in vain or it turns out to exist."""
+        """Apply an object, unless it turns out to exist; what came of it is compared."""
         ref = actions.ref_of(action.body)
-        if self._in_vain(run, ref, action):
-            return
         if not action.force and await self._stands_there(run, ref):
             raise Stop
         logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
@@ -125,10 +127,12 @@ class Writer:
             subresource=action.subresource,
             force=action.force,
         )
-        answer = await self._guarded(run, ref, request, adopt=not action.force)
-        version = answer["metadata"]["resourceVersion"]
-        run.applied[ref] = (_fingerprint(action), version)
+        answer = await self._guarded(
+            run, ref, request, guard=action.resource_version, adopt=not action.force
+        )
         self._made(run, action, answer)
+        if what := apply_diff.changed(answer, action.body):
+            run.outcome.changed.append((action, what))
 
     async def _stands_there(self, run: Run, ref: actions.Ref) -> bool:
         """Whether an object that is believed not to exist does, because it lost its label.
@@ -138,27 +142,12 @@ class Writer:
         """
         if self.cached(ref) is not None:
             return False
-        obj = await self.read(ref)
+        obj = await self.read(run.key, ref)
         if obj is None:
             return False
         self._cache.upsert(_resource(ref), obj, belongs_to=run.key)
         run.outcome.stale = True
         return True
-
-    def _in_vain(self, run: Run, ref: actions.Ref, action: actions.Apply) -> bool:
-        """Whether the same was applied before and the object is still what came of it.
-
-        An API server may drop a field (a feature gate), so that an object never becomes what is
-        applied. Once is enough then.
-        """
-        before, cached = run.applied.get(ref), self.cached(ref)
-        if len(run.applied) > MOST_REMEMBERED:
-            run.applied.clear()  # Forgetting costs one write that changes nothing.
-        return (
-            before is not None
-            and cached is not None
-            and before == (_fingerprint(action), cached.meta.resource_version)
-        )
 
     async def patch(
         self, run: Run, action: actions.Patch, *, allowed: Allowed | None = None
@@ -179,12 +168,19 @@ class Writer:
             subresource=action.subresource,
             field_manager=names.FIELD_MANAGER,
         )
-        answer = await self._guarded(run, ref, request, allowed=allowed)
+        known = self.cached(ref)
+        if known is not None and "finalizers" in meta:
+            self._expect(known.meta.uid)  # The last one that goes may end the object.
+        answer = await self._guarded(
+            run, ref, request, guard=action.resource_version, allowed=allowed
+        )
         self._made(run, action, answer)
 
     async def delete(self, run: Run, action: actions.Delete) -> None:
         """Delete an object; one that is gone, or another one of its name, is no failure."""
         ref = action.ref
+        if action.keeping_name:
+            await self._keep_name(run, action)
         logger.info("%s: delete %s %s", run.name, ref.kind, ref.name)
         request = functools.partial(
             self._api.delete,
@@ -203,13 +199,36 @@ class Writer:
             if error.status not in (404, 409):
                 raise
             # Gone already, or another object of that name: either way not ours to delete.
-            await self._reread(run, ref)
+            if await self._reread(run, ref, expected=(action.uid, "")):
+                raise
             return
         if (answer.get("metadata") or {}).get("deletionTimestamp"):
             self.learn(run, answer)
         elif answer.get("kind") == "Status":
             self._forget(ref, action.uid)
         self._made(run, action)
+
+    async def _keep_name(self, run: Run, stop: actions.Delete) -> None:
+        """Have the name of an object stay taken when it is deleted; the deletion waits for nothing.
+
+        It is applied, because what was read of the object may be old: a pod that can run is written
+        to by many. If that fails, it is tried again with the next object of the name.
+        """
+        ref = stop.ref
+        logger.info("%s: keep the name of %s %s", run.name, ref.kind, ref.name)
+        meta = {"name": ref.name, "namespace": ref.namespace, "uid": stop.uid}
+        body = {
+            "apiVersion": ref.api_version,
+            "kind": ref.kind,
+            "metadata": {**meta, "finalizers": [stop.keeping_name]},
+        }
+        request = functools.partial(
+            self._api.apply, body, field_manager=names.FIELD_MANAGER, force=True
+        )
+        try:
+            self.learn(run, await self._write(run, request))
+        except client.ApiError as error:
+            logger.warning("%s: the name of %s is not kept: %s", run.name, ref.name, error)
 
     def _made(
         self, run: Run, action: repairs.Write, answer: Mapping[str, Any] | None = None
@@ -225,10 +244,14 @@ class Writer:
         resource = resources.of(obj["apiVersion"], obj["kind"])
         self._cache.upsert(resource, obj, belongs_to=run.adopting(obj))
 
-    async def _reread(self, run: Run, ref: actions.Ref, *, adopt: bool = False) -> None:
-        """Learn what an object is by now; with ``adopt`` file it under this set in any case."""
-        run.outcome.stale = True
-        async with self._slots:
+    async def _reread(
+        self, run: Run, ref: actions.Ref, *, expected: "_Expected", adopt: bool = False
+    ) -> bool:
+        """Learn what an object is by now; with ``adopt`` file it under this set in any case.
+
+        Returns whether it is as ``expected``: then no guard was outdated.
+        """
+        async with self._slots.of(run.key):
             # Before the request: one that is recreated meanwhile may be told of before its answer.
             cached = self.cached(ref)
             obj = await self.get(ref)
@@ -236,6 +259,9 @@ class Writer:
             self._cache.upsert(_resource(ref), obj, belongs_to=run.key if adopt else None)
         elif cached is not None:
             self._forget(ref, cached.meta.uid)
+        same = _is(obj, expected)
+        run.outcome.stale |= not same
+        return same
 
     def emit(self, run: Run, events: tuple[actions.Event, ...]) -> None:
         """Report events on what the run is about."""
@@ -247,7 +273,7 @@ class Writer:
         self, run: Run, request: _Request, *, allowed: Allowed | None = None
     ) -> dict[str, Any]:
         """Send a request when a slot is free, unless it is no longer ``allowed`` by then."""
-        async with self._slots:
+        async with self._slots.of(run.key):
             if allowed is not None and not await allowed():
                 run.outcome.stale = True
                 raise Stop
@@ -261,24 +287,31 @@ class Writer:
         ref: actions.Ref,
         request: _Request,
         *,
+        guard: str,
         adopt: bool = False,
         allowed: Allowed | None = None,
     ) -> dict[str, Any]:
-        """Write; where a guard refuses, learn what the object is by now and end the chain."""
-        known = self.cached(ref) is not None
+        """Write; where a guard refuses, learn what the object is by now and end the chain.
+
+        Without a ``guard``, a resourceVersion, the object is guarded by what was known of it.
+        """
+        known = self.cached(ref)
+        version = guard or (known.meta.resource_version if known is not None else "")
+        expected = ("", version) if version else None
         try:
             return await self._write(run, request, allowed=allowed)
         except client.ApiError as error:
             if error.status not in (404, 409) or client.namespace_leaves(error):
                 raise
-            if adopt and known:
+            if adopt and known is not None:
                 raise  # Reading it once more would decide the same: this is for the backoff.
-            await self._reread(run, ref, adopt=adopt)
+            if await self._reread(run, ref, expected=expected, adopt=adopt):
+                raise
             raise Stop from error
 
-    async def read(self, ref: actions.Ref) -> dict[str, Any] | None:
-        """Read an object from the API server when a slot is free; None if there is none."""
-        async with self._slots:
+    async def read(self, key: keys.SetKey, ref: actions.Ref) -> dict[str, Any] | None:
+        """Read an object for a set when there is a slot for it; None if there is none."""
+        async with self._slots.of(key):
             return await self.get(ref)
 
     async def get(self, ref: actions.Ref) -> dict[str, Any] | None:
@@ -293,10 +326,17 @@ class Writer:
         self._cache.remove(_resource(ref), namespace=ref.namespace, name=ref.name, uid=uid)
 
 
+# What an object is by UID and resourceVersion, "" for any; None if there is to be none.
+_Expected = tuple[str, str] | None
+
+
+def _is(obj: Mapping[str, Any] | None, expected: _Expected) -> bool:
+    if obj is None or expected is None:
+        return obj is None and expected is None
+    meta = facts.Meta.of(obj)
+    found = (meta.uid, meta.resource_version)
+    return all(one in ("", is_) for one, is_ in zip(expected, found, strict=True))
+
+
 def _resource(ref: actions.Ref) -> resources.Resource:
     return resources.of(ref.api_version, ref.kind)
-
-
-def _fingerprint(action: actions.Apply) -> str:
-    text = json.dumps([action.body, action.field_manager, action.subresource], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any, Final
 from lws_kueue.api import kueue, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import annotations
-from lws_kueue.workload import naming, podsets
+from lws_kueue.workload import excess, naming, podsets
 
 _POD_PRIORITY_GROUP: Final = "scheduling.k8s.io"
 _INT32_MAX: Final = 2**31 - 1
@@ -19,12 +19,18 @@ _INT32_MAX: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What Kueue's configuration says about Workloads and cannot be read through the API."""
+    """What Kueue's configuration says about Workloads and cannot be read through the API.
+
+    Our own are ``max_pending``, for so many groups of a set Workloads may wait at a time, and
+    ``injected_containers``.
+    """
 
     label_keys_to_copy: frozenset[str] = frozenset()
     annotation_keys_to_copy: frozenset[str] = frozenset()
     short_names: bool = False
     topology: bool = True
+    max_pending: int = 500
+    injected_containers: excess.Injected = excess.Injected.HOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,9 @@
 """Conditions as Kueue's API server types want them: times, lengths, transitions."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from lws_kueue.api import kueue
-
-_MAX_MESSAGE: Final = 32 * 1024
-_MORE: Final = " ..."
+from lws_kueue.api import kueue, reasons
 
 
 def stamp(moment: datetime) -> str:
@@ -26,13 +23,11 @@ def updated(
     text = "True" if status else "False"
     old = workload.condition(type_)
     kept = old is not None and old.status == text and old.last_transition_time
-    if len(message) > _MAX_MESSAGE:
-        message = message[: _MAX_MESSAGE - len(_MORE)] + _MORE
     return {
         "type": type_,
         "status": text,
         "reason": reason,
-        "message": message,
+        "message": reasons.shortened(message, most=reasons.MOST_MESSAGE),
         "lastTransitionTime": kept or stamp(now),
         "observedGeneration": workload.meta.generation,
     }

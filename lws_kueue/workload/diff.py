@@ -10,6 +10,7 @@ it away would start pods beyond it.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names, numbers
@@ -69,7 +70,7 @@ def changes(
     return actions.joined(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Scene:
     """What the writes for one group may look at."""
 
@@ -83,16 +84,18 @@ class _Scene:
 
     def pods_of(self, workload: kueue.Workload) -> list[facts.Pod]:
         """Return the pods that run on the Workload's quota: of its group, or released under it."""
-        served = next(
-            (i for i, other in self.by_index.items() if other.meta.uid == workload.meta.uid), None
-        )
-        released = (
-            pod
-            for index, members in self.pods.items()
-            for pod in members
-            if index != served and pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
-        )
-        return [*(self.pods.get(served, ()) if served is not None else ()), *released]
+        own = self.pods.get(self._served.get(workload.meta.uid, -1), ())
+        here = {pod.meta.uid for pod in own}
+        released = self._released.get(workload.meta.name, ())
+        return [*own, *(pod for pod in released if pod.meta.uid not in here)]
+
+    @cached_property
+    def _served(self) -> dict[str, int]:
+        return {workload.meta.uid: index for index, workload in self.by_index.items()}
+
+    @cached_property
+    def _released(self) -> dict[str, list[facts.Pod]]:
+        return group.by_workload(pod for members in self.pods.values() for pod in members)
 
 
 def serving(
@@ -151,6 +154,8 @@ def _one(
         return _creation(scene, index, wanted)
     if existing.meta.deleting:
         return actions.Part()
+    if existing.unreadable:
+        return actions.Part(reasons=(_unreadable(existing).of(index),))
     if recreate.repaired(existing):
         return _repair(scene, index, existing)
     if wanted.in_vain is not None:
@@ -163,6 +168,15 @@ def _one(
         )
         return actions.Part(chains=(removal(existing, scene.pods_of(existing), events=(event,)),))
     return _update(scene, index, existing, wanted)
+
+
+def _unreadable(workload: kueue.Workload) -> Reason:
+    return Reason(
+        "WorkloadUnreadable",
+        f"Workload {workload.meta.name} is written in a way that this version does not know:"
+        f" {workload.unreadable}",
+        fix="Use a version of lws-kueue that supports this version of Kueue",
+    )
 
 
 def _given_back(index: int, workload: kueue.Workload, why: str) -> actions.Chain:

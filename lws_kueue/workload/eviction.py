@@ -5,15 +5,17 @@ until the job's side has stopped them and cleared the admission. A pod that was 
 admitted Workload stands behind it is stopped in the same way, however that came about.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import conditions, state
+from lws_kueue.workload import backing, conditions, state
 from lws_kueue.workload import pods as group
 
 _DEFAULT_GRACE_SECONDS: Final = 30
+# Ten years: the API takes numbers that no date can be reckoned with.
+_MOST_GRACE_SECONDS: Final = 315_360_000
 
 # Workloads evicted for these reasons queue again at once; for others Kueue says when.
 _REQUEUED_AT_ONCE: Final = frozenset({"Preempted", "NodeFailures"})
@@ -47,23 +49,67 @@ _FIELDS: Final = (
 )
 
 
-def stop(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tuple[actions.Delete, ...]:
-    """Return the deletions of the group's pods that run without quota behind them.
+def stop(
+    workload: kueue.Workload | None,
+    pods: Iterable[facts.Pod],
+    terms: backing.Terms,
+    *,
+    own: Collection[facts.Pod] = (),
+) -> tuple[actions.Delete, ...]:
+    """Return the deletions of the group's pods that run without an admission behind them.
 
     Gated pods stay: they are where they have to be. Without a Workload no pod may run either.
+    ``own`` are those that the chain of ownership puts into the group.
     """
-    if workload is not None and not state.must_stop(workload):
+    running = backing.unbacked(workload, pods, terms, own=own)
+    if not running:
         return ()
-    running = [
-        pod for pod in group.in_order(pods) if group.could_run(pod) and not pod.meta.deleting
-    ]
-    # One event tells the story of the group.
-    event = actions.Event("Normal", "Stopped", f"Stopping {len(running)} pods: {_why(workload)}")
+    admitted = workload is not None and not state.must_stop(workload)
+    # Kueue takes back what it gave every day; beyond that somebody has let pods go.
+    kind: Literal["Normal", "Warning"] = "Warning" if admitted else "Normal"
+    told: dict[str, list[facts.Pod]] = {}
+    for pod, why in running:
+        told.setdefault(why, []).append(pod)
+    # One event tells the story of a group.
+    events = {
+        same[0].meta.uid: actions.Event(kind, "Stopped", f"Stopping {len(same)} pods: {why}")
+        for why, same in told.items()
+    }
     return tuple(
         actions.Delete(
-            group.ref(pod), pod.meta.uid, events=(event,) if pod is running[0] else (), stops=True
+            group.ref(pod),
+            pod.meta.uid,
+            events=(events[pod.meta.uid],) if pod.meta.uid in events else (),
+            because=_occasion(workload),
+            stops=True,
+            keeping_name=_keep_name(pod),
         )
-        for pod in running
+        for pod, _ in running
+    )
+
+
+def _occasion(workload: kueue.Workload | None) -> str:
+    """Return what a group is stopped for: under another admission it is stopped for another one."""
+    evicted = workload.condition(state.EVICTED) if workload else None
+    since = evicted.last_transition_time if evicted and evicted.status == "True" else ""
+    return f"{workload.meta.uid if workload else ''} evicted at {since}"
+
+
+def _keep_name(pod: facts.Pod) -> str:
+    """Return the finalizer by which a pod's name stays taken when it is deleted, "" if it has it.
+
+    Its StatefulSet makes none in its place then, as long as that finalizer is there; a kubelet ends
+    the pod all the same (the Job controller keeps the pods that it counts in the same way).
+    """
+    return "" if group.keeps_name(pod) else names.STOPPED_FINALIZER
+
+
+def free_name(pod: facts.Pod) -> actions.Patch:
+    """Return what gives back the name of a pod that was stopped."""
+    kept = [one for one in pod.meta.finalizers if one != names.STOPPED_FINALIZER]
+    body = {"metadata": {"finalizers": kept or None}}
+    return actions.Patch(
+        group.ref(pod), body, pod.meta.resource_version, because=f"freed {pod.meta.uid}"
     )
 
 
@@ -75,17 +121,14 @@ def replace_ungated(leader: facts.Pod) -> actions.Delete:
     text = f"Replacing the group of {leader.meta.name}: its workers are made without a gate"
     event = actions.Event("Normal", "Stopped", text)
     return actions.Delete(
-        group.ref(leader), leader.meta.uid, propagation="Foreground", events=(event,), stops=True
+        group.ref(leader),
+        leader.meta.uid,
+        propagation="Foreground",
+        events=(event,),
+        because="its workers are made ungated",
+        stops=True,
+        keeping_name=_keep_name(leader),
     )
-
-
-def _why(workload: kueue.Workload | None) -> str:
-    if workload is None:
-        return "its group has no Workload"
-    evicted = workload.condition(state.EVICTED)
-    if workload.is_true(state.EVICTED) and evicted is not None:
-        return evicted.message or evicted.reason
-    return f"Workload {workload.meta.name} is not admitted"
 
 
 def clear_admission(
@@ -145,7 +188,7 @@ def _stuck_at(pod: facts.Pod) -> datetime | None:
     """
     ends = conditions.moment(pod.meta.deleted or "")
     grace = pod.spec.get("terminationGracePeriodSeconds")
-    seconds = _DEFAULT_GRACE_SECONDS if grace is None else int(grace)
+    seconds = _DEFAULT_GRACE_SECONDS if grace is None else min(int(grace), _MOST_GRACE_SECONDS)
     return None if ends is None else ends + timedelta(seconds=seconds)
 
 

@@ -18,6 +18,11 @@ from lws_kueue.workload import pods as group
 _MARKED = {names.IS_GROUP_WORKLOAD: "true"}
 
 
+def is_given(workload: kueue.Workload) -> bool:
+    """Whether Kueue's built-in integration has made, or can adopt, a Workload."""
+    return _MARKED.items() <= workload.meta.annotations.items()
+
+
 def removed(owner: facts.Meta, workload: kueue.Workload) -> dict[str, None]:
     """Return the change of the annotations of a Workload that is the bridge's; {} for none."""
     if names.MULTIKUEUE_ORIGIN in owner.labels:
@@ -36,5 +41,5 @@ def given(owner: facts.Meta, workloads: Iterable[kueue.Workload]) -> list[action
             workload.meta.resource_version,
         )
         for workload in workloads
-        if not workload.meta.deleting and not _MARKED.items() <= workload.meta.annotations.items()
+        if not workload.meta.deleting and not is_given(workload)
     ]

@@ -132,6 +132,13 @@ def _annotations(workload: kueue.Workload, assigned: kueue.PodSetAssignment) -> 
     return annotations
 
 
+def count(workload: kueue.Workload, assigned: kueue.PodSetAssignment) -> int:
+    """Return the admitted number of pods; the assignment's own counts, not the request's."""
+    if assigned.count is not None:
+        return assigned.count
+    return next((one.count for one in workload.spec.pod_sets if one.name == assigned.name), 0)
+
+
 def topology_request(workload: kueue.Workload, podset: str) -> kueue.TopologyRequest | None:
     """Return which topology a podset asks for, None if for none."""
     found = (one.topology_request for one in workload.spec.pod_sets if one.name == podset)

@@ -15,13 +15,37 @@ def gated(pod: facts.Pod) -> bool:
 
 
 def could_run(pod: facts.Pod) -> bool:
-    """Whether the pod runs or can still come to run: released and not terminated."""
-    return not gated(pod) and not pod.finished
+    """Whether the pod runs or can still come to run: released, and not over."""
+    return not (gated(pod) or pod.finished or _kept_as_over(pod))
+
+
+def keeps_name(pod: facts.Pod) -> bool:
+    """Whether a pod was stopped so that its name stays taken (``eviction``)."""
+    return names.STOPPED_FINALIZER in pod.meta.finalizers
+
+
+def _kept_as_over(pod: facts.Pod) -> bool:
+    """Whether only the finalizer keeps a pod that is being deleted.
+
+    It has no grace left then: the kubelet says so of what it has ended, and the API server of what
+    never had a node and gets none any more.
+    """
+    gone = pod.meta.deleting and (not pod.node or pod.meta.grace_seconds == 0)
+    return gone and keeps_name(pod)
 
 
 def worker_index(pod: facts.Pod) -> int | None:
     """Return the pod's place in its group, 0 for the leader, None when it carries none."""
     return numbers.natural(pod.meta.labels.get(names.WORKER_INDEX, ""))
+
+
+def by_workload(pods: Iterable[facts.Pod]) -> dict[str, list[facts.Pod]]:
+    """Return the pods that were released, by the name of the Workload that they say."""
+    released: dict[str, list[facts.Pod]] = {}
+    for pod in pods:
+        if (name := pod.meta.annotations.get(names.WORKLOAD)) is not None:
+            released.setdefault(name, []).append(pod)
+    return released
 
 
 def podset_of(pod: facts.Pod, assignments: Mapping[str, kueue.PodSetAssignment]) -> str:

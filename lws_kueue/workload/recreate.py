@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lws_kueue.api import completion, facts, kueue, lws, names
-from lws_kueue.workload import build, conditions, podsets, shape, state
+from lws_kueue.workload import backing, build, conditions, podsets, shape, state
 from lws_kueue.workload import pods as group
 
 REPAIRED: Final = frozenset({"OutOfSync", "FailedToStart", "OwnerNotFound"})
@@ -69,9 +69,10 @@ def outdated(
     """Return in words what of the group the Workload was not made for, None if it fits.
 
     A Workload under which pods of this very revision run was made for it by whoever released them:
-    it stays for as long as they do.
+    it stays for as long as they do. Marks are not enough for that, anyone may write them: the pods
+    have to request no more than was admitted.
     """
-    if made_from.shape is None:
+    if made_from.shape is None or workload.unreadable:
         return None
     what = shape.difference(workload, made_from.shape, flavors=flavors, completions=completions)
     if what is not None and any(_runs_under(workload, pod, made_from.key) for pod in pods):
@@ -96,6 +97,7 @@ def _runs_under(workload: kueue.Workload, pod: facts.Pod, key: str) -> bool:
         group.could_run(pod)
         and pod.meta.annotations.get(names.WORKLOAD) == workload.meta.name
         and pod.meta.labels.get(names.REVISION_KEY) == key
+        and backing.within(workload, pod)
     )
 
 

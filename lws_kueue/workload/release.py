@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment, ranks
-from lws_kueue.workload import excess, injection, placement_event, podsets, state
+from lws_kueue.workload import backing, excess, injection, placement_event, podsets, state
 from lws_kueue.workload import pods as group
 
 
 def plan_release(
-    workload: kueue.Workload, pods: Sequence[facts.Pod], *, flavors: injection.Flavors
+    workload: kueue.Workload, pods: Sequence[facts.Pod], *, terms: backing.Terms, beside: int = 0
 ) -> tuple[actions.Release | None, tuple[Reason, ...]]:
     """Return the release of the group's gated pods, and what somebody has to change.
 
     The caller has made sure that the Workload may run. A pod for which the assignment has no
     place, or only one on a node that waits to be replaced, stays gated while the others go; any
-    other problem holds all gated pods of the group.
+    other problem holds all gated pods of the group. ``beside`` is how many pods run in their place
+    that are none of the group: until they have ended the admission has no room for it.
     """
     # A gated pod that is being deleted neither needs a place nor takes one.
     live = [
@@ -37,7 +38,7 @@ def plan_release(
             workload,
             name,
             [pod for pod in live if group.podset_of(pod, assignments) == name],
-            flavors,
+            terms,
         )
         for name in dict.fromkeys(group.podset_of(pod, assignments) for pod in waiting)
     ]
@@ -47,13 +48,21 @@ def plan_release(
         dataclasses.replace(patch, because=admitted) for part in parts for patch in part.patches
     )
     problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
+    admitted_pods = _pods_admitted(workload)
+    if waiting and beside and len(live) + beside > admitted_pods:
+        message = (
+            f"Workload {workload.meta.name} was admitted for {admitted_pods} pods, and {beside}"
+            " that are not of the group run in its place and have to end first"
+        )
+        return None, (*problems, Reason("MorePodsThanAdmitted", message))
     if any(part.held for part in parts) or not patches:
         return None, problems
     ref, meta = group.workload_ref(workload), workload.meta
-    events: tuple[actions.Event, ...] = ()
-    if len(patches) == len(waiting) and len(live) == _pods_admitted(workload):
+    warned = (reason for part in parts for reason in part.warned)
+    events = tuple(actions.Event("Warning", one.code, one.message) for one in warned)
+    if len(patches) == len(waiting) and len(live) == admitted_pods:
         domains = {name: domain for part in parts for name, domain in part.domains.items()}
-        events = placement_event.events(workload, live, domains)
+        events = (*events, *placement_event.events(workload, live, domains))
     return actions.Release(ref, meta.uid, meta.resource_version, patches, events), problems
 
 
@@ -63,19 +72,20 @@ def _admitted_at(workload: kueue.Workload) -> str:
 
 
 def _pods_admitted(workload: kueue.Workload) -> int:
-    return sum(_count(workload, one) for one in injection.assignments(workload).values())
+    return sum(injection.count(workload, one) for one in injection.assignments(workload).values())
 
 
 @dataclass(frozen=True, slots=True)
 class _PodSetRelease:
     """The part of a release that one podset is; ``held`` when its problems hold the whole.
 
-    ``domains`` are where its pods go, by pod name.
+    ``domains`` are where its pods go, by pod name; ``warned`` is what is told and holds nothing.
     """
 
     patches: tuple[actions.Patch, ...] = ()
     domains: Mapping[str, assignment.Domain] = field(default_factory=dict)
     problems: tuple[Reason, ...] = ()
+    warned: tuple[Reason, ...] = ()
     held: bool = False
 
 
@@ -84,24 +94,28 @@ def _held(reason: str, message: str) -> _PodSetRelease:
 
 
 def _release_podset(
-    workload: kueue.Workload, name: str, members: Sequence[facts.Pod], flavors: injection.Flavors
+    workload: kueue.Workload, name: str, members: Sequence[facts.Pod], terms: backing.Terms
 ) -> _PodSetRelease:
-    base = injection.injection(workload, name, flavors=flavors)
+    base = injection.injection(workload, name, flavors=terms.flavors)
     if isinstance(base, Reason):
         return _PodSetRelease(problems=(base,), held=True)
     assigned = injection.assignments(workload)[name]
-    count = _count(workload, assigned)
-    if (beyond := _beyond(workload, assigned, members, count=count)) is not None:
-        return _PodSetRelease(problems=(beyond,), held=True)
+    count = injection.count(workload, assigned)
+    exceeding = tuple(_exceeding(workload, assigned, members, terms, count=count))
+    if any(excess.holds for excess in exceeding):
+        held = next(excess.reason for excess in exceeding if excess.holds)
+        return _PodSetRelease(problems=(held,), held=True)
+    warned = tuple(excess.reason for excess in exceeding)
     if assigned.topology_assignment is None:
-        return _patched((pod, base) for pod in members if group.gated(pod))
+        part = _patched((pod, base) for pod in members if group.gated(pod))
+        return dataclasses.replace(part, warned=warned)
     try:
         placement = _placement(workload, assigned, members, count=count)
     except ValueError as error:
         message = f"the topology of podset {name} of Workload {workload.meta.name}: {error}"
         return _held("TopologyUnreadable", message)
     changes = {
-        pod_name: injection.injection(workload, name, flavors=flavors, domain=domain)
+        pod_name: injection.injection(workload, name, flavors=terms.flavors, domain=domain)
         for pod_name, domain in placement.domains.items()
     }
     part = _patched((pod, changes[pod.meta.name]) for pod in members if pod.meta.name in changes)
@@ -109,26 +123,34 @@ def _release_podset(
         part,
         domains=placement.domains,
         problems=(*part.problems, *_unplaced(workload, placement)),
+        warned=warned,
     )
 
 
-def _beyond(
+def _exceeding(
     workload: kueue.Workload,
     assigned: kueue.PodSetAssignment,
     members: Sequence[facts.Pod],
+    terms: backing.Terms,
     *,
     count: int,
-) -> Reason | None:
+) -> Iterator[excess.Excess]:
     """Return what the pods are beyond what was admitted: nothing of it has quota behind it."""
     if len(members) > count:
         message = (
             f"Workload {workload.meta.name} was admitted for {count} pods in podset"
             f" {assigned.name}, the group has {len(members)}"
         )
-        return Reason("MorePodsThanAdmitted", message)
-    waiting = (pod for pod in members if group.gated(pod))
-    found = (excess.problem(workload, assigned, pod, count=count) for pod in waiting)
-    return next((problem for problem in found if problem is not None), None)
+        yield excess.Excess(Reason("MorePodsThanAdmitted", message))
+        return
+    waiting = [pod for pod in members if group.gated(pod)]
+    if not waiting:
+        return
+    allowance = excess.Allowance(
+        workload, assigned, count=count, injected=terms.injected_containers
+    )
+    found = (allowance.excess(pod) for pod in waiting)
+    yield from (one for one in found if one is not None)
 
 
 def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[Reason]:
@@ -156,13 +178,6 @@ def _patched(pods: Iterable[tuple[facts.Pod, injection.PodChange | Reason]]) -> 
     problems = tuple(one for one in outcomes if isinstance(one, Reason))
     patches = tuple(one for one in outcomes if isinstance(one, actions.Patch))
     return _PodSetRelease(patches, problems=problems, held=bool(problems))
-
-
-def _count(workload: kueue.Workload, assigned: kueue.PodSetAssignment) -> int:
-    """Return the admitted number of pods; the assignment's own counts, not the request's."""
-    if assigned.count is not None:
-        return assigned.count
-    return next((one.count for one in workload.spec.pod_sets if one.name == assigned.name), 0)
 
 
 def _placement(

@@ -83,6 +83,7 @@ def may_run(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]
     return (
         admission(workload) is Admission.ADMITTED
         and workload.status.admission is not None
+        and not workload.unreadable
         and workload.spec.active
         and not runs_elsewhere(workload, checks)
     )

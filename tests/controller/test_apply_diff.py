@@ -214,6 +214,50 @@ def test_a_field_that_an_apply_would_remove_is_seen(path: tuple[str, ...]) -> No
     assert not covers(stored(desired()), _without(*path))
 
 
+def of_pods(obj: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, ...]:
+    return apply_diff.of_pods(facts.StatefulSet.of(obj), body)
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        (lambda _: None, ()),
+        (_set("spec/replicas", 3), ()),
+        (_set("metadata/annotations/note", "y"), ()),
+        (_set("spec/template/spec/theirs", "x"), ()),
+        (_set(f"{CONTAINER}/image", "other"), ("spec.template.spec.containers[0].image",)),
+        (_set(f"{CONTAINER}/args", ["x"]), ("spec.template.spec.containers[0].args",)),
+        (_set("spec/template/spec/nodeSelector/more", "x"), ("spec.template.spec.nodeSelector",)),
+    ],
+)
+def test_fields_of_the_pods_that_an_apply_would_set_are_named(
+    change: Any, fields: tuple[str, ...]
+) -> None:
+    obj = stored(desired())
+    change(obj)
+    assert of_pods(obj, desired()) == fields
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ((*_TEMPLATE, "nodeSelector"), "nodeSelector"),
+        ((*_TEMPLATE, "containers", "1"), "containers[b]"),
+        ((*_TEMPLATE, "containers", "0", "args"), "containers[a].args"),
+        ((*_TEMPLATE, "containers", "0", "env", "1"), "containers[a].env[B]"),
+        ((*_TEMPLATE, "containers", "0", "ports", "0"), "containers[a].ports[80,TCP]"),
+    ],
+)
+def test_fields_of_the_pods_that_an_apply_would_remove_are_named(
+    path: tuple[str, ...], field: str
+) -> None:
+    assert f"spec.template.spec.{field}" in of_pods(stored(desired()), _without(*path))
+
+
+def test_what_an_apply_would_remove_beside_the_pods_is_not_of_them() -> None:
+    assert of_pods(stored(desired()), _without("metadata", "annotations", "note")) == ()
+
+
 def test_a_null_is_covered_by_what_the_server_makes_of_it() -> None:
     """Seen on a v1.36.3 API server: a null ``grpc.service`` is owned, and stored as ""."""
     probed = [{"name": "a", "image": "i", "readinessProbe": {"grpc": {"port": 80}}}]
@@ -259,3 +303,35 @@ def test_another_body_is_covered_only_if_it_is_the_same(
 ) -> None:
     live, body = stored(desired(containers=before)), desired(containers=after)
     assert covers(live, body) == (desired(containers=before) == body)
+
+
+@pytest.mark.parametrize(
+    ("applied", "answered", "said"),
+    [
+        ({"replicas": 2}, {"replicas": 2, "podManagementPolicy": "Parallel"}, ""),
+        ({"replicas": 2}, {"replicas": 1}, "spec.replicas was applied as 2 and became 1"),
+        ({"paused": True}, {}, "spec.paused was applied as true and became null"),
+        (
+            {"containers": [{"name": "a", "image": "x"}]},
+            {"containers": [{"name": "a", "image": "y"}]},
+            'spec.containers[0].image was applied as "x" and became "y"',
+        ),
+        (
+            {"updateStrategy": {"rollingUpdate": {"partition": 0, "maxUnavailable": 2}}},
+            {"updateStrategy": {"rollingUpdate": {"partition": 0}}},
+            "",
+        ),
+        (
+            {"template": {"spec": {"nodeSelector": {"a": "b"}}}},
+            {"template": {"spec": {"nodeSelector": {"a": "b", "c": "d"}}}},
+            'spec.template.spec.nodeSelector was applied as {"a": "b"} and became'
+            ' {"a": "b", "c": "d"}',
+        ),
+        ({str(n): n for n in range(7)}, {}, ", and 2 more"),
+    ],
+)
+def test_what_comes_of_an_apply_instead_is_told_by_field(
+    applied: dict[str, Any], answered: dict[str, Any], said: str
+) -> None:
+    found = apply_diff.changed({"spec": answered}, {"metadata": {}, "spec": applied})
+    assert found == said or (said.startswith(",") and found.endswith(said))

@@ -2,6 +2,7 @@
 without the admission of its own group, whatever happens in between and wherever they are cut off.
 """
 
+import copy
 import dataclasses
 from datetime import timedelta
 from typing import Any
@@ -377,6 +378,41 @@ def test_an_eviction_is_followed_while_the_set_is_being_deleted() -> None:
         model.delete("Pod", pod)
     model.pass_once(SET)
     assert "admission" not in model.objects["Workload", name]["status"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("conditions", [[], ["Finished"], ["QuotaReserved"]])
+def test_what_no_admission_stands_behind_is_stopped_also_when_its_set_goes(
+    gone: bool, conditions: list[str]
+) -> None:
+    model = cluster(replicas=1)
+    settle(model)
+    obj = model.objects[names.LWS_KIND, SET]
+    (name,) = model.of_kind("Workload")
+    if gone:
+        del model.objects[names.LWS_KIND, SET]
+    else:
+        obj["metadata"]["finalizers"] = ["example.com/hold"]
+        model.delete(names.LWS_KIND, SET)
+    assert model.decide(SET).empty, "its pods run on an admission"
+    workload = model.objects["Workload", name]
+    stranger = copy.deepcopy(model.objects["Pod", "demo-0-1"])
+    stranger["metadata"] = {"name": "demo-0-7", "labels": {"app": "database"}}
+    model.store(stranger)
+    workload["status"]["conditions"] = [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "x",
+            "lastTransitionTime": "2030-01-01T00:00:00Z",
+        }
+        for kind in conditions
+    ]
+    model.touch(workload)
+    plan = model.decide(SET)
+    stops = [a for chain in plan.chains for a in chain if isinstance(a, actions.Delete)]
+    assert sorted(a.ref.name for a in stops) == ["demo-0", "demo-0-1", "demo-0-2"]
+    assert all(a.stops for a in stops)
 
 
 def test_a_plain_set_that_was_orphaned_and_made_again_in_a_queue_is_taken_in() -> None:

@@ -138,13 +138,6 @@ def test_a_group_service_is_found_by_name() -> None:
     assert [group.service for group in found.groups] == [service, None]
 
 
-@pytest.mark.row("UT-35")
-def test_groups_stand_at_their_index_with_gaps_and_without_overflow() -> None:
-    two, five = given.a_group(2), given.a_group(5)
-    assert groups.by_index((two, five), 4) == (None, None, two, None)
-    assert groups.by_index((), 2) == (None, None)
-
-
 @pytest.mark.row("UT-30")
 @pytest.mark.parametrize(
     ("phase", "kind", "count", "restarted"),

@@ -155,7 +155,7 @@ def strangers(rng: random.Random, model: cluster_model.Cluster) -> set[str]:
     return uids
 
 
-def seen_in(model: cluster_model.Cluster) -> observed.Observed | cache.InvalidSet:
+def seen_in(model: cluster_model.Cluster) -> observed.Observed | lws.InvalidSet:
     """Everything as the runtime would hand it over, odd objects included."""
 
     def parsed(kind: str, parse: Any) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def seen_in(model: cluster_model.Cluster) -> observed.Observed | cache.InvalidSe
 
     live = model.objects.get((names.LWS_KIND, SET))
     owner = cache.parse_set(live) if live else None
-    if isinstance(owner, cache.InvalidSet):
+    if isinstance(owner, lws.InvalidSet):
         return owner
     return observed.Observed(
         namespace=cluster_model.NAMESPACE,
@@ -201,7 +201,7 @@ def test_spoilt_objects_neither_end_a_pass_nor_harm_a_stranger(seed: int, faults
         if target["metadata"]["uid"] not in foreign:
             spoil(rng, target, uids)
     seen = seen_in(model)
-    if isinstance(seen, cache.InvalidSet):
+    if isinstance(seen, lws.InvalidSet):
         assert seen.problem
         return
     plan = decide.decide(seen, now=NOW, options=build.Options())
@@ -220,7 +220,7 @@ def test_any_spec_is_either_a_set_or_said_to_be_none(seed: int) -> None:
     for _ in range(rng.randrange(1, 4)):
         spoil_anything(rng, body, rng.choice(["spec", "spec", "status"]))
     found = cache.parse_set(body)
-    if isinstance(found, cache.InvalidSet):
+    if isinstance(found, lws.InvalidSet):
         assert found.problem
         return
     assert isinstance(found, lws.LeaderWorkerSet)
@@ -261,8 +261,9 @@ def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
     model.make_pods()
     seen = seen_in(model)
     assert isinstance(seen, observed.Observed)
+    options = build.Options(max_pending=3 * waiting.MOST_NEW)
     for asked in (1, 2, 3, 3):
-        plan = decide.decide(seen, now=NOW, options=build.Options())
+        plan = decide.decide(seen, now=NOW, options=options)
         created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]
         workloads = [a.body for a in created if a.body["kind"] == "Workload"]
         stored = {

@@ -1,10 +1,11 @@
 """Who lets a set's groups go, and what happens when that changes (kueue-contract 3.6 and 8.1)."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from lws_kueue.api import lws, names
+from lws_kueue.api import facts, kueue, lws, names
 from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import observed
 from lws_kueue.controller.observe.scope import ManagedBy
@@ -37,8 +38,9 @@ NEW = None
         (True, NOBODYS, NEW, ManagedBy.KUEUE_GATED),
         (None, NOBODYS, NEW, ManagedBy.BRIDGE),
         (None, NOBODYS, OURS, ManagedBy.BRIDGE),
-        (None, KUEUES, OURS, ManagedBy.BRIDGE),
-        (None, KUEUES, NEW, ManagedBy.KUEUE),
+        (None, KUEUES, OURS, ManagedBy.UNKNOWN),
+        (None, KUEUES, NEW, ManagedBy.UNKNOWN),
+        (None, KUEUES, NOBODYS, ManagedBy.UNKNOWN),
         (None, KUEUES, KUEUES, ManagedBy.KUEUE),
     ],
 )
@@ -52,19 +54,121 @@ def test_the_integration_decides_and_what_is_rendered_stays_where_that_is_safe(
     plain = lws.LeaderWorkerSet.of(marked(body(queue=None), stored))
     sets = {}
     if rendered is not None:
-        sets[SET] = given.a_stateful_set(SET, template={"annotations": rendered})
-    seen = observed.Observed(
-        namespace="ns",
-        name=SET,
-        lws=owner,
-        kueue=observed.Kueue(support="served", built_in=built_in),
-        stateful_sets=sets,
-    )
+        sets[SET] = leaders(owner, rendered)
+    seen = dataclasses.replace(observation(owner, built_in), stateful_sets=sets)
     assert managed_by.of(seen, owner) is expected
     left = stored == KUEUES and built_in is not False
     assert managed_by.of(seen, plain) is (ManagedBy.KUEUE if left else ManagedBy.NOBODY), (
         "Kueue may take sets without a queue"
     )
+
+
+def observation(owner: lws.LeaderWorkerSet, built_in: bool | None) -> observed.Observed:
+    kueue = observed.Kueue(support="served", built_in=built_in)
+    return observed.Observed(namespace="ns", name=SET, lws=owner, kueue=kueue)
+
+
+def leaders(owner: lws.LeaderWorkerSet, rendered: dict[str, str]) -> facts.StatefulSet:
+    """Return the leader StatefulSet of a set; its template has these annotations."""
+    holder = {"kind": names.LWS_KIND, "name": SET, "uid": owner.meta.uid, "controller": True}
+    return given.a_stateful_set(SET, owner=holder, template={"annotations": rendered})
+
+
+def test_the_mark_on_a_statefulset_proves_nothing_if_a_template_before_was_gated() -> None:
+    """Whoever may edit a StatefulSet cannot write what its controller has kept of it."""
+    owner = lws.LeaderWorkerSet.of(marked(body()))
+    forged = leaders(owner, KUEUES)
+    kept = facts.Revision.of(
+        {
+            "metadata": {
+                "name": "demo-abc",
+                "ownerReferences": [{"uid": forged.meta.uid, "controller": True}],
+            },
+            "data": {"spec": {"template": {"metadata": {"annotations": OURS}}}},
+            "revision": 1,
+        }
+    )
+    seen = dataclasses.replace(observation(owner, None), stateful_sets={SET: forged})
+    assert managed_by.of(seen, owner) is ManagedBy.KUEUE
+    seen = dataclasses.replace(seen, revisions={"demo-abc": kept})
+    assert managed_by.of(seen, owner) is ManagedBy.UNKNOWN
+
+
+def test_a_statefulset_that_nobody_controls_says_nothing_about_its_set() -> None:
+    owner = lws.LeaderWorkerSet.of(marked(body()))
+    orphan = given.a_stateful_set(
+        SET, labels={names.SET_NAME: SET}, template={"annotations": KUEUES}
+    )
+    seen = dataclasses.replace(observation(owner, None), stateful_sets={SET: orphan})
+    assert managed_by.of(seen, owner) is ManagedBy.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("workloads", "expected"),
+    [
+        ([{}, GROUP_MARK], ManagedBy.BRIDGE),
+        ([{}], ManagedBy.BRIDGE),
+        ([GROUP_MARK], ManagedBy.KUEUE_GATED),
+    ],
+)
+def test_while_nobody_knows_the_workloads_say_who_let_groups_go_before(
+    workloads: list[dict[str, str]], expected: ManagedBy
+) -> None:
+    owner = lws.LeaderWorkerSet.of(marked(body()))
+    holder = {"kind": names.LWS_KIND, "name": SET, "uid": owner.meta.uid}
+    stored = [
+        kueue.Workload.of(
+            {
+                "metadata": {
+                    "name": f"w-{index}",
+                    "annotations": annotations,
+                    "ownerReferences": [holder],
+                }
+            }
+        )
+        for index, annotations in enumerate(workloads)
+    ]
+    seen = dataclasses.replace(
+        observation(owner, None),
+        stateful_sets={SET: leaders(owner, OURS)},
+        workloads={one.meta.name: one for one in stored},
+    )
+    assert managed_by.of(seen, owner) is expected
+
+
+@pytest.mark.row("Q10")
+def test_a_set_with_the_mark_of_kueues_integration_waits_until_somebody_knows_about_that() -> None:
+    model = cluster_model.Cluster()
+    model.store(marked(body(replicas=2)))
+    settle(model)
+    assert len(gated(model)) == 6
+    assert not model.of_kind("Workload"), "perhaps Kueue makes them"
+    told = condition(model, "WaitingForAdmission")
+    assert told is not None
+    assert told["reason"] == "ManagerUnknown"
+    assert "groups 0-1: " in told["message"]
+    (warning,) = model.decide(SET).warnings
+    assert "spec.leaderWorkerTemplate.workerTemplate" in warning.message
+    for pod in model.of_kind("Pod").values():
+        pod["spec"].pop("schedulingGates")
+        model.touch(pod)
+    settle(model)
+    assert len(gated(model)) == 6, "what somebody opened is stopped"
+    model.built_in = False
+    settle(model)
+    assert not gated(model)
+
+
+def test_when_it_is_known_kueues_integration_takes_over_what_waited() -> None:
+    model = cluster_model.Cluster()
+    model.store(marked(body(replicas=1)))
+    settle(model)
+    before = uids(model, "Pod")
+    model.built_in = True
+    settle(model)
+    assert uids(model, "Pod") == before
+    assert len(gated(model)) == 3
+    assert condition(model, "WaitingForAdmission") is None
 
 
 def marked(obj: dict[str, Any], marks: dict[str, str] = KUEUES) -> dict[str, Any]:
@@ -145,6 +249,33 @@ def test_a_set_that_is_left_to_kueue_warns_of_a_surge_in_percent() -> None:
     (told,) = model.decide(SET).warnings
     assert told.reason == "SurgeNotAdmitted"
     assert "25%" in told.message
+
+
+def test_a_set_that_is_left_to_kueue_says_which_groups_are_deactivated() -> None:
+    model = managed_by_kueue(replicas=3)
+    assert condition(model, "WaitingForAdmission") is None, "quota is for its Workload to say"
+    for name, workload in model.of_kind("Workload").items():
+        if workload["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX] != "1":
+            model.objects["Workload", name]["spec"]["active"] = False
+            model.touch(model.objects["Workload", name])
+    settle(model, admit=False)
+    told = condition(model, "WaitingForAdmission")
+    assert told is not None
+    assert told["reason"] == "WorkloadDeactivated"
+    assert "group 0: Workload leaderworkerset-" in told["message"]
+    assert "group 2: Workload leaderworkerset-" in told["message"]
+    assert "group 1" not in told["message"]
+    assert "set its spec.active to true" in told["message"]
+    for name in model.of_kind("Workload"):
+        model.objects["Workload", name]["spec"]["active"] = True
+        model.touch(model.objects["Workload", name])
+    settle(model, admit=False)
+    assert condition(model, "WaitingForAdmission") is None
+
+
+def condition(model: cluster_model.Cluster, kind: str) -> dict[str, Any] | None:
+    found = (model.objects[names.LWS_KIND, SET].get("status") or {}).get("conditions") or ()
+    return next((one for one in found if one["type"] == kind), None)
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 2])

@@ -36,17 +36,17 @@ LABELLED = {names.SET_NAME: "model"}
 @pytest.mark.parametrize(
     ("taken", "holder", "rival"),
     [
-        (meta(None), "something else", None),
-        (meta(None, **LABELLED), "something else", None),
-        (meta(SET, **LABELLED), "LeaderWorkerSet model", "model"),
-        (meta(POD, **LABELLED), "group 1 of LeaderWorkerSet model", "model"),
-        (meta(POD, **{names.SET_NAME: "x"}), "Pod model-1", None),
-        (meta(POD), "Pod model-1", None),
-        (meta(OTHER, **LABELLED), "Deployment web", None),
+        (meta(None), "has no owner", None),
+        (meta(None, **LABELLED), "has no owner", None),
+        (meta(SET, **LABELLED), "belongs to LeaderWorkerSet model", "model"),
+        (meta(POD, **LABELLED), "belongs to group 1 of LeaderWorkerSet model", "model"),
+        (meta(POD, **{names.SET_NAME: "x"}), "belongs to Pod model-1", None),
+        (meta(POD), "belongs to Pod model-1", None),
+        (meta(OTHER, **LABELLED), "belongs to Deployment web", None),
     ],
 )
 def test_whose_an_object_is(taken: facts.Meta, holder: str, rival: str | None) -> None:
-    assert name_claims.holder(taken) == f"belongs to {holder}"
+    assert name_claims.holder(taken) == holder
     assert name_claims.rival(taken) == rival
     assert ("comes up by itself" in name_claims.remedy(taken)) == (rival is not None)
 
@@ -102,9 +102,9 @@ def test_groups_in_a_queue_whose_leaders_have_no_name_say_what_they_wait_for() -
         (
             given.reference(names.LWS_KIND, "test-sample-0", "uid-of-the-other"),
             {names.SET_NAME: "test-sample-0"},
-            "LeaderWorkerSet test-sample-0. Give this set another name; it comes up by itself",
+            "belongs to LeaderWorkerSet test-sample-0. Give this set another name; it comes up",
         ),
-        (None, {}, "something else. Delete or rename it"),
+        (None, {}, "has no owner. Delete or rename it"),
     ],
     ids=["another-set", "stranger"],
 )
@@ -118,7 +118,7 @@ def test_workers_whose_stateful_set_is_that_of_others_wait_and_say_so(
     )
     assert not test_group_objects.of_kind(plan, "StatefulSet")
     assert any(
-        f"leader pod test-sample-0: StatefulSet test-sample-0 exists and belongs to {holder}" in one
+        f"leader pod test-sample-0: StatefulSet test-sample-0 exists and {holder}" in one
         for one in told(plan)
     )
     # Nothing that is the other's is written.

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import actions, lws, names
-from lws_kueue.controller import repairs
+from lws_kueue.controller import repairs, rivals
 from tests.kit.builders import given
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -140,9 +140,9 @@ def test_each_change_of_the_set_is_an_occasion_also_one_that_goes_back() -> None
     sets = [
         given.an_lws(generation=1),
         given.an_lws(generation=2),
-        given.an_lws(generation=2, labels={"a": "b"}),
+        given.an_lws(generation=2, labels={names.QUEUE_NAME: "a"}),
         given.an_lws(generation=2),
-        given.an_lws(generation=2, annotations={"a": "b"}),
+        given.an_lws(generation=2, annotations={names.EXCLUSIVE_TOPOLOGY: "a"}),
         None,
     ]
     occasions = [attempts.occasion(owner) for owner in sets]
@@ -151,11 +151,97 @@ def test_each_change_of_the_set_is_an_occasion_also_one_that_goes_back() -> None
     assert attempts.occasion(given.an_lws(generation=2)) == attempts.occasion(same)
 
 
-def test_stops_are_neither_held_nor_counted() -> None:
+@pytest.mark.parametrize("key", ["argocd.argoproj.io/refresh", "example.com/seen", "team"])
+def test_who_touches_a_mark_of_the_set_for_ever_ends_no_pause(key: str) -> None:
     attempts = repairs.Attempts()
-    stop = actions.Delete(POD, "u", stops=True)
-    assert len(fight(attempts, lambda _: stop, seconds=MINUTE)) == 600
+
+    def occasion(beat: float) -> str:
+        marks = {key: str(beat)}
+        return attempts.occasion(given.an_lws(generation=2, labels=marks, annotations=marks))
+
+    for second in range(0, 60, 2):
+        if (
+            attempts.wait(
+                actions.Delete(POD, "u", because="key"), occasion=occasion(second), now=at(second)
+            )
+            <= 0
+        ):
+            attempts.made(
+                actions.Delete(POD, "u", because="key"), occasion=occasion(second), now=at(second)
+            )
+    assert (
+        attempts.wait(actions.Delete(POD, "u", because="key"), occasion=occasion(60), now=at(60))
+        > 10
+    )
+
+
+STOP = actions.Delete(
+    POD, "u", because="not admitted", stops=True, keeping_name=names.STOPPED_FINALIZER
+)
+
+
+def test_a_workload_that_gives_quota_back_is_neither_held_nor_counted() -> None:
+    attempts = repairs.Attempts()
+    for _ in range(20):
+        attempts.made(actions.Delete(WORKLOAD, "u", stops=True), occasion=OCCASION, now=NOW)
     assert hold(actions.Plan(), attempts).warnings == ()
+
+
+@pytest.mark.row("WAR-04")
+def test_a_pod_that_is_stopped_again_keeps_its_name_for_a_pause_that_grows() -> None:
+    attempts, now, kept = repairs.Attempts(), 0.0, []
+    for _ in range(7):
+        ((stop,),) = repairs.hold(
+            actions.Plan(chains=((STOP,),)), attempts, occasion=OCCASION, now=at(now)
+        ).chains
+        assert isinstance(stop, actions.Delete)
+        attempts.made(stop, occasion=OCCASION, now=at(now))
+        pause = attempts.kept_for(POD, at(now), occasion=OCCASION, now=at(now))
+        kept.append((bool(stop.keeping_name), pause))
+        # Nothing keeps the name of the first one.
+        now += pause
+    assert kept == [
+        (False, 0.0),
+        *((True, pause) for pause in (1.0, 3.0, 8.0, 20.0, 300.0, 300.0)),
+    ]
+
+
+def test_who_takes_gates_away_is_told_once_for_all_pods_and_stands_in_the_condition() -> None:
+    attempts, owner = repairs.Attempts(), given.an_lws()
+    for name in ("sample-1", "sample-0"):
+        one = dataclasses.replace(STOP, ref=dataclasses.replace(POD, name=name))
+        for second in (0, 1, 2, 5):
+            attempts.made(one, occasion=OCCASION, now=at(second))
+    (warning,) = hold(actions.Plan(), attempts, seconds=6).warnings
+    assert warning.message.startswith("Pod sample-0, like others of the set, is made or left")
+    assert "kueue.x-k8s.io/admission" in warning.message
+    assert repairs.condition(owner, attempts, now=at(6)) is None
+    for second in (13, 33):
+        attempts.made(STOP, occasion=OCCASION, now=at(second))
+    assert repairs.condition(owner, attempts, now=at(34)) is not None
+
+
+def test_a_pod_is_stopped_for_another_admission_as_if_for_the_first_time() -> None:
+    attempts = repairs.Attempts()
+    for _ in range(5):
+        attempts.made(STOP, occasion=OCCASION, now=NOW)
+    other = dataclasses.replace(STOP, because="evicted later")
+    ((stop,),) = hold(actions.Plan(chains=((other,),)), attempts, seconds=1).chains
+    assert isinstance(stop, actions.Delete)
+    assert not stop.keeping_name
+
+
+def test_a_name_is_free_when_the_set_changes_and_kept_for_as_long_as_can_be_after_a_restart() -> (
+    None
+):
+    attempts = repairs.Attempts()
+    for _ in range(5):
+        attempts.made(STOP, occasion=OCCASION, now=NOW)
+    assert attempts.kept_for(POD, NOW, occasion=OCCASION, now=at(5)) == 15
+    assert attempts.kept_for(POD, NOW, occasion="uid/2", now=at(5)) == 0
+    another = repairs.Attempts()
+    assert another.kept_for(POD, NOW, occasion=OCCASION, now=at(5)) == 295
+    assert another.kept_for(POD, NOW, occasion=OCCASION, now=at(301)) == 0
 
 
 def test_the_statefulset_of_another_leader_is_another_one() -> None:
@@ -307,12 +393,12 @@ STATEFUL_SET = {
             {
                 "manager": "kube-controller-manager",
                 "subresource": "status",
-                "time": "2030-01-01T00:00:08Z",
+                "time": "2030-01-01T00:00:10Z",
             },
             {"manager": "old", "time": "2029-01-01T00:00:00Z"},
             {
                 "manager": "hpa",
-                "time": "2030-01-01T00:00:07Z",
+                "time": "2030-01-01T00:00:09Z",
                 "fieldsV1": {"f:spec": {"f:replicas": {}, "f:selector": {".": {}, "f:a": {}}}},
             },
         ]
@@ -322,11 +408,71 @@ STATEFUL_SET = {
 
 def test_the_other_writer_is_the_newest_field_manager_that_is_not_ours() -> None:
     key = actions.key_of(actions.Apply(LEADERS, "lws"))
-    said = repairs.other_writer(STATEFUL_SET, key)
+    said = rivals.other_writer(STATEFUL_SET, key)
     assert said == "field manager hpa (.spec.replicas, .spec.selector.a)"
     reported = dataclasses.replace(key, verb="apply/status")
-    assert repairs.other_writer(STATEFUL_SET, reported) == "field manager kube-controller-manager"
-    assert repairs.other_writer({"metadata": {}}, key) == ""
+    assert rivals.other_writer(STATEFUL_SET, reported) == "field manager kube-controller-manager"
+    assert rivals.other_writer({"metadata": {}}, key) == ""
+
+
+def test_who_wrote_last_before_us_has_undone_nothing() -> None:
+    key = actions.key_of(actions.Apply(LEADERS, "lws"))
+    entries = [
+        {"manager": "lws", "operation": "Apply", "time": "2030-01-01T00:00:09Z"},
+        {"manager": "kubectl", "operation": "Update", "time": "2030-01-01T00:00:07Z"},
+    ]
+    assert rivals.other_writer({"metadata": {"managedFields": entries}}, key) == ""
+
+
+def test_who_scales_is_named_although_that_leaves_no_time_and_only_if_nobody_else_was_later() -> (
+    None
+):
+    key = actions.key_of(actions.Patch(POD, {}, "7"))
+    ours = {"manager": "lws", "operation": "Update", "time": "2030-01-01T00:00:09Z"}
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    scale = {"manager": "hpa", "subresource": "scale", "fieldsV1": fields}
+    old = {"manager": "old", "time": "2029-01-01T00:00:00Z"}
+    said = rivals.other_writer({"metadata": {"managedFields": [ours, scale, old]}}, key)
+    assert said == "field manager hpa (.spec.replicas)"
+    later = {"manager": "later", "time": "2030-01-01T00:00:09Z"}
+    said = rivals.other_writer({"metadata": {"managedFields": [ours, scale, later]}}, key)
+    assert said == "field manager later"
+    timed = {**scale, "time": "2030-01-01T00:00:07Z"}
+    assert rivals.other_writer({"metadata": {"managedFields": [ours, timed]}}, key) == ""
+
+
+def test_of_an_apply_that_comes_to_something_else_it_is_told_what_and_nobody_is_looked_for() -> (
+    None
+):
+    write, attempts = actions.Apply(LEADERS, "lws"), repairs.Attempts()
+    for second in (0, 1, 2, 5):
+        attempts.made(write, occasion=OCCASION, now=at(second))
+        attempts.changed(write, "spec.replicas was applied as 2 and became 1")
+    assert attempts.unnamed([actions.key_of(write)]) == []
+    (warning,) = hold(actions.Plan(), attempts, seconds=6).warnings
+    assert "spec.replicas was applied as 2 and became 1" in warning.message
+    assert "admission" in warning.message
+
+
+def test_nobody_else_is_blamed_for_what_this_controller_deletes_itself() -> None:
+    body = {**LEADERS, "kind": "Workload", "apiVersion": names.KUEUE_API_VERSION}
+    attempts = repairs.Attempts()
+    ref = actions.ref_of(body)
+    renewing = actions.Event("Normal", "RenewingWorkload", "Group 0 needs another admission")
+    for second in (0, 1, 2, 5):
+        attempts.made(actions.Create(body), occasion=OCCASION, now=at(second))
+        taken = actions.Delete(ref, str(second), events=(renewing,))
+        attempts.made(taken, occasion=OCCASION, now=at(second))
+    told = [warning.message for warning in hold(actions.Plan(), attempts, seconds=6).warnings]
+    assert not any("by whom" in text for text in told), told
+    assert any("by this controller" in t and "needs another admission" in t for t in told), told
+
+
+def test_an_apply_that_makes_what_is_gone_is_a_creation_which_nobody_undoes_by_writing() -> None:
+    write = actions.Apply(LEADERS, "lws", force=False)
+    (warning,) = hold(actions.Plan(), tired(write)).warnings
+    assert warning.message.startswith("StatefulSet sample is deleted each time it is made")
+    assert "who deletes leaves no trace" in warning.message
 
 
 def test_nothing_is_told_before_it_is_known_who_it_is() -> None:
@@ -385,7 +531,7 @@ def in_back_off(message: str = "StatefulSet sample: somebody undoes") -> lws.Lea
     return given.an_lws(status={"conditions": [condition]})
 
 
-def test_the_condition_stands_from_the_longest_pause_until_ten_quiet_minutes_have_passed() -> None:
+def test_the_condition_stands_from_the_longest_pause_until_a_repair_has_stood_for_one() -> None:
     write, attempts, owner = actions.Create(LEADERS), repairs.Attempts(), given.an_lws()
     for second in (0, 1, 2, 5, 13):
         attempts.made(write, occasion=OCCASION, now=at(second))
@@ -397,7 +543,45 @@ def test_the_condition_stands_from_the_longest_pause_until_ten_quiet_minutes_hav
     assert "StatefulSet sample" in standing.message
     again = hold(actions.Plan(), attempts, seconds=34).recheck_after
     assert again is not None
+    assert repairs.LONGEST < again < repairs.LONGEST + MINUTE + 2
     assert repairs.condition(owner, attempts, now=at(34 + again)) is None
+
+
+def test_the_condition_does_not_come_and_go_while_somebody_undoes_each_repair() -> None:
+    write, attempts, owner = actions.Create(LEADERS), repairs.Attempts(), given.an_lws()
+    stood: set[bool] = set()
+    for second in range(30 * 60):
+        if attempts.wait(write, occasion=OCCASION, now=at(second)) <= 0:
+            attempts.made(write, occasion=OCCASION, now=at(second))
+        if second > MINUTE:
+            stood.add(repairs.condition(owner, attempts, now=at(second)) is not None)
+    assert stood == {True}
+
+
+def test_the_condition_does_not_come_and_go_while_pods_lose_their_gates() -> None:
+    attempts, owner, now = repairs.Attempts(), given.an_lws(), 0.0
+    stood: set[bool] = set()
+    for stops in range(12):
+        attempts.made(STOP, occasion=OCCASION, now=at(now))
+        pause = attempts.kept_for(POD, at(now), occasion=OCCASION, now=at(now))
+        # When the name is free a pod is made, and seen.
+        for second in range(int(pause) + 10):
+            told = repairs.condition(owner, attempts, now=at(now + second)) is not None
+            if stops > 5:
+                stood.add(told)
+        now += pause + 10
+    assert stood == {True}
+
+
+def test_what_is_undone_after_the_condition_has_gone_waits_like_before_and_brings_it_back() -> None:
+    write, attempts, owner = actions.Create(LEADERS), repairs.Attempts(), given.an_lws()
+    last = fight(attempts, lambda _: write, seconds=MINUTE)[-1]
+    again = last + repairs.HOLDS + 10
+    assert repairs.condition(owner, attempts, now=at(again)) is None
+    assert attempts.wait(write, occasion=OCCASION, now=at(again)) == 0
+    attempts.made(write, occasion=OCCASION, now=at(again))
+    assert attempts.wait(write, occasion=OCCASION, now=at(again + 1)) > 290
+    assert repairs.condition(owner, attempts, now=at(again + 1)) is not None
 
 
 def test_after_a_restart_a_set_in_back_off_has_one_repair_at_once_and_then_the_longest_pause() -> (
@@ -426,7 +610,7 @@ def test_the_condition_survives_a_restart_and_goes_when_nobody_undoes_anything_a
 def test_a_set_that_is_not_in_back_off_begins_afresh() -> None:
     attempts = repairs.Attempts.of(given.an_lws(), now=NOW)
     assert len(fight(attempts, lambda _: actions.Create(LEADERS), seconds=MINUTE)) == 6
-    assert repairs.Attempts.of(None, now=NOW).weary_until is None
+    assert repairs.Attempts.of(None, now=NOW).weary_since is None
 
 
 @hypothesis.given(

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from lws_kueue.api import names
 from lws_kueue.controller.rollout import planner, scaling
 from tests.kit.builders import given
+from tests.kit.builders import states as states_of_groups
+from tests.kit.builders.states import GroupState
 from tests.kit.examples import examples
 from tests.kit.memory.world import World
 
@@ -323,7 +325,7 @@ def test_the_first_step_from_rest(
     target = planner.plan(
         scaling.Bounds(replicas=replicas, unavailable=unavailable, surge=surge),
         current=planner.Current(replicas=2, partition=0, desired_then=2),
-        states=(planner.GroupState(ready=True, updated=True),) * 2,
+        states=states_of_groups.of((GroupState(ready=True, updated=True),) * 2),
         updated=updated,
     )
     assert (target.partition, target.replicas) == expected
@@ -379,7 +381,7 @@ def test_scaling_down_at_rest_opens_no_surge_for_broken_groups(
 @pytest.mark.parametrize("floor", [0, 3, 9])
 def test_a_new_set_starts_with_all_its_groups(floor: int) -> None:
     bounds = scaling.Bounds(replicas=3, surge=2, floor=floor)
-    target = planner.plan(bounds, current=None, states=(), updated=False)
+    target = planner.plan(bounds, current=None, states=planner.States(), updated=False)
     assert target == planner.Target(partition=floor, replicas=3)
 
 
@@ -453,18 +455,24 @@ def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
     )
     whole = given.a_group(0)
     states = planner.states_of((whole, *lone.groups), count=3, key="key")
-    assert states == (
-        planner.GroupState(ready=True, updated=True),
-        planner.GroupState(),
-        planner.GroupState(),
+    assert states == states_of_groups.of(
+        (GroupState(ready=True, updated=True), GroupState(), GroupState())
     )
+
+
+@pytest.mark.row("UT-35")
+def test_groups_stand_at_their_index_with_gaps_and_without_overflow() -> None:
+    two, five = given.a_group(2), given.a_group(5)
+    found = planner.states_of((two, five), count=4, key="key")
+    assert (found.count, list(found.ready), list(found.updated)) == (4, [2], [2])
+    assert planner.states_of((), count=2, key="key") == planner.States(2)
 
 
 def test_a_group_whose_leader_is_being_deleted_is_no_longer_ready() -> None:
     going = given.a_group(0, deleted=True)
     assert going.ready, "its conditions say so for a moment"
     states = planner.states_of((going,), count=1, key="key")
-    assert states == (planner.GroupState(ready=False, updated=True),)
+    assert states == states_of_groups.of((GroupState(ready=False, updated=True),))
 
 
 @pytest.mark.parametrize(
@@ -549,20 +557,22 @@ def test_a_rollout_ends_within_its_budget_and_moves_one_way(
     assert w.stage == (0, bounds.replicas, bounds.replicas, bounds.replicas)
 
 
-_STATES = st.lists(st.builds(planner.GroupState, st.booleans(), st.booleans()), max_size=12)
+_STATES = st.lists(st.builds(GroupState, st.booleans(), st.booleans()), max_size=12)
 
 
 @from_strategy(_BOUNDS, _STATES, st.integers(0, 12), st.integers(0, 8), st.booleans())
 @examples(1000)
 def test_no_pass_takes_more_than_the_budget_whatever_it_finds(
     bounds: scaling.Bounds,
-    states: list[planner.GroupState],
+    states: list[GroupState],
     partition: int,
     desired_then: int,
     updated: bool,
 ) -> None:
     current = planner.Current(len(states), partition, desired_then)
-    target = planner.plan(bounds, current=current, states=states, updated=updated)
+    target = planner.plan(
+        bounds, current=current, states=states_of_groups.of(states), updated=updated
+    )
     assert bounds.replicas <= target.replicas <= bounds.burst
     at_rest = partition == 0 and desired_then == len(states)
     if len(states) > bounds.burst or (at_rest and not updated):

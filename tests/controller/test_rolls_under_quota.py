@@ -14,6 +14,7 @@ from tests.kit.examples import examples
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import true
 from tests.kit.memory.quota_model import QuotaModel
+from tests.kit.memory.scenarios import SET
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
 
@@ -168,6 +169,32 @@ def test_a_plain_set_that_gets_a_queue_is_taken_in_within_the_budget(
     gated = [pod for pod in model.of_kind("Pod").values() if not pod["spec"].get("nodeName")]
     assert len(gated) == (3 - fits) * 2
     assert all(pod["spec"]["schedulingGates"] for pod in gated)
+
+
+@pytest.mark.parametrize("lost", [(), (f"{SET}-0",)], ids=["none is lost", "one is lost"])
+def test_groups_made_below_a_partition_after_their_set_got_a_queue_do_not_run(
+    lost: tuple[str, ...],
+) -> None:
+    plain = scenarios.Shape(2, 2, partition=2)
+    model, rng = QuotaModel(plain, quota="0m"), random.Random(0)
+    model.settle(rng)
+    before = {pod["metadata"]["uid"] for pod in model.of_kind("Pod").values()}
+    model.bridging = True
+    edit(model, queue=scenarios.QUEUE, replicas=4, partition=4)
+    for name in lost:
+        model.delete("Pod", name)
+    for _ in range(60):
+        model.go_on(rng)
+        model.pass_once(SET)
+        new = {n: p for n, p in model.of_kind("Pod").items() if p["metadata"]["uid"] not in before}
+        run = [
+            name
+            for name, pod in new.items()
+            if not pod["spec"].get("schedulingGates") and "deletionTimestamp" not in pod["metadata"]
+        ]
+        assert not run, model.story()
+    old = [pod for pod in model.of_kind("Pod").values() if pod["metadata"]["uid"] in before]
+    assert len(old) == 4 - 2 * len(lost), "groups from before run on"
 
 
 @given(RANDOM)

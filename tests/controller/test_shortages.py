@@ -299,3 +299,58 @@ def test_a_leader_whose_workers_are_refused_gives_its_quota_back() -> None:
     after = [w["metadata"]["uid"] for w in model.of_kind("Workload").values()]
     assert after != [before]
     assert gated(model) == {f"{SET}-0"}
+
+
+def orphan_workers(model: cluster_model.Cluster, leader: str) -> None:
+    """Delete a leader without what it owns, and let another one come."""
+    left = model.objects["StatefulSet", leader]
+    left["metadata"]["ownerReferences"] = []
+    model.touch(left)
+    model.delete("Pod", leader)
+    environment(model)
+    made = model.objects["Pod", leader]["metadata"]
+    made["creationTimestamp"] = model.stamp()
+
+
+def test_a_group_whose_workers_were_orphaned_says_what_to_delete_and_holds_no_quota() -> None:
+    model = cluster()
+    change_policy(model, "RecreateGroupOnPodRestart")
+    settle(model)
+    before = set(model.of_kind("Workload"))
+    orphan_workers(model, "demo-0")
+    model.pass_once(SET)
+    told = [text for code, text in warnings(model) if "demo-0" in text]
+    assert [text for text in told if "Delete StatefulSet demo-0" in text] == told, told
+    assert set(model.of_kind("Workload")) == before, "it may be mended at once"
+    advance(model, shortages.PATIENCE.total_seconds())
+    settle(model)
+    assert len(model.of_kind("Workload")) == 1
+    reason, message = waits_for(model)
+    assert reason == "FailedCreate"
+    assert "none of the 2 workers of demo-0 can be made" in message
+    assert "Delete StatefulSet demo-0" in message
+
+
+def test_a_group_whose_orphaned_workers_were_deleted_comes_back() -> None:
+    model = cluster()
+    change_policy(model, "RecreateGroupOnPodRestart")
+    settle(model)
+    orphan_workers(model, "demo-0")
+    advance(model, shortages.PATIENCE.total_seconds())
+    settle(model)
+    model.delete("StatefulSet", "demo-0")
+    settle(model)
+    assert len(model.of_kind("Workload")) == 2
+    assert not gated(model)
+    assert waits_for(model) == ("", "")
+
+
+def test_a_group_that_waits_says_that_its_workers_were_orphaned() -> None:
+    model = cluster()
+    settle(model, admit=False)
+    orphan_workers(model, "demo-0")
+    model.pass_once(SET)
+    assert any("Delete StatefulSet demo-0" in text for _, text in warnings(model))
+    advance(model, shortages.PATIENCE.total_seconds())
+    settle(model, admit=False)
+    assert "Delete StatefulSet demo-0" in waits_for(model)[1]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller.objects import statefulsets, tool_marks
+from lws_kueue.controller.objects import statefulsets, tool_marks, worker_sets
+from lws_kueue.controller.observe import groups
 from tests.kit.builders import given
 
 pytestmark = pytest.mark.row("P1")
@@ -103,24 +104,32 @@ COPIED = {LAST_APPLIED: "{}", "argocd.argoproj.io/tracking-id": "a", "team": "x"
 
 
 @pytest.mark.parametrize("operation", ["Update", "Apply"])
-def test_copied_marks_are_taken_off_in_one_write_that_touches_nothing_else(operation: str) -> None:
+def test_copied_marks_are_taken_off_and_nothing_else(operation: str) -> None:
     entry = written(COPIED, by=names.FIELD_MANAGER, operation=operation)
-    (patch,) = tool_marks.removal(stored(COPIED, entry))
-    assert isinstance(patch, actions.Patch)
     gone = {"argocd.argoproj.io/tracking-id": None, LAST_APPLIED: None}
-    assert patch.body == {"metadata": {"labels": gone, "annotations": gone}}
+    assert tool_marks.copied(stored(COPIED, entry)) == {"labels": gone, "annotations": gone}
+
+
+def test_they_are_taken_off_with_what_else_is_put_right_in_one_guarded_write() -> None:
+    head = given.a_leader(0)
+    own = stored(COPIED, written(COPIED, by=names.FIELD_MANAGER))
+    group = groups.Group(index=0, size=2, leader=head, worker_set=own)
+    (patch,) = worker_sets.put_right(group)
+    assert isinstance(patch, actions.Patch)
+    assert patch.body == {"metadata": tool_marks.copied(own)}
     assert (patch.ref.kind, patch.ref.name, patch.resource_version) == ("StatefulSet", "s-0", "7")
 
 
 def test_what_carries_no_mark_is_not_written() -> None:
-    assert tool_marks.removal(stored({"team": "x"}, written(COPIED, by=names.FIELD_MANAGER))) == ()
+    assert tool_marks.copied(stored({"team": "x"}, written(COPIED, by=names.FIELD_MANAGER))) == {}
 
 
 def test_a_mark_that_somebody_else_has_written_is_theirs() -> None:
-    assert tool_marks.removal(stored(COPIED, written(COPIED, by="argocd-controller"))) == ()
+    assert tool_marks.copied(stored(COPIED, written(COPIED, by="argocd-controller"))) == {}
 
 
 def test_a_stateful_set_on_its_way_out_is_not_written() -> None:
     entry = written(COPIED, by=names.FIELD_MANAGER)
     leaving = stored(COPIED, entry, deletionTimestamp="2030-01-01T00:00:00Z")
-    assert tool_marks.removal(leaving) == ()
+    group = groups.Group(index=0, size=2, leader=given.a_leader(0), worker_set=leaving)
+    assert worker_sets.put_right(group) == ()

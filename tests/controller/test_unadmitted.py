@@ -2,9 +2,12 @@
 
 import pytest
 
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.rollout import planner, scaling
-from lws_kueue.controller.rollout.planner import Current, GroupState, Target
+from lws_kueue.controller.rollout.planner import Current, Target
 from lws_kueue.controller.rollout.unadmitted import NOBODY, Unadmitted
+from tests.kit.builders import states as group_states
+from tests.kit.builders.states import GroupState
 
 OLD, NEW = GroupState(ready=True), GroupState(ready=True, updated=True)
 DOWN, COMING = GroupState(), GroupState(updated=True)
@@ -21,7 +24,7 @@ def target(
     found = planner.under_quota(
         bounds,
         current=Current(len(states), partition, then),
-        states=states,
+        states=group_states.of(states),
         updated=False,
         waiting=waiting,
     )
@@ -30,7 +33,7 @@ def target(
 
 def waits(*groups: int, reshaping: bool = False, give_way: bool = False) -> Unadmitted:
     """Groups that have waited for a while."""
-    every = frozenset(groups)
+    every = Indices(groups)
     return Unadmitted(groups=every, patient=every, reshaping=reshaping, give_way=give_way)
 
 
@@ -38,7 +41,7 @@ SURGE = scaling.Bounds(3, unavailable=0, surge=1)
 
 
 def test_a_surge_group_that_may_still_be_admitted_is_waited_for() -> None:
-    fresh = Unadmitted(groups=frozenset({3}))
+    fresh = Unadmitted(groups=Indices({3}))
     assert target(SURGE, OLD, OLD, OLD, COMING, partition=3, waiting=fresh) == (3, 4)
 
 
@@ -92,7 +95,7 @@ def test_what_may_be_down_beside_a_group_that_waits_is_used() -> None:
 
 def test_a_group_that_is_overdue_in_an_update_that_asks_for_less_is_passed_by() -> None:
     bounds = scaling.Bounds(3, unavailable=1)
-    overdue = Unadmitted(groups=frozenset({2}), reshaping=True, overdue=frozenset({2}))
+    overdue = Unadmitted(groups=Indices({2}), reshaping=True, overdue=Indices({2}))
     assert target(bounds, OLD, OLD, COMING, partition=2, waiting=overdue) == (1, 3)
 
 
@@ -111,14 +114,14 @@ def test_a_ready_surge_group_gives_way_to_a_desired_one_that_waits() -> None:
 def test_a_ready_surge_group_does_not_go_for_one_that_is_passed_by() -> None:
     bounds = scaling.Bounds(4, unavailable=1, surge=1)
     states = (COMING, COMING, NEW, NEW, NEW)
-    assert target(bounds, *states, partition=0, waiting=Unadmitted(frozenset({0, 1})))[1] == 5
+    assert target(bounds, *states, partition=0, waiting=Unadmitted(Indices({0, 1})))[1] == 5
 
 
 @pytest.mark.parametrize(
     ("waiting", "updated", "expected"),
     [
         (NOBODY, False, (1, 2)),
-        (Unadmitted(frozenset({5})), False, (1, 2)),
+        (Unadmitted(Indices({5})), False, (1, 2)),
         (waits(4), False, (1, 1)),
         (waits(4, 5), False, (1, 0)),
         (Unadmitted(reshaping=True), True, (1, 2)),
@@ -137,7 +140,7 @@ def test_at_rest_nothing_moves_whoever_waits() -> None:
     found = planner.under_quota(
         bounds,
         current=Current(2, 0, 2),
-        states=(NEW, COMING),
+        states=group_states.of((NEW, COMING)),
         updated=False,
         waiting=waits(1),
     )

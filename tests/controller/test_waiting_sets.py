@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import actions, lws, names
+from lws_kueue.api import actions, kueue, lws, names
 from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import observed
 from tests.controller import test_decide as passes
@@ -26,9 +26,18 @@ def owner(
     return lws.LeaderWorkerSet.of(body)
 
 
-def seen(*, takes_unlabelled: bool) -> observed.Observed:
-    kueue = observed.Kueue(support="served", takes_unlabelled=takes_unlabelled)
-    return observed.Observed(namespace="ns", name=passes.SET, lws=None, kueue=kueue)
+ADMITTED = {"QuotaReserved": "True", "Admitted": "True"}
+
+
+def the_workload(conditions: dict[str, str]) -> kueue.Workload:
+    """Return the Workload of what a set is part of."""
+    stored = [{"type": kind, "status": status} for kind, status in conditions.items()]
+    return kueue.Workload.of({"metadata": {"name": "of-holder"}, "status": {"conditions": stored}})
+
+
+def seen(*, takes_unlabelled: bool, of_owner: tuple[Any, ...] = ()) -> observed.Observed:
+    known = observed.Kueue(support="served", takes_unlabelled=takes_unlabelled, of_owner=of_owner)
+    return observed.Observed(namespace="ns", name=passes.SET, lws=None, kueue=known)
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -54,7 +63,30 @@ def test_a_set_without_a_queue_is_managed_where_such_sets_are_taken(taken: bool)
 def test_a_set_without_a_queue_that_is_part_of_one_of_kueues_jobs_waits_with_that(
     holder: tuple[str, str], managed: bool
 ) -> None:
-    assert managed_by.waits(seen(takes_unlabelled=True), owner(holder=holder)) is managed
+    given = seen(takes_unlabelled=True, of_owner=(the_workload(ADMITTED),))
+    assert managed_by.waits(given, owner(holder=holder)) is managed
+
+
+@pytest.mark.row("Q11")
+@pytest.mark.parametrize(
+    ("workloads", "waits"),
+    [
+        ([], True),
+        ([{}], True),
+        ([{"QuotaReserved": "True"}], True),
+        ([ADMITTED], False),
+        ([{}, ADMITTED], False),
+        ([ADMITTED | {"Evicted": "True"}], True),
+        ([ADMITTED | {"Finished": "True"}], True),
+    ],
+)
+def test_what_controls_a_set_without_a_queue_exempts_it_only_while_kueue_admits_that(
+    workloads: list[dict[str, str]], waits: bool
+) -> None:
+    """Whoever makes a set can write any owner reference, to an object that is nobody's job."""
+    holder = ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    given = seen(takes_unlabelled=True, of_owner=tuple(map(the_workload, workloads)))
+    assert managed_by.waits(given, owner(holder=holder)) is waits
 
 
 def test_a_set_without_a_queue_waits_gated_and_says_what_is_missing() -> None:

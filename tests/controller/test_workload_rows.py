@@ -121,3 +121,23 @@ def test_a_surge_group_keeps_its_workload_while_the_update_is_under_way() -> Non
     assert had[-1] == 3
     settle(model)
     assert len(model.of_kind("Workload")) == 2
+
+
+def test_a_group_that_waits_for_another_admission_is_told_without_a_warning() -> None:
+    model = cluster(replicas=1)
+    settle(model, admit=False)
+    (name,) = model.pending()
+    model.admit(name)
+    # As an update leaves it: admitted for what the group was, and not for what it is.
+    stored = model.objects["Workload", name]
+    (container,) = stored["spec"]["podSets"][0]["template"]["spec"]["containers"]
+    container["resources"] = {"requests": {"cpu": "7"}}
+    model.touch(stored)
+    plan = model.decide(SET)
+    (why,) = [reason for reason in plan.reasons if reason.code == "WorkloadOutdated"]
+    assert why.waits
+    assert "requests of podset main changed" in why.text
+    assert plan.status is not None
+    conditions = {one["type"]: one for one in plan.status.status["conditions"]}
+    assert conditions["WaitingForAdmission"]["reason"] == "WorkloadOutdated"
+    assert told(model, "WorkloadOutdated") == []

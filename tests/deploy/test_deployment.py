@@ -98,6 +98,7 @@ def test_the_probes_ask_what_the_program_serves_by_default() -> None:
         "path": health.liveness_endpoint_name,
         "port": "health",
     }
+    assert container()["startupProbe"]["httpGet"] == container()["livenessProbe"]["httpGet"]
     assert container()["readinessProbe"]["httpGet"] == {
         "path": health.readiness_endpoint_name,
         "port": "health",
@@ -114,6 +115,34 @@ def test_the_metrics_service_leads_to_what_the_program_serves_by_default() -> No
     assert (port["port"], port["targetPort"]) == (served.port, "metrics")
     labels = deployment()["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
+
+
+def manifest(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "deploy/manager" / name).read_text("utf-8"))
+    return found
+
+
+def test_nothing_but_probes_and_metrics_can_be_connected_to() -> None:
+    policy = manifest("network-policy.yaml")
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert policy["metadata"]["namespace"] == deployment()["metadata"]["namespace"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (rule,) = policy["spec"]["ingress"]
+    assert {port["port"] for port in rule["ports"]} == set(ports())
+
+
+def test_a_drain_leaves_one_of_the_replicas() -> None:
+    budget = manifest("disruption-budget.yaml")
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert budget["metadata"]["namespace"] == deployment()["metadata"]["namespace"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert deployment()["spec"]["replicas"] - budget["spec"]["maxUnavailable"] == 1
+
+
+def test_only_the_pods_of_the_deployment_get_a_token() -> None:
+    assert manifest("service-account.yaml")["automountServiceAccountToken"] is False
+    assert deployment()["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
 
 
 def test_there_is_a_place_for_the_key_of_the_metrics_server() -> None:
@@ -140,9 +169,12 @@ def test_the_image_and_the_deployment_run_as_the_same_user() -> None:
     assert user == [f"{context['runAsUser']}:{context['runAsGroup']}"]
 
 
-def test_the_dockerfile_has_only_known_instructions_and_begins_with_from() -> None:
+def test_the_dockerfile_has_only_known_instructions_and_begins_with_one_base_for_all() -> None:
     keywords = [keyword for keyword, _ in instructions()]
-    assert keywords[0] == "FROM"
+    assert keywords[:2] == ["ARG", "FROM"]
+    # A digest is given for all stages at once.
+    bases = {words[0] for keyword, words in instructions() if keyword == "FROM"}
+    assert bases == {"${PYTHON_IMAGE}"}
     known = {"FROM", "WORKDIR", "COPY", "RUN", "ARG", "ENV", "USER", "ENTRYPOINT", "CMD"}
     assert set(keywords) <= known
 

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 import lws_kueue
-from lws_kueue.install import preflight
+from lws_kueue.install import in_force, preflight
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import authorization, metrics_server
+from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,11 +54,15 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/revision/revisions.py", "Create"): rights_of(
         resources.REVISIONS, *CREATE, *REREAD
     ),
-    ("controller/objects/tool_marks.py", "Patch"): rights_of(
+    ("controller/objects/foreign.py", "Patch"): rights_of(
+        resources.STATEFUL_SETS, "patch", *REREAD
+    ),
+    ("controller/objects/worker_sets.py", "Patch"): rights_of(
         resources.STATEFUL_SETS, "patch", *REREAD
     ),
     ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
+    ("workload/eviction.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
     ("workload/group_mark.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),
     ("workload/pods_ready.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
     ("workload/diff.py", "Create"): rights_of(resources.WORKLOADS, *CREATE, *REREAD),
@@ -84,8 +89,10 @@ OTHERS: set[Right] = (
     | rights_of(resources.NAMESPACES, "get")
     # Dry runs only (runtime/built_in.py).
     | rights_of(resources.SETS, "create")
-    # kopf looks which kinds are served, and watches for new ones.
+    # kopf looks which kinds are served, and watches for new ones; one is compared (in_force.py).
     | rights_of(resources.CRDS, "list", "watch")
+    # All policies are looked at from time to time (install/in_force.py).
+    | {("admissionregistration.k8s.io", plural, "list") for plural in in_force.PLURALS}
     # Owner references that block the owner's deletion (api/owners.py).
     | rights_of(resources.SETS, "update", sub="finalizers")
     | rights_of(resources.PODS, "update", sub="finalizers")
@@ -98,8 +105,8 @@ PREFLIGHT = {
 }
 
 
-def load(name: str) -> list[dict[str, Any]]:
-    text = (ROOT / "deploy" / "manager" / name).read_text(encoding="utf-8")
+def load(name: str, *, folder: str = "manager") -> list[dict[str, Any]]:
+    text = (ROOT / "deploy" / folder / name).read_text(encoding="utf-8")
     return list(yaml.safe_load_all(text))
 
 
@@ -151,9 +158,13 @@ def test_the_lease_may_be_written_in_the_own_namespace_and_nowhere_else() -> Non
     role, binding = load("leader-election.yaml")
     (namespace,) = load("namespace.yaml")
     (account,) = load("service-account.yaml")
-    (rule,) = role["rules"]
     # manager/leader/election.py reads it, makes it when it is missing, and replaces it.
-    assert granted(rule) == rights_of(election.LEASES, "get", "create", "update")
+    making, using = role["rules"]
+    assert granted(making) == rights_of(election.LEASES, "create")
+    assert granted(using) == rights_of(election.LEASES, "get", "update")
+    # A create that is bound to a name is never allowed.
+    assert "resourceNames" not in making
+    assert using["resourceNames"] == [configuration.LeaderElection().resource_name]
     assert (role["kind"], binding["kind"]) == ("Role", "RoleBinding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert {role["metadata"]["namespace"], binding["metadata"]["namespace"]} == {
@@ -223,7 +234,7 @@ def test_the_role_is_bound_to_the_service_account_of_the_deployment() -> None:
 
 
 def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> None:
-    roles = {role["metadata"]["name"]: role for role in load("user-roles.yaml")}
+    roles = {role["metadata"]["name"]: role for role in load("user-roles.yaml", folder="api")}
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     targets = {
         name: {
@@ -241,3 +252,31 @@ def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> N
         *(granted(rule) for rule in roles["lws-kueue-leaderworkerset-viewer"]["rules"])
     )
     assert {verb for _, _, verb in viewer} == {"get", "list", "watch"}
+
+
+def test_the_policies_bind_the_account_by_the_name_that_it_has() -> None:
+    (account,) = load("service-account.yaml")
+    policies = [
+        policy
+        for policy in load("own-rights.yaml", folder="api")
+        if policy["kind"] == "ValidatingAdmissionPolicy"
+    ]
+    for policy in policies:
+        (condition,) = policy["spec"]["matchConditions"]
+        assert f"endsWith(':{account['metadata']['name']}')" in condition["expression"]
+        assert policy["spec"]["failurePolicy"] == "Fail"
+    bound = {
+        (group, resource)
+        for policy in policies
+        for rule in policy["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    written = {
+        (group, resource)
+        for group, resource, verb in set().union(*(granted(rule) for rule in rules()))
+        if verb in ("create", "update", "patch", "delete") and not resource.endswith("/finalizers")
+    }
+    # A status of a set and an Event say something and do nothing.
+    free = {("leaderworkerset.x-k8s.io", "leaderworkersets/status"), ("events.k8s.io", "events")}
+    assert bound == written - free

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+import lws_kueue
+from lws_kueue.api import names
 from lws_kueue.install import manifests
 from lws_kueue.runtime import resources
 
@@ -84,3 +86,16 @@ def test_bindings_are_taken_away_before_their_policies() -> None:
 def test_everything_that_is_taken_away_has_a_path() -> None:
     for obj in manifests.retired():
         assert obj.name in resources.of(obj.api_version, obj.kind).path(name=obj.name)
+
+
+def test_everything_that_is_installed_names_the_version_that_it_belongs_to() -> None:
+    for obj in manifests.every_object():
+        assert obj["metadata"]["annotations"][names.VERSION] == lws_kueue.__version__
+
+
+@pytest.mark.parametrize(
+    "folder", ["api", "kueue", "default-priority-class", *manifests.GANG_SCHEDULERS]
+)
+def test_what_is_applied_with_kubectl_names_the_same_version(folder: str) -> None:
+    (kustomization,) = manifests.load(manifests.root() / "deploy" / folder / "kustomization.yaml")
+    assert kustomization["commonAnnotations"] == {names.VERSION: lws_kueue.__version__}

@@ -6,7 +6,8 @@ from hypothesis import settings
 STEADY, LONG = "steady", "long"
 
 
-def examples(number: int) -> settings:
-    """Try ``number`` examples, or a fifth of them where the profile is not the long one."""
+def examples(number: int, *, few: int | None = None) -> settings:
+    """Try ``number`` examples; ``few``, or a fifth, where the profile is not the long one."""
     is_long = settings.default == settings.get_profile(LONG)
-    return settings(max_examples=number if is_long else max(20, number // 5))
+    fewer = max(20, number // 5) if few is None else few
+    return settings(max_examples=number if is_long else fewer)

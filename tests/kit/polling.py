@@ -31,6 +31,25 @@ def trying(*, timeout: float = 60.0, every: float = 0.1) -> tenacity.Retrying:
     )
 
 
+def _overtaken(error: BaseException) -> bool:
+    modified = "the object has been modified"
+    return (
+        isinstance(error, client.ApiError) and error.status == 409 and modified in str(error.body)
+    )
+
+
+def over_others(*, timeout: float = 60.0) -> tenacity.Retrying:
+    """Return what repeats an edit for as long as somebody else writes to the object in between.
+
+    The edit has to read the object anew each time; ``timeout`` is in seconds.
+    """
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(timeout),
+        retry=tenacity.retry_if_exception(_overtaken),
+        reraise=True,
+    )
+
+
 def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what ``check`` returns once it passes; fail as it does when a minute is over."""
     return trying()(check, *args, **kwargs)

@@ -140,3 +140,52 @@ def test_what_is_remembered_of_one_path_says_nothing_of_another() -> None:
         if "spec" in b and "nonResourceAttributes" in b["spec"]
     ]
     assert paths == ["/metrics", "/other"]
+
+
+def test_a_flood_of_tokens_keeps_out_nobody_who_was_a_reader() -> None:
+    reviews, clock = Reviews(), Clock()
+    judge = authorization.Access(reviews, clock=clock)
+
+    async def ask(token: str) -> int:
+        found = await judge.verdict(authorization=f"Bearer {token}", path="/metrics", verb="get")
+        return found.status
+
+    async def run() -> None:
+        assert await ask("reader") == 200
+        # What is known of the reader has to be asked again.
+        clock.now += 61
+        flood = [asyncio.create_task(ask(f"guess-{n}")) for n in range(200)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(ask("reader"), timeout=10) == 200
+        await asyncio.sleep(0)
+        refused = [task.result() for task in flood if task.done()]
+        assert refused.count(503) >= 150
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_refusals_push_no_reader_out_of_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorization, "_QUESTIONS_A_SECOND", 10_000)
+    reviews, clock = Reviews(), Clock()
+    headers = ["Bearer reader", *(f"Bearer guess-{n}" for n in range(1_500)), "Bearer reader"]
+    found = verdicts(reviews, *headers, clock=clock)
+    assert [found[0], found[-1]] == [200, 200]
+    asked = [body["spec"].get("token") for _, body in reviews.asked]
+    assert asked.count("reader") == 1
+
+
+def test_what_was_of_no_use_for_long_is_forgotten_first() -> None:
+    known = authorization._Known(2)
+    keys = [(bytes([n]), "/metrics", "get") for n in range(3)]
+    for key in keys:
+        known.add(key, authorization.Verdict(200), until=10.0)
+    assert [key in known for key in keys] == [False, True, True], "the oldest has gone"
+    assert known.get(keys[1], now=5.0) == authorization.Verdict(200)
+    known.add(keys[0], authorization.Verdict(200), until=10.0)
+    assert [key in known for key in keys] == [True, True, False], "what was of use stays"
+    assert known.get(keys[1], now=10.0) is None
+    known.drop(keys[1])
+    assert keys[1] not in known

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from lws_kueue.manager import pulse
 from lws_kueue.manager.serve import authorization, endpoint, health, metrics_server
 from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime import metrics, work_queue
@@ -59,12 +60,14 @@ def metrics_at(
 
 def test_probes_are_answered_before_and_after_the_cluster_was_found_fit(address: str) -> None:
     async def run() -> None:
-        ready = asyncio.Event()
+        ready = health.Readiness()
         asked = health_at(address, readinessEndpointName="/r", livenessEndpointName="/l")
-        async with health.serving(asked, ready=ready):
+        async with health.serving(asked, ready=ready, work=pulse.Pulse()):
             assert (await status(f"http://{address}/l"))[0] == 200
             assert (await status(f"http://{address}/r"))[0] == 503
-            ready.set()
+            ready.problem = "a policy is missing"
+            assert (await status(f"http://{address}/r"))[:2] == (503, "a policy is missing")
+            ready.problem = ""
             assert (await status(f"http://{address}/r"))[:2] == (200, "ok")
             assert (await status(f"http://{address}/healthz"))[0] == 404
 
@@ -74,7 +77,7 @@ def test_probes_are_answered_before_and_after_the_cluster_was_found_fit(address:
 def test_without_an_address_nothing_is_served() -> None:
     async def run() -> None:
         async with (
-            health.serving(health_at("0"), ready=asyncio.Event()),
+            health.serving(health_at("0"), ready=health.Readiness(), work=pulse.Pulse()),
             metrics_at("0"),
         ):
             pass
@@ -85,7 +88,7 @@ def test_without_an_address_nothing_is_served() -> None:
 def test_a_port_that_is_taken_is_named(address: str) -> None:
     async def run() -> None:
         asked = health_at(address)
-        async with health.serving(asked, ready=asyncio.Event()):
+        async with health.serving(asked, ready=health.Readiness(), work=pulse.Pulse()):
             with pytest.raises(configuration.ConfigurationError, match="Address already in use"):
                 async with metrics_at(address):
                     pass
@@ -95,7 +98,9 @@ def test_a_port_that_is_taken_is_named(address: str) -> None:
 
 def test_an_address_that_does_not_exist_is_named() -> None:
     async def run() -> None:
-        app = health.application(configuration.Health(), ready=asyncio.Event())
+        app = health.application(
+            configuration.Health(), ready=health.Readiness(), work=pulse.Pulse()
+        )
         with pytest.raises(
             configuration.ConfigurationError, match=r"cannot serve x at no\.invalid:1"
         ):

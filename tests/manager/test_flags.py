@@ -21,7 +21,7 @@ from lws_kueue import cli
 from lws_kueue.manager import logs, process
 from lws_kueue.manager.settings import configuration, resolve
 from lws_kueue.runtime import build_info, client
-from lws_kueue.workload import build
+from lws_kueue.workload import build, excess
 
 FILE = """
 apiVersion: config.lws.x-k8s.io/v1alpha1
@@ -385,7 +385,8 @@ logging.getLogger("some.where").warning("first\\nline %s", 1)
 
 def test_what_a_file_says_about_workloads_reaches_them() -> None:
     file = parsed(
-        "lwsKueue: {shortWorkloadNames: true, labelKeysToCopy: [team], annotationKeysToCopy: [a/b],"
+        "lwsKueue: {shortWorkloadNames: true, maxPendingWorkloads: 7, injectedContainers: Warn,"
+        " labelKeysToCopy: [team], annotationKeysToCopy: [a/b],"
         " managedJobsNamespaceSelector: {matchLabels: {queued: y}}}"
     )
     found = resolve.resolve(file, given={})
@@ -393,5 +394,7 @@ def test_what_a_file_says_about_workloads_reaches_them() -> None:
         label_keys_to_copy=frozenset({"team"}),
         annotation_keys_to_copy=frozenset({"a/b"}),
         short_names=True,
+        max_pending=7,
+        injected_containers=excess.Injected.WARN,
     )
     assert found.lws_kueue.managed_jobs_namespace_selector.match_labels == {"queued": "y"}

@@ -116,9 +116,7 @@ def test_what_the_image_is_built_from_gives_the_wheel_of_the_product_alone(
     (wheel,) = tmp_path.glob("*.whl")
     assert content(wheel) == content(wheels["lws-kueue"])
     # Without an extra, so without the laboratory.
-    assert "install --no-cache-dir --constraint constraints.txt .\n" in (
-        ROOT / "Dockerfile"
-    ).read_text(encoding="utf-8")
+    assert "--no-index /wheels/*.whl\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_laboratory_has_its_modules_the_toolchain_and_the_examples(
@@ -215,7 +213,9 @@ def test_without_the_laboratory_one_line_says_how_to_get_it(
     product: list[Path], tmp_path: Path, command: str
 ) -> None:
     said = run("-m", "lws_kueue.cli", command, cwd=tmp_path, path=product, status=1)
-    assert said == f"Error: {command} belongs to the laboratory: pip install 'lws-kueue[lab]'\n"
+    assert (
+        said == f"Error: {command} belongs to the laboratory: in a checkout, pip install . ./lab\n"
+    )
     assert f"\n  {command} " not in run("-m", "lws_kueue.cli", "--help", cwd=tmp_path, path=product)
 
 

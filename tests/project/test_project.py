@@ -9,6 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import lws_kueue
+from tools import lock
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -130,6 +131,45 @@ def test_constraints_pin_every_dependency_to_a_version_that_the_project_allows()
             continue  # They are made of this very tree.
         assert versions[re.sub(r"[-_.]+", "-", one.name).lower()] in one.specifier, one
     assert lines == sorted(lines, key=str.lower)
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("name", [lock.RUN, lock.BUILD])
+def test_the_image_is_made_from_what_the_project_asks_for_in_the_pinned_versions(name: str) -> None:
+    constraints = text("constraints.txt").splitlines()
+    pinned = {canonical(line.split("==")[0]): line.split("==")[1] for line in constraints[1:]}
+    entries = re.findall(
+        r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text(name), re.M
+    )
+    # Each line belongs to an entry, so nothing is installed without a hash.
+    assert sum(1 + hashes.count("--hash") for *_, hashes in entries) == len(
+        [line for line in text(name).splitlines() if not line.startswith("#")]
+    )
+    locked = {canonical(package): version for package, version, _ in entries}
+    for requirement in map(Requirement, lock.wanted()[name]):
+        assert locked[canonical(requirement.name)] in requirement.specifier
+    for package, version in locked.items():
+        assert pinned.get(package, version) == version, f"{package}: `make lock`"
+
+
+def test_no_tool_of_the_tests_is_in_the_image() -> None:
+    for tool in ("pytest", "mypy", "hatchling", "ruff"):
+        assert f"\n{tool}==" not in text(lock.RUN)
+
+
+def test_the_image_is_built_from_locked_files_alone_and_installs_nothing_where_it_runs() -> None:
+    commands = re.findall(r"install --no-cache-dir[^&]*", text("Dockerfile").replace("\\\n", " "))
+    assert len(commands) == 3
+    for command in commands:
+        assert "--require-hashes" in command or "--no-index" in command
+    final = text("Dockerfile").rpartition("FROM ")[2]
+    assert "pip uninstall" in final
+    assert lock.python() == tuple(
+        map(int, tomllib.loads(text("pyproject.toml"))["project"]["requires-python"][2:].split("."))
+    )
 
 
 def test_the_changelog_has_an_entry_for_this_version() -> None:

@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from lws_kueue.api import facts, names
+from lws_kueue.api import facts, lws, names
 from lws_kueue.runtime import cache, keys, observe, resources
 
 KEY = keys.SetKey("ns", "set")
@@ -180,7 +180,7 @@ def test_a_set_whose_template_no_api_server_would_take_is_invalid() -> None:
         "spec": {"leaderWorkerTemplate": {"workerTemplate": template}},
     }
     found = cache.parse_set(body)
-    assert isinstance(found, cache.InvalidSet)
+    assert isinstance(found, lws.InvalidSet)
     assert found.problem.startswith("leaderWorkerTemplate.workerTemplate.spec.containers: ")
 
 
@@ -202,7 +202,7 @@ def test_a_set_whose_spec_breaks_the_rules_is_a_fact_and_not_an_error() -> None:
     store = cache.Cache()
     store.upsert(resources.SETS, broken)
     found = store.get(resources.SETS, namespace="ns", name="set")
-    assert isinstance(found, cache.InvalidSet)
+    assert isinstance(found, lws.InvalidSet)
     assert "replicas" in found.problem
 
 
@@ -293,3 +293,31 @@ def test_a_group_sees_whoever_has_the_name_of_its_leader() -> None:
     store.upsert(resources.STATEFUL_SETS, of_set("model-1", "model-1"))
     store.upsert(resources.STATEFUL_SETS, of_set("model-2", "model-2"))
     assert list(observe.by_name(store, first, resources.STATEFUL_SETS)) == ["model-1"]
+
+
+def part_of(uid: str) -> dict[str, Any]:
+    """Return a set that another object controls."""
+    holder = {"apiVersion": "v1", "kind": "Pod", "name": "holder", "uid": uid, "controller": True}
+    return {**a_set("set"), "metadata": {**a_set("set")["metadata"], "ownerReferences": [holder]}}
+
+
+def test_a_set_is_woken_by_the_workload_of_what_it_is_part_of() -> None:
+    holder = {"apiVersion": "v1", "kind": "Pod", "name": "holder", "uid": "h"}
+    meta = {"namespace": "ns", "name": "w", "uid": "w", "resourceVersion": "1"}
+    workload = {"metadata": {**meta, "ownerReferences": [holder]}}
+    store = cache.Cache()
+    assert store.upsert(resources.WORKLOADS, workload) == set()
+    store.upsert(resources.SETS, part_of("h"))
+    assert [one.meta.name for one in store.owned_by(resources.WORKLOADS, "h")] == ["w"]
+    assert store.owned_by(resources.WORKLOADS, "another") == ()
+    admitted = {"metadata": {**workload["metadata"], "resourceVersion": "2"}}
+    assert store.upsert(resources.WORKLOADS, admitted) == {KEY}
+    assert len(store.owned_by(resources.WORKLOADS, "h")) == 1
+    gone = store.remove(resources.WORKLOADS, namespace="ns", name="w", uid="w")
+    assert gone == {KEY}
+    assert store.owned_by(resources.WORKLOADS, "h") == ()
+    store.upsert(
+        resources.SETS,
+        {**part_of("h"), "metadata": {**part_of("other")["metadata"], "resourceVersion": "9"}},
+    )
+    assert store.owned_by(resources.SETS, "h") == ()

@@ -99,7 +99,7 @@ def carry_out(
 
     async def scenario() -> writes.Outcome:
         executor = an_executor(api, store, events, **given)
-        return await executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
+        return await executor.run(KEY, regarding=REGARDING, plan=plan)
 
     return asyncio.run(scenario()), events, store
 
@@ -118,14 +118,49 @@ def test_a_failing_chain_does_not_stop_another() -> None:
     assert outcome.failed
 
 
-def test_a_failing_preparation_ends_the_pass() -> None:
-    api = ScriptedApi({"create revision": refusal(500, "InternalError")})
+@pytest.mark.parametrize("error", [refusal(500, "InternalError"), refusal(403, "Forbidden")])
+def test_after_a_failing_preparation_all_goes_on_but_what_makes_pods(
+    error: client.ApiError,
+) -> None:
+    api = ScriptedApi({"create revision": error})
+    stateful_set = {**service("pods"), "apiVersion": "apps/v1", "kind": "StatefulSet"}
     plan = actions.Plan(
         prepare=(actions.Create(service("revision")),),
-        chains=((actions.Create(service("rest")),),),
+        chains=(
+            (actions.Create(service("rest")), actions.Create(stateful_set)),
+            (actions.Apply(stateful_set, "lws", force=True),),
+            (pod_patch("a"),),
+        ),
+        finish=(actions.Create(service("last")),),
     )
     carry_out(plan, api)
-    assert api.calls == ["create revision"]
+    assert api.calls == ["create revision", "create rest", "patch a"]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "refused"),
+    [
+        (422, "no", True),
+        (403, "no", True),
+        (405, "create not allowed while custom resource definition is terminating", True),
+        (500, 'failed calling webhook "x": connection refused', True),
+        (500, "etcdserver: request is too large", True),
+        (500, "trying to send message larger than max (2600259 vs. 2097152)", True),
+        (500, "etcdserver: request timed out", False),
+        (503, "no", False),
+        (429, "no", False),
+        (0, "no", False),
+    ],
+)
+def test_what_is_refused_is_told_from_what_cannot_be_asked(
+    status: int, message: str, refused: bool
+) -> None:
+    error = client.ApiError(status=status, reason="", message=message, request="test")
+    api = ScriptedApi({"create x": error, "patch a": error})
+    plan = actions.Plan(chains=((actions.Create(service("x")),), (pod_patch("a"),)))
+    outcome, _, _ = carry_out(plan, api)
+    said = {actions.key_of(write).verb: why for write, why in outcome.refused}
+    assert said == ({"create": message, "patch": message} if refused else {})
 
 
 def test_events_are_sent_only_after_their_write_succeeded() -> None:
@@ -134,21 +169,21 @@ def test_events_are_sent_only_after_their_write_succeeded() -> None:
     plan = actions.Plan(
         chains=(
             (actions.Create(service("good"), events=(event,)),),
-            (actions.Create(service("bad"), events=(event,), on_failure="FailedCreate"),),
+            (actions.Create(service("bad"), events=(event,)),),
         )
     )
     outcome, events, _ = carry_out(plan, api)
     assert events.sent == [event], "once, for the write that happened"
-    assert [warning.reason for warning in outcome.warnings] == ["FailedCreate"]
+    assert [message for _, message in outcome.refused] == ["no"]
 
 
 def test_an_api_server_that_is_away_is_no_event() -> None:
     api = ScriptedApi({"create x": refusal(0, "ClientConnectorError")})
-    plan = actions.Plan(chains=((actions.Create(service("x"), on_failure="FailedCreate"),),))
+    plan = actions.Plan(chains=((actions.Create(service("x")),),))
     outcome, events, _ = carry_out(plan, api)
     assert outcome.failed
     assert events.sent == []
-    assert outcome.warnings == []
+    assert outcome.refused == []
 
 
 def test_a_namespace_that_is_going_away_is_no_failure_and_no_event() -> None:
@@ -160,10 +195,10 @@ def test_a_namespace_that_is_going_away_is_no_failure_and_no_event() -> None:
         answer={"details": {"causes": [{"reason": "NamespaceTerminating"}]}},
     )
     api = ScriptedApi({"create x": error})
-    plan = actions.Plan(chains=((actions.Create(service("x"), on_failure="FailedCreate"),),))
+    plan = actions.Plan(chains=((actions.Create(service("x")),),))
     outcome, _, _ = carry_out(plan, api)
     assert not outcome.failed
-    assert outcome.warnings == []
+    assert [message for _, message in outcome.refused] == ["being terminated"]
     assert outcome.writes == 0, "so that it is not tried again at once"
 
 
@@ -171,10 +206,10 @@ def test_a_name_that_is_known_to_be_taken_is_a_failure_with_backoff() -> None:
     api = ScriptedApi({"create taken": refusal(409, "AlreadyExists")})
     known = service("taken")
     known["metadata"] |= {"uid": "f", "resourceVersion": "2"}
-    plan = actions.Plan(chains=((actions.Create(service("taken"), on_failure="FailedCreate"),),))
+    plan = actions.Plan(chains=((actions.Create(service("taken")),),))
     outcome, _, _ = carry_out(plan, api, known=[known])
     assert outcome.failed
-    assert [warning.reason for warning in outcome.warnings] == ["FailedCreate"]
+    assert [message for _, message in outcome.refused] == ["no"]
 
 
 def test_an_object_of_another_set_is_not_taken_from_it() -> None:
@@ -203,20 +238,89 @@ def test_a_fault_of_the_program_in_one_chain_ends_the_pass_only_after_the_others
     assert "create good" in api.calls
 
 
-def test_the_same_apply_is_not_repeated_while_the_object_is_what_came_of_it() -> None:
-    api = ScriptedApi()
-    apply = actions.Apply(service("x"), field_manager="lws")
-    events, store = Events(), cache.Cache()
+def test_what_comes_of_an_apply_is_compared_with_what_was_applied() -> None:
+    body: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"namespace": "ns", "name": "x", "labels": {"a": "b"}},
+        "spec": {"replicas": 2, "updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}},
+    }
+    meta = {**body["metadata"], "labels": {"a": "c"}, "uid": "u", "resourceVersion": "7"}
+    # A field whose feature gate is off is dropped, and that is all right.
+    dropped = {"replicas": 2, "updateStrategy": {"rollingUpdate": {}}, "podManagementPolicy": "P"}
+    kept = {**body, "metadata": {**meta, "labels": {"a": "b", "more": "d"}}, "spec": dropped}
+    altered = {**body, "metadata": meta, "spec": {**dropped, "replicas": 1}}
+    apply = actions.Apply(body, field_manager="lws")
+    for answer, changed in (
+        (kept, []),
+        (
+            altered,
+            [
+                "spec.replicas was applied as 2 and became 1,"
+                ' metadata.labels.a was applied as "b" and became "c"'
+            ],
+        ),
+    ):
+        api = ScriptedApi({"apply x": answer})
+        outcome, _, _ = carry_out(actions.Plan(chains=((apply,),)), api)
+        assert [what for _, what in outcome.changed] == changed
 
-    async def scenario() -> None:
-        executor = an_executor(api, store, events)
-        applied: writes.Applied = {}
-        for _ in range(3):
-            plan = actions.Plan(chains=((apply,),))
-            await executor.run(KEY, regarding=REGARDING, plan=plan, applied=applied)
 
-    asyncio.run(scenario())
-    assert api.calls == ["apply x"]
+A_GUARD_THAT_STANDS: dict[str, actions.Action] = {
+    "a creation of what is not there": actions.Create(service("x"), on_failure="FailedCreate"),
+    "a patch": pod_patch("x"),
+    "an apply with a guard": actions.Apply(service("x"), "lws", resource_version="3"),
+    "an apply of what is known": actions.Apply(service("x"), "lws"),
+    "a deletion": actions.Delete(actions.Ref("v1", "Service", "ns", "x"), "u"),
+}
+
+
+@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize("what", A_GUARD_THAT_STANDS)
+def test_where_the_object_is_as_the_guard_says_it_is_a_refusal_and_told(
+    what: str, status: int
+) -> None:
+    write = A_GUARD_THAT_STANDS[what]
+    reason = "AlreadyExists" if isinstance(write, actions.Create) else "Refused"
+    verb = type(write).__name__.lower()
+    api = ScriptedApi({f"{verb} x": refusal(status, reason)})
+    there = service("x")
+    there["metadata"] |= {"uid": "u", "resourceVersion": "3"}
+    creates = isinstance(write, actions.Create)
+    if not creates:
+        api.objects["x"] = there
+    plan = actions.Plan(chains=((write,),))
+    outcome, _, _ = carry_out(plan, api, known=[] if creates else [there])
+    assert outcome.failed
+    assert not outcome.stale
+    assert [refused for refused, _ in outcome.refused] == [write]
+
+
+@pytest.mark.parametrize("what", sorted(A_GUARD_THAT_STANDS))
+def test_where_the_object_has_moved_on_it_is_no_failure(what: str) -> None:
+    write = A_GUARD_THAT_STANDS[what]
+    verb = type(write).__name__.lower()
+    api = ScriptedApi({f"{verb} x": refusal(409, "AlreadyExists")})
+    before, after = service("x"), service("x")
+    before["metadata"] |= {"uid": "u", "resourceVersion": "3"}
+    after["metadata"] |= {"uid": "another", "resourceVersion": "4"}
+    api.objects["x"] = after
+    creates = isinstance(write, actions.Create)
+    outcome, _, _ = carry_out(
+        actions.Plan(chains=((write,),)), api, known=[] if creates else [before]
+    )
+    assert outcome.stale
+    assert not outcome.failed
+    assert outcome.refused == []
+
+
+@pytest.mark.parametrize("status", [0, 403, 409, 422, 500])
+def test_a_stop_waits_for_nothing_also_where_the_name_cannot_be_kept(status: int) -> None:
+    api = ScriptedApi({"apply p": refusal(status, "Refused")})
+    stop = actions.Delete(pod_patch("p").ref, "u", stops=True, keeping_name="example.com/kept")
+    outcome, _, _ = carry_out(actions.Plan(chains=((stop,),)), api)
+    assert [call for call in api.calls if not call.startswith("get")] == ["apply p", "delete p"]
+    assert outcome.made == [stop]
 
 
 def test_a_name_that_is_taken_is_read_and_filed_under_the_set() -> None:
@@ -397,6 +501,6 @@ def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be
     delete = actions.Delete(actions.Ref("v1", "Pod", "ns", "set-0"), "old")
     executor = an_executor(api, store, Events())
     plan = actions.Plan(chains=((delete,),))
-    run = executor.run(KEY, regarding=REGARDING, plan=plan, applied={})
+    run = executor.run(KEY, regarding=REGARDING, plan=plan)
     assert asyncio.run(run).stale
     assert store.of_set(KEY, resources.PODS)["set-0"].meta.uid == "new"

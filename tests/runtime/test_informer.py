@@ -1,6 +1,7 @@
 """What is learned of the cluster, and whom it wakes."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -95,6 +96,9 @@ class Server:
         match self.built_in.get(namespace, False):
             case "silent":
                 raise client.ApiError(status=500, reason="InternalError", message="", request=path)
+            case "refused":
+                why = f"{body['metadata']['name']} is forbidden: exceeded quota"
+                raise client.ApiError(status=403, reason="Forbidden", message=why, request=path)
             case True:
                 template = body["spec"]["leaderWorkerTemplate"]["workerTemplate"]
                 marks = {names.POD_SUSPENDING_PARENT: names.KUEUE_LWS_FRAMEWORK}
@@ -205,8 +209,66 @@ def test_kueue_that_leaves_takes_its_objects_out_of_sight_and_wakes_queued_sets(
 
 
 async def answers(scene: Scene, *namespaces: str) -> list[bool | None]:
-    sets = (keys.SetKey(namespace, "set") for namespace in namespaces)
-    return [await scene.informer.built_in(key) for key in sets]
+    """Return what is said of sets of these namespaces, once each has been tried."""
+
+    async def answer(key: keys.SetKey) -> bool | None:
+        while True:
+            with contextlib.suppress(built_in.NotYetKnown):
+                return scene.informer.built_in(key)
+            await asyncio.sleep(0)
+
+    return [await answer(keys.SetKey(namespace, "set")) for namespace in namespaces]
+
+
+def test_a_namespace_that_is_tried_for_the_first_time_holds_up_no_pass() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        await scene.informer.list_all()
+        assert await answers(scene, "ns") == [False]
+        await scene.woken()
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def hangs(*_: Any, **sent: Any) -> dict[str, Any]:
+            asked.set()
+            await answered.wait()
+            return dict(sent["body"])
+
+        other = live_set()
+        other["metadata"] |= {"namespace": "new", "uid": "another"}
+        await scene.informer.on_event(resources.SETS, "ADDED", other)
+        await scene.woken()
+        request, scene.server.request = scene.server.request, hangs  # type: ignore[method-assign]
+        new = keys.SetKey("new", KEY.name)
+        for _ in range(2):
+            with pytest.raises(built_in.NotYetKnown):
+                scene.informer.built_in(new)
+        await asyncio.wait_for(asked.wait(), 10)
+        assert await answers(scene, "ns") == [False], "what is known is answered meanwhile"
+        answered.set()
+        scene.server.request = request  # type: ignore[method-assign]
+        assert await asyncio.wait_for(scene.queue.get(), 10) == new, "then its pass comes"
+        assert scene.informer.built_in(new) is False
+        await scene.informer.close()
+
+    asyncio.run(scenario())
+
+
+def test_nobody_waits_for_a_webhook_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(built_in, "TIMEOUT", 0.01)
+
+    class Hangs(Server):
+        async def request(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+    async def scenario() -> None:
+        tries = built_in.BuiltIn(Hangs())  # type: ignore[arg-type]
+        assert await asyncio.wait_for(tries.look(["ns"]), 30) == frozenset()
+        assert tries.tried("ns")
+        assert tries.of("ns") is None
+
+    asyncio.run(scenario())
 
 
 def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets() -> None:
@@ -242,6 +304,24 @@ def test_while_kueues_webhook_does_not_answer_the_last_answer_stays() -> None:
         scene.server.built_in = {"ns": "silent"}
         await scene.informer.probe_kueue()
         assert await answers(scene, "ns") == [True]
+
+    asyncio.run(scenario())
+
+
+def test_why_nobody_knows_is_told_in_the_same_words_at_every_try() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.SETS] = [live_set()]
+        scene.server.built_in = {"ns": "refused"}
+        await scene.informer.list_all()
+        assert await answers(scene, "ns") == [None]
+        told = scene.informer.built_in_trouble(KEY)
+        assert "lws-kueue-probe is forbidden: exceeded quota" in told
+        await scene.informer.probe_kueue()
+        assert scene.informer.built_in_trouble(KEY) == told
+        scene.server.built_in = {"ns": False}
+        await scene.informer.probe_kueue()
+        assert scene.informer.built_in_trouble(KEY) == ""
 
     asyncio.run(scenario())
 

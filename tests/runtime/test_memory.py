@@ -1,9 +1,12 @@
 """What is remembered of one set is nothing to another one, nor to its successor."""
 
+import dataclasses
+
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import keys, memory, writes
+from tests.kit.builders import given
 from tests.runtime.engine import live_set
 from tests.runtime.test_status_writes import a_write
 
@@ -30,7 +33,6 @@ def all_of_a_set(memories: memory.Memories) -> memory.Memory:
     found.lost_pods["w1"] = LOST
     found.attempts = repairs.Attempts()
     found.unsent((WARNING,))
-    found.applied[HELD.ref] = ("digest", "7")
     found.status.due(a_write(1, settled=True))
     found.status.written()
     return found
@@ -52,11 +54,27 @@ def test_a_set_that_is_gone_leaves_its_writes_behind_until_nothing_is_to_be_done
     last = actions.Plan(held=(HELD,))
     memories.learn(KEY, what_is_seen(gone=True), last, writes.Outcome())
     after = memories.of(KEY)
-    assert (after.attempts, after.applied) == (before.attempts, before.applied)
+    assert after.attempts == before.attempts
     assert (after.members, after.warned) == ({}, {})
     memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), writes.Outcome())
-    assert (memories.of(KEY).attempts, memories.of(KEY).applied) == (None, {})
+    assert memories.of(KEY).attempts is None
     assert memories.of(KEY).lost_pods == {"w1": LOST}, "the next pass has not seen that yet"
+
+
+def test_members_of_groups_that_are_not_there_any_more_are_forgotten() -> None:
+    memories = memory.Memories(status_interval=1.0)
+    before = all_of_a_set(memories)
+    before.members |= dict.fromkeys(range(1, 1000), before.members[0])
+    groups = [given.a_group(index) for index in (0, 3)]
+    pods = {pod.meta.name: pod for group in groups for pod in group.pods}
+    seen = dataclasses.replace(
+        what_is_seen(),
+        lws=given.an_lws(replicas=4),
+        stateful_sets={given.NAME: given.a_leader_set()},
+        pods=pods,
+    )
+    memories.learn(KEY, seen, actions.Plan(), writes.Outcome())
+    assert set(before.members) == {0, 3}
 
 
 def test_a_warning_is_sent_once_for_as_long_as_its_cause_lasts() -> None:
@@ -75,3 +93,31 @@ def test_a_warning_is_sent_once_for_as_long_as_its_cause_lasts() -> None:
         now[0] = at
         sent.append(known.unsent(warnings))
     assert sent == [[WARNING], [], [], [], [], [WARNING]]
+
+
+def test_passes_in_a_row_that_rest_on_what_is_outdated_and_write_nothing_go_to_the_back_off() -> (
+    None
+):
+    found = memory.Memories(status_interval=1.0).of(KEY)
+    fruitless = writes.Outcome(stale=True)
+    seen = what_is_seen(gone=False)
+    for _ in range(2):
+        found.learn(seen, actions.Plan(), fruitless)
+        assert not found.lags, "a cache lags at times"
+    found.learn(seen, actions.Plan(), fruitless)
+    assert found.lags
+    for good in (writes.Outcome(), writes.Outcome(stale=True, writes=1)):
+        found.learn(seen, actions.Plan(), fruitless)
+        assert found.lags
+        found.learn(seen, actions.Plan(), good)
+        assert not found.lags
+        for _ in range(2):
+            found.learn(seen, actions.Plan(), fruitless)
+
+
+def test_a_warning_for_which_there_was_no_room_is_sent_by_a_later_pass() -> None:
+    known = memory.Memories(status_interval=1.0).of(KEY)
+    assert known.unsent((WARNING,)) == [WARNING]
+    known.not_sent(WARNING)
+    assert known.unsent((WARNING,)) == [WARNING]
+    assert known.unsent((WARNING,)) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -130,3 +131,28 @@ def test_a_call_of_us_comes_to_its_end_before_all_are_cancelled() -> None:
         assert done == [True]
 
     played(scene())
+
+
+def test_what_several_of_the_tasks_raise_is_no_news_of_the_loop() -> None:
+    told: list[dict[str, Any]] = []
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        own = own_tasks.OwnTasks()
+        kept: list[asyncio.Task[None]] = []
+
+        async def fails() -> None:
+            raise ConnectionResetError
+
+        async def work() -> None:
+            kept.extend(asyncio.create_task(fails()) for _ in range(3))
+            await asyncio.wait(kept)
+            await kept[0]
+
+        with pytest.raises(ConnectionResetError):
+            await own.run(work(), stop=asyncio.Event())
+        kept.clear()
+
+    played(scene())
+    gc.collect()
+    assert told == []

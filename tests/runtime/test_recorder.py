@@ -12,6 +12,12 @@ from lws_kueue.runtime import client, recorder
 REGARDING = facts.Meta.of(
     {"metadata": {"namespace": "ns", "name": "set", "uid": "s", "resourceVersion": "1"}}
 )
+EVENT = actions.Event("Warning", "Reason", "message")
+
+
+def regarding(namespace: str, name: str) -> facts.Meta:
+    """A set to tell of."""
+    return facts.Meta.of({"metadata": {"namespace": namespace, "name": name, "uid": "s"}})
 
 
 class Api:
@@ -61,3 +67,25 @@ def test_a_refusal_is_final_and_the_next_event_is_sent(refusal: client.ApiError)
     api = Api(refusal, None)
     send(api, events=2)
     assert len(set(api.sent)) == 2
+
+
+def test_a_flood_of_one_namespace_takes_neither_room_nor_time_from_another() -> None:
+    async def play() -> None:
+        api = Api(*[None] * (2 * recorder.MOST_WAITING))
+        one = recorder.Recorder(api)  # type: ignore[arg-type]
+        recorded = [
+            one.record(regarding("hostile", f"set-{n}"), EVENT)
+            for n in range(2 * recorder.MOST_WAITING)
+        ]
+        assert sum(recorded) == recorder.MOST_WAITING
+        quiet = [one.record(regarding("quiet", "set"), EVENT) for _ in range(recorder.RESERVED)]
+        assert all(quiet)
+        running = asyncio.create_task(one.run())
+        await one.flush()
+        running.cancel()
+        assert len(api.sent) == recorder.MOST_WAITING + recorder.RESERVED
+        assert api.sent[1].startswith("set.")
+        # What was sent leaves room.
+        assert one.record(regarding("hostile", "set"), EVENT)
+
+    asyncio.run(play())

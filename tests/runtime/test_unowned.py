@@ -47,19 +47,20 @@ class Server:
         self.objects: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self.away = False
+        self.broken: set[str] = set()
 
     async def get(self, _: resources.Resource, *, namespace: str, name: str) -> Any:
         assert namespace == "ns"
         self.asked.append(name)
-        if self.away:
+        if self.away or name in self.broken:
             raise client.ApiError(status=503, reason="", message="", request="get")
         return self.objects.get(name)
 
 
 class Scene:
-    """A set of one group whose leader pod is not known."""
+    """A set whose leader pods are not known, and whose StatefulSet says that they are not there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replicas: int = 1, made: int = 0) -> None:
         self.server = Server()
         self.store = cache.Cache()
         self.queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue(settle=0.0)
@@ -73,7 +74,8 @@ class Scene:
         self.store.upsert(resources.SETS, obj(names.LWS_KIND, "set", spec=template))
         owner = {"kind": names.LWS_KIND, "name": "set", "uid": f"{names.LWS_KIND}-set"}
         metadata = {"labels": labels(), "ownerReferences": [{**owner, "controller": True}]}
-        leader_set = obj("StatefulSet", "set", metadata=metadata, spec={"replicas": 1})
+        leader_set = obj("StatefulSet", "set", metadata=metadata, spec={"replicas": replicas})
+        leader_set["status"] = {"replicas": made}
         self.store.upsert(resources.STATEFUL_SETS, leader_set)
 
     async def woken(self) -> set[keys.SetKey]:
@@ -98,6 +100,58 @@ def test_who_sits_in_the_place_of_a_pod_that_is_missing_for_two_rounds_is_found(
         await scene.unowned.look()
         assert scene.pods == ["set-0"]
         assert KEY in await scene.woken()
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_that_is_only_late_to_be_told_of_is_not_asked_for() -> None:
+    async def scenario() -> None:
+        scene = Scene(made=1)
+        scene.server.objects["set-0"] = pod("set-0")
+        for _ in range(3):
+            await scene.unowned.look()
+        assert scene.server.asked == [], "its StatefulSet has made it"
+
+    asyncio.run(scenario())
+
+
+def test_an_object_that_cannot_be_read_holds_up_no_other() -> None:
+    async def scenario() -> None:
+        scene = Scene(replicas=3)
+        scene.server.broken = {"set-0", "set-2"}
+        scene.server.objects = {name: pod(name) for name in ("set-0", "set-1", "set-2")}
+        for _ in range(2):
+            await scene.unowned.look()
+        assert scene.pods == ["set-1"]
+        scene.server.broken = set()
+        await scene.unowned.look()
+        assert sorted(scene.pods) == ["set-0", "set-1", "set-2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_round_reads_so_many_and_the_next_one_goes_on_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unowned, "MOST_READ", 4)
+
+    async def scenario() -> None:
+        scene = Scene(replicas=6)
+        for index in range(3):
+            stray = pod(f"set-{index}")
+            scene.store.upsert(resources.PODS, stray, belongs_to=KEY)
+            scene.server.objects[f"set-{index}"] = stray
+        await scene.unowned.look()
+        scene.server.asked.clear()
+        wanted = {f"set-{index}" for index in range(6)}
+        rounds = []
+        for _ in range(3):
+            await scene.unowned.look()
+            rounds.append(scene.server.asked.copy())
+            scene.server.asked.clear()
+        assert [len(one) for one in rounds] == [4, 4, 4]
+        assert set(rounds[0]) | set(rounds[1]) == wanted
+        assert set(rounds[1]) | set(rounds[2]) == wanted
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client as kube_client
 
+from lws_kueue.manager import logs
 from lws_kueue.runtime import client, own_tasks, resources, watch
 
 # Of the last two kopf wants to know that they are served; CRDs are watched for the watch itself.
@@ -193,6 +195,30 @@ def test_a_kind_that_is_deleted_and_made_anew_is_watched_again_although_its_watc
             await seen.watching
 
     asyncio.run(run())
+
+
+def test_a_watch_that_the_api_server_ends_with_an_error_begins_anew_and_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.1)
+    caplog.set_level(logging.WARNING)
+
+    async def run() -> None:
+        async with watched() as seen:
+            await seen.started.get()
+            await seen.is_told()
+            status = {"kind": "Status", "metadata": {}, "code": 500, "message": "no leader"}
+            await seen.server.tell(resources.CRDS, "ERROR", status)
+            await seen.started.get()
+            await seen.is_told()
+            seen.stop.set()
+            await seen.watching
+
+    asyncio.run(run())
+    once = logs.OnceAMinute()
+    told = [record for record in caplog.records if once.filter(record)]
+    assert any("no leader" in record.getMessage() for record in told)
+    assert not [record.getMessage() for record in told if record.exc_info]
 
 
 def test_an_event_of_a_watch_that_is_over_is_dropped() -> None:

@@ -133,3 +133,72 @@ def test_workers_that_are_cancelled_at_any_moment_do_not_keep_the_queue_locked(
                 await queue.add("x")
 
     run(scenario())
+
+
+def test_requests_for_later_that_are_overtaken_again_and_again_do_not_pile_up() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("other", after=60)
+        for _ in range(1000):
+            await queue.add("a")
+            assert await queue.get() == "a"
+            await queue.done("a")
+            await queue.add("a", after=60)
+        assert len(queue._heap) < 200
+        assert len(queue) == 2
+
+    run(scenario())
+
+
+def test_a_tenant_with_one_key_does_not_wait_until_all_keys_of_another_are_done() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(
+            settle=0.0, tenant=lambda key: key.split("/")[0]
+        )
+        for number in range(1000):
+            await queue.add(f"hostile/{number}")
+        first = await queue.get()
+        await queue.add("quiet/set")
+        assert [await queue.get() for _ in range(2)] == ["hostile/1", "quiet/set"]
+        # What comes back waits its turn like all others.
+        await queue.done(first)
+        await queue.done("quiet/set")
+        await queue.add("quiet/set")
+        assert [await queue.get() for _ in range(2)] == ["hostile/2", "quiet/set"]
+
+    run(scenario())
+
+
+def test_not_all_workers_work_for_one_tenant() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(
+            settle=0.0, tenant=lambda key: key.split("/")[0], most=2
+        )
+        for number in range(4):
+            await queue.add(f"hostile/{number}")
+        taken = [await queue.get() for _ in range(2)]
+        waiting = asyncio.create_task(queue.get())
+        await queue.add("quiet/set")
+        assert await waiting == "quiet/set", "its turn comes although others were there before"
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await queue.done(taken[0])
+        assert await waiting == "hostile/2"
+
+    run(scenario())
+
+
+def test_a_key_that_was_asked_for_later_before_its_pass_was_over_has_one_more_pass() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        await queue.add("a")
+        await queue.get()
+        await queue.add("a", after=0.02)
+        await queue.done("a")
+        assert await queue.get() == "a"
+        await queue.done("a")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.get(), timeout=0.05)
+
+    run(scenario())

@@ -1,12 +1,13 @@
 """A group without quota stops, and its quota is given back in one complete write."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from lws_kueue.api import actions, facts, kueue
-from lws_kueue.workload import eviction
+from lws_kueue.workload import backing, eviction
 from tests.kit.builders import builders
 from tests.kit.builders.builders import (
     ADMITTED,
@@ -21,7 +22,12 @@ from tests.kit.builders.builders import (
 
 
 def stopped(workload: kueue.Workload | None, *pods: facts.Pod) -> list[str]:
-    return [delete.uid for delete in eviction.stop(workload, pods)]
+    return [
+        delete.uid
+        for delete in eviction.stop(
+            workload, pods, backing.Terms(flavors={"default": builders.flavor()})
+        )
+    ]
 
 
 NOT_ADMITTED = [
@@ -54,7 +60,7 @@ def test_pods_of_an_admitted_group_run_on() -> None:
 
 def test_one_event_tells_why_a_group_stops() -> None:
     workload = builders.admitted(conditions=[evicted(message="make room for x")])
-    first, second = eviction.stop(workload, [running(0), running(1)])
+    first, second = eviction.stop(workload, [running(0), running(1)], backing.Terms())
     assert first.ref == actions.Ref("v1", "Pod", "ns", "serve-0")
     assert [event.message for event in first.events] == ["Stopping 2 pods: make room for x"]
     assert second.events == ()
@@ -228,3 +234,10 @@ def test_it_is_known_when_to_look_again_at_pods_that_do_not_end() -> None:
     assert wait == 16.0
     assert eviction.stuck(ending, now=NOW + timedelta(seconds=wait))
     assert eviction.stuck_in([running(1)], now=NOW) is None
+
+
+def test_a_grace_that_no_date_can_be_reckoned_with_is_a_very_long_one() -> None:
+    ending = running(0, deleted="2030-01-01T11:59:45Z")
+    ending = replace(ending, spec={**ending.spec, "terminationGracePeriodSeconds": 2**62})
+    assert not eviction.stuck(ending, now=NOW + timedelta(days=3600))
+    assert eviction.stuck_in([ending], now=NOW) is not None

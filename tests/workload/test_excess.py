@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.workload import release
+from lws_kueue.workload import backing, release
 from tests.kit.builders.builders import admitted, assigned, flavor, pod
 
 Json = dict[str, Any]
@@ -34,7 +34,9 @@ def told(
         pod_sets=[{"name": "main", "count": count, "template": {"spec": template or {}}}],
     )
     members = [pod(index, **spec) for index in range(pods)]
-    planned, problems = release.plan_release(workload, members, flavors=DEFAULT)
+    planned, problems = release.plan_release(
+        workload, members, terms=backing.Terms(flavors=DEFAULT)
+    )
     assert (planned is None) == bool(problems), "either all go, or none"
     assert {one.code for one in problems} <= {"PodExceedsAdmission"}
     return [one.message for one in problems]
@@ -126,13 +128,13 @@ def test_each_podset_is_held_to_its_own_admission() -> None:
     big: Json = {"containers": [container(cpu="1")]}
     small: Json = {"containers": [container(cpu="100m")]}
     released, problems = release.plan_release(
-        workload, [pod(0, **big), pod(1, **small)], flavors=DEFAULT
+        workload, [pod(0, **big), pod(1, **small)], terms=backing.Terms(flavors=DEFAULT)
     )
     assert released is not None
     assert problems == ()
     # The leader goes with the worker that may not: half a group would do nothing.
     released, problems = release.plan_release(
-        workload, [pod(0, **big), pod(1, **big)], flavors=DEFAULT
+        workload, [pod(0, **big), pod(1, **big)], terms=backing.Terms(flavors=DEFAULT)
     )
     assert released is None
     assert "podset worker" in problems[0].message
@@ -141,7 +143,9 @@ def test_each_podset_is_held_to_its_own_admission() -> None:
 def test_a_pod_that_runs_already_holds_up_no_other() -> None:
     workload = admitted([assigned("main", 2) | {"resourceUsage": {"cpu": "500m"}}])
     members = [pod(0, gates=(), phase="Running", **SIDECAR), pod(1, **LEAST)]
-    released, problems = release.plan_release(workload, members, flavors=DEFAULT)
+    released, problems = release.plan_release(
+        workload, members, terms=backing.Terms(flavors=DEFAULT)
+    )
     assert released is not None
     assert problems == ()
 

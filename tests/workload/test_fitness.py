@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import actions, facts, kueue, names
-from lws_kueue.workload import fitness, release
+from lws_kueue.workload import backing, fitness, release
 from tests.kit.builders import builders
 from tests.kit.builders.builders import NOW, Json
 
@@ -95,7 +95,7 @@ def ranked(index: int, **given: Any) -> facts.Pod:
 
 def planned(workload: kueue.Workload, *pods: facts.Pod) -> actions.Release:
     flavors = {"default": kueue.ResourceFlavor.of({"metadata": {"name": "default"}, "spec": {}})}
-    found, problems = release.plan_release(workload, pods, flavors=flavors)
+    found, problems = release.plan_release(workload, pods, terms=backing.Terms(flavors=flavors))
     assert not problems
     assert found is not None
     return found
@@ -130,7 +130,9 @@ def test_a_toleration_of_the_flavor_counts_because_the_pod_gets_it() -> None:
         {"metadata": {"name": "default"}, "spec": {"tolerations": [tolerates]}}
     )
     pods = [ranked(0)]
-    given, _ = release.plan_release(group("a"), pods, flavors={"default": flavor})
+    given, _ = release.plan_release(
+        group("a"), pods, terms=backing.Terms(flavors={"default": flavor})
+    )
     nodes = {"a": node(taints=[TAINT])}
     assert fitness.keep_off(given, pods, nodes=nodes, now=NOW) == (given, None)
 

@@ -5,7 +5,7 @@ from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.tas import assignment
-from lws_kueue.workload import release
+from lws_kueue.workload import backing, release
 from tests.kit.builders import builders
 from tests.kit.builders.builders import admitted, assigned, pod, running
 
@@ -18,7 +18,7 @@ def topology(*domains: tuple[str, int]) -> builders.Json:
 
 
 def told(workload: kueue.Workload, *pods: facts.Pod) -> list[str]:
-    planned, _ = release.plan_release(workload, pods, flavors=FLAVORS)
+    planned, _ = release.plan_release(workload, pods, terms=backing.Terms(flavors=FLAVORS))
     assert planned is not None
     assert all(event.type == "Normal" for event in planned.events)
     assert all(event.reason == "TopologyAssigned" for event in planned.events)
@@ -88,7 +88,11 @@ def test_the_group_is_named_if_the_workload_says_which_it_is(index: str | None) 
 
 
 def test_events_are_part_of_a_release_that_compares_as_a_value() -> None:
-    one, _ = release.plan_release(THREE, [pod(0), pod(1), pod(2)], flavors=FLAVORS)
-    two, _ = release.plan_release(THREE, [pod(2), pod(1), pod(0)], flavors=FLAVORS)
+    one, _ = release.plan_release(
+        THREE, [pod(0), pod(1), pod(2)], terms=backing.Terms(flavors=FLAVORS)
+    )
+    two, _ = release.plan_release(
+        THREE, [pod(2), pod(1), pod(0)], terms=backing.Terms(flavors=FLAVORS)
+    )
     assert isinstance(one, actions.Release)
     assert one == two

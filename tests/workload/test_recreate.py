@@ -82,8 +82,12 @@ def test_a_workload_stays_for_the_pods_that_were_let_go_under_it_at_this_revisio
         labels={**under.meta.labels, **marks["labels"]},
     )
     released = dataclasses.replace(under, meta=meta)
-    admitted = stored(conditions=[RESERVED, ADMITTED])
+    assigned = builders.assigned("main", 3) | {"resourceUsage": {"cpu": "300m"}}
+    admitted = stored(conditions=[RESERVED, ADMITTED], assignments=[assigned])
     assert recreate.outdated(admitted, content(larger()), [released], flavors={}) is None
+    big = {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}
+    forged = dataclasses.replace(released, spec=big)
+    assert recreate.outdated(admitted, content(larger()), [forged], flavors={}) is not None
     other = content(larger(), key="another")
     assert recreate.outdated(admitted, other, [released], flavors={}) is not None
 

@@ -12,7 +12,7 @@ from lws_kueue_lab.kueue_standin import codec
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
-from lws_kueue.workload import injection, release
+from lws_kueue.workload import backing, injection, release
 from tests.kit import golden
 from tests.kit.builders import builders
 from tests.kit.builders.builders import BOTH_GATES, admitted, assigned, flavor, pod, running
@@ -43,7 +43,7 @@ def plan(
     flavors: Mapping[str, kueue.ResourceFlavor] = DEFAULT,
 ) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """Return the patch bodies by pod name, and the reasons of problems."""
-    planned, problems = release.plan_release(workload, pods, flavors=flavors)
+    planned, problems = release.plan_release(workload, pods, terms=backing.Terms(flavors=flavors))
     patches = planned.patches if planned is not None else ()
     return {patch.ref.name: patch.body for patch in patches}, [p.code for p in problems]
 
@@ -163,7 +163,9 @@ def test_what_no_node_or_pod_can_be_holds_the_group_and_names_both(
 ) -> None:
     workload = admitted([assigned("main", 3, flavors=ON)], status={"admissionChecks": checks})
     flavors = {name: flavor(name, labels=of) for name, of in zip("ab", labels, strict=True)}
-    planned, problems = release.plan_release(workload, [pod(0), pod(1)], flavors=flavors)
+    planned, problems = release.plan_release(
+        workload, [pod(0), pod(1)], terms=backing.Terms(flavors=flavors)
+    )
     assert planned is None
     (problem,) = problems
     assert problem.code == "PodSetUpdateConflict"
@@ -182,7 +184,9 @@ def test_a_domain_outside_of_the_flavor_holds_the_group_and_names_both() -> None
     compressed = codec.encode(["zone"], [(("1",), 3)])
     workload = admitted([assigned("main", 3, topology=compressed)])
     flavors = {"default": flavor(labels={"zone": "2"})}
-    planned, problems = release.plan_release(workload, [pod(0)], flavors=flavors)
+    planned, problems = release.plan_release(
+        workload, [pod(0)], terms=backing.Terms(flavors=flavors)
+    )
     assert planned is None
     assert "the topology assignment of Workload wl-0 wants node selector zone=1" in str(problems)
     assert "ResourceFlavor default (of cpu) wants 2" in str(problems)
@@ -271,7 +275,9 @@ def test_the_name_of_a_former_workload_is_overwritten() -> None:
 @pytest.mark.row("P7")
 def test_a_pod_that_contradicts_the_admission_holds_the_whole_group() -> None:
     contrary = pod(1, nodeSelector={"pool": "cpu"})
-    planned, problems = release.plan_release(admitted(), [pod(0), contrary], flavors=DEFAULT)
+    planned, problems = release.plan_release(
+        admitted(), [pod(0), contrary], terms=backing.Terms(flavors=DEFAULT)
+    )
     assert planned is None
     assert [problem.code for problem in problems] == ["PodConflict"]
     assert "pod serve-0-1" in problems[0].message
@@ -285,7 +291,9 @@ def test_a_pod_that_contradicts_the_admission_holds_the_whole_group() -> None:
 
 
 def test_a_release_is_tied_to_the_workload_it_was_decided_on() -> None:
-    planned, problems = release.plan_release(admitted(), [pod(2), pod(0), pod(1)], flavors=DEFAULT)
+    planned, problems = release.plan_release(
+        admitted(), [pod(2), pod(0), pod(1)], terms=backing.Terms(flavors=DEFAULT)
+    )
     assert problems == ()
     assert planned is not None
     assert planned.workload == actions.Ref(names.KUEUE_API_VERSION, "Workload", "ns", "wl-0")
@@ -505,7 +513,9 @@ def test_released_pods_equal_the_recorded_ones(name: str) -> None:
             if one["metadata"]["annotations"][names.WORKLOAD] == workload.meta.name
         ]
         pods = [facts.Pod.of(born(one)) for one in members]
-        planned, problems = release.plan_release(workload, pods, flavors=flavors)
+        planned, problems = release.plan_release(
+            workload, pods, terms=backing.Terms(flavors=flavors)
+        )
         assert problems == ()
         assert planned is not None
         patches = {patch.ref.name: patch.body for patch in planned.patches}

@@ -42,7 +42,10 @@ def admitted(obj: Json) -> kueue.Workload:
     body = build.workload(stored(obj), 0, classes=CLASSES, options=builders.OPTIONS)
     assert isinstance(body, dict), body
     conditions = [builders.RESERVED, builders.ADMITTED]
-    return kueue.Workload.of(body | {"status": {"conditions": conditions}})
+    assigned = [builders.assigned(one["name"], one["count"]) for one in body["spec"]["podSets"]]
+    admission = {"clusterQueue": "cq", "podSetAssignments": assigned}
+    status = {"conditions": conditions, "admission": admission}
+    return kueue.Workload.of(body | {"status": status})
 
 
 def limit_range(name: str = "defaults", **entry: Any) -> completion.LimitRange:

@@ -13,7 +13,7 @@ from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import facts, kueue, names
 from lws_kueue.tas import assignment
-from lws_kueue.workload import podsets, release, state
+from lws_kueue.workload import backing, podsets, release, state
 from tests.kit.builders import builders
 from tests.kit.builders.builders import BOTH_GATES, RESERVED, admitted, assigned, pod, running
 from tests.kit.tables import cases
@@ -36,7 +36,7 @@ def placed(*domains: tuple[str, int], **given: Any) -> kueue.Workload:
 
 def let_go(workload: kueue.Workload, *pods: facts.Pod) -> dict[str, Mapping[str, Any]]:
     """The patch of every pod that is let go, by its name."""
-    planned, _ = release.plan_release(workload, pods, flavors=FLAVORS)
+    planned, _ = release.plan_release(workload, pods, terms=backing.Terms(flavors=FLAVORS))
     return {patch.ref.name: patch.body for patch in planned.patches} if planned else {}
 
 
@@ -116,7 +116,9 @@ def test_a_pod_in_place_of_a_lost_one_goes_to_the_new_node(domains: list[tuple[s
 
 @pytest.mark.row("O18")
 def test_a_release_holds_only_for_the_workload_and_the_pods_that_it_was_decided_on() -> None:
-    planned, _ = release.plan_release(placed(("a", 2)), [pod(0), pod(1)], flavors=FLAVORS)
+    planned, _ = release.plan_release(
+        placed(("a", 2)), [pod(0), pod(1)], terms=backing.Terms(flavors=FLAVORS)
+    )
     assert planned is not None
     assert (planned.uid, planned.resource_version) == ("wl-uid", "7")
     assert [patch.resource_version for patch in planned.patches] == ["3", "3"]

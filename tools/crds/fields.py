@@ -21,6 +21,8 @@ def root(document: openapi.OpenAPI) -> Schema:
         "description": "A LeaderWorkerSet is a number of equal groups of pods. Every group has a "
         "leader and workers, and is created, scaled, updated and restarted as one.",
         "type": "object",
+        # Rules look into it, and there is nothing to make of a set without one.
+        "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},

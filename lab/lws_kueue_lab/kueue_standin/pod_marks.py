@@ -123,7 +123,9 @@ def _gated(spec: Mapping[str, Any]) -> list[Json]:
 
 def _role_hash(spec: Mapping[str, Any]) -> str:
     """Tell pods of one shape from others; the values are not those that Kueue computes."""
-    asked = [(c.get("resources") or {}).get("requests") for c in spec["containers"]]
+    # A pod without any container is refused by the API server, after all webhooks.
+    containers = spec.get("containers") or ()
+    asked = [(c.get("resources") or {}).get("requests") for c in containers]
     shape = [asked, spec.get("nodeSelector"), spec.get("affinity"), spec.get("tolerations")]
     text = json.dumps(shape, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from lws_kueue.api import actions, completion, facts, kueue, lws, names
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.revision import revisions
@@ -162,7 +163,7 @@ def of(
 
     Of a set that is not the bridge's to release nothing is known.
     """
-    if at.managed_by is not scope.ManagedBy.BRIDGE:
+    if not at.managed_by.stops:
         return Admissions()
     contents = Contents(at, options=options)
     own = {group.index: group for group in at.found.groups}
@@ -176,15 +177,17 @@ def of(
         for index, workload in workloads.items()
         if (what := contents.outdated(index, workload, pods.get(index, ())))
     }
+    waiting = _waiting(at, own, workloads, outdated)
     ages = {
-        index: _age(own.get(index), workloads.get(index), now=now)
-        for index in _waiting(at, own, workloads, outdated)
+        index: _age(group, workloads.get(index), now=now)
+        for index, group in own.items()
+        if index in waiting
     }
     change = _change(at, contents, workloads, outdated)
     patient = _waited(ages, PATIENCE)
     smaller = change is Change.SMALLER
     # Surge groups that hold quota give way first.
-    surging = any(i >= at.owner.spec.replicas and i not in ages for i in own)
+    surging = any(i >= at.owner.spec.replicas and i not in waiting for i in own)
     return Admissions(
         own=own,
         pods=pods,
@@ -192,13 +195,16 @@ def of(
         contents=contents,
         outdated=outdated,
         waiting=unadmitted.Unadmitted(
-            groups=frozenset(ages),
+            groups=waiting,
             patient=patient,
             reshaping=change is not Change.NONE,
-            overdue=_waited(ages, OVERDUE) if smaller and not surging else frozenset(),
+            overdue=_waited(ages, OVERDUE) if smaller and not surging else Indices(),
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
         ),
-        look_again=_patience_ends(ages.values()),
+        look_again=_patience_ends(
+            # One that is not there has not waited at all.
+            (*ages.values(), timedelta(0)) if len(ages) < len(waiting) else ages.values()
+        ),
         short=short,
         in_vain=_in_vain(at, short, own, workloads, now=now),
     )
@@ -230,24 +236,22 @@ def _waiting(
     own: Mapping[int, groups.Group],
     workloads: Mapping[int, kueue.Workload],
     outdated: Mapping[int, str],
-) -> frozenset[int]:
+) -> Indices:
     """Return the groups that cannot be ready before Kueue has admitted them."""
     leader_set = at.found.leader_set
     checks = at.seen.kueue.admission_checks
-    return frozenset(
+    run = (
         index
-        for index in range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
-        if (index not in own or own[index].in_queue)
-        and not (
-            (workload := workloads.get(index)) is not None
-            and state.may_run(workload, checks)
-            and index not in outdated
-        )
+        for index, workload in workloads.items()
+        if state.may_run(workload, checks) and index not in outdated
     )
+    before = (index for index, group in own.items() if not group.in_queue)
+    every = range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
+    return Indices(every) - {*run, *before}
 
 
 def _age(
-    group: groups.Group | None, workload: kueue.Workload | None, *, now: datetime
+    group: groups.Group, workload: kueue.Workload | None, *, now: datetime
 ) -> timedelta | None:
     """Return for how long a group has waited for quota; None for one that has some.
 
@@ -255,8 +259,6 @@ def _age(
     is there, their Workload is, and Kueue has said no to that: while a leader is being recreated
     its group has not waited at all.
     """
-    if group is None:
-        return timedelta(0)
     times = [group.leader.meta.created]
     if workload is not None:
         if state.has_quota(workload):
@@ -267,8 +269,8 @@ def _age(
     return now - max(moments) if moments else timedelta(0)
 
 
-def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> frozenset[int]:
-    return frozenset(i for i, age in ages.items() if age is not None and age >= at_least)
+def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> Indices:
+    return Indices(i for i, age in ages.items() if age is not None and age >= at_least)
 
 
 def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:

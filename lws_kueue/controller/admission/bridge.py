@@ -3,15 +3,16 @@
 Nothing here decides about quota; Kueue's conditions are read and followed.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from lws_kueue.api import actions, reasons
+from lws_kueue.api import actions, kueue, reasons
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions, built_in, follow, unmanaged, waiting
 from lws_kueue.controller.observe import scope
-from lws_kueue.workload import build, diff
+from lws_kueue.workload import build, diff, state
 
 
 def plan(
@@ -30,7 +31,37 @@ def plan(
     if at.seen.kueue.support != "served":
         why = waiting.why(at.seen, at.owner, None)
         return actions.Part(reasons=(replace(why, groups=range(wanted)),) if why and wanted else ())
+    if at.managed_by is scope.ManagedBy.UNKNOWN:
+        return _held(at, admitted, wanted=wanted, options=options, now=now)
     return _bridged(at, admitted, wanted=wanted, options=options, now=now)
+
+
+def unadmitted(at: scope.Scope, admitted: admissions.Admissions, *, wanted: int) -> frozenset[int]:
+    """Return the groups of which no pod may run now, by index; none where that is not for us."""
+    if at.seen.kueue.support != "served":
+        return frozenset()
+    return frozenset(
+        index
+        for index in admitted.pods
+        if index < wanted
+        and admitted.taken_in(index)
+        and ((found := admitted.workloads.get(index)) is None or state.must_stop(found))
+    )
+
+
+def _held(
+    at: scope.Scope,
+    admitted: admissions.Admissions,
+    *,
+    wanted: int,
+    options: build.Options,
+    now: datetime,
+) -> actions.Part:
+    """Let nothing go of a set, and ask for nothing, because that may be Kueue's own to do."""
+    scene = follow.Scene(at.seen, at.owner, admitted, terms=at.seen.terms(options), now=now)
+    stops = actions.joined(_steps(scene, wanted=wanted).values())
+    why = waiting.manager_unknown(at.seen, wanted=wanted)
+    return stops + actions.Part(reasons=(why,) if wanted else ())
 
 
 def _bridged(
@@ -42,7 +73,7 @@ def _bridged(
     now: datetime,
 ) -> actions.Part:
     seen, owner = at.seen, at.owner
-    desired = _desired(admitted, wanted=wanted)
+    desired = _desired(admitted, wanted=wanted, most=options.max_pending)
     changes = diff.changes(
         owner,
         seen.workloads.values(),
@@ -54,9 +85,9 @@ def _bridged(
         options=options,
         now=now,
     )
-    scene = follow.Scene(seen, owner, admitted, now=now)
+    scene = follow.Scene(seen, owner, admitted, terms=seen.terms(options), now=now)
     unchanged = {index: reason for reason in changes.reasons for index in reason.groups}
-    steps = _steps(scene, unchanged, wanted=wanted)
+    steps = _steps(scene, wanted=wanted)
     problems = {
         i: reason for step in steps.values() for reason in step.reasons for i in reason.groups
     }
@@ -67,56 +98,74 @@ def _bridged(
         # A change that has to wait is worth a warning, but its group waits for nothing.
         if admitted.taken_in(index)
         and not (index in unchanged and scene.may_run(admitted.workloads.get(index)))
-    } | waiting.for_pods(seen, owner, admitted, wanted=wanted, desired=desired)
+    }
+    pending = len(_pending(admitted, wanted=wanted))
+    at_limit = pending >= options.max_pending
+    lacking = waiting.for_pods(seen, owner, admitted, wanted=wanted, desired=desired)
+    if at_limit:
+        lacking = {i: why for i, why in lacking.items() if why.code == waiting.REFUSED}
+    held |= lacking
+    left = (
+        waiting.behind_the_limit(admitted, {*desired, *held}, wanted=wanted, pending=pending)
+        if at_limit
+        else ()
+    )
     explained = (
         *(problem for index, problem in problems.items() if index not in held),
         *reasons.merged(why.of(index) for index, why in held.items() if why is not None),
+        *left,
         *waiting.missing_behind(seen, owner, admitted.workloads),
     )
     return replace(actions.joined((changes, *steps.values())), reasons=explained)
 
 
-def _desired(admitted: admissions.Admissions, *, wanted: int) -> tuple[int, ...]:
+def _desired(admitted: admissions.Admissions, *, wanted: int, most: int) -> tuple[int, ...]:
     """Return the indices of the groups that are to have a Workload after this pass.
 
     A set that is scaled to a million groups gets them some at a time: all other sets wait while a
-    pass decides. Each pass that writes is followed by the next one.
+    pass decides, and Kueue keeps every Workload that waits. Each pass that writes is followed by
+    the next one. Groups from before the set waited for Kueue run, so they are counted at once.
     """
     existing = {index for index in admitted.workloads if index < wanted}
-    missing = (
+    missing = [
         index
         for index in sorted(admitted.own)
         if index < wanted and index not in existing and admitted.may_ask(index)
-    )
-    return tuple(sorted({*existing, *islice(missing, waiting.MOST_NEW)}))
+    ]
+    free = max(0, most - len(_pending(admitted, wanted=wanted)))
+    waits = islice((index for index in missing if admitted.taken_in(index)), free)
+    runs = (index for index in missing if not admitted.taken_in(index))
+    return tuple(sorted({*existing, *islice((*runs, *waits), waiting.MOST_NEW)}))
 
 
-def _steps(
-    scene: follow.Scene, problems: Collection[int], *, wanted: int
-) -> dict[int, actions.Part]:
+def _pending(admitted: admissions.Admissions, *, wanted: int) -> list[int]:
+    """Return the groups that wait in a queue."""
+    return [
+        index
+        for index, workload in admitted.workloads.items()
+        if index < wanted
+        and admitted.taken_in(index)
+        and state.admission(workload) is state.Admission.PENDING
+    ]
+
+
+def _steps(scene: follow.Scene, *, wanted: int) -> dict[int, actions.Part]:
     """Return what each group's Workload asks for.
 
-    What has no Workload and gets none in this pass, or goes with an evicted one, is only stopped.
+    What has no Workload, or goes with an evicted one, is only stopped.
     Nothing is done to a group from before the set waited for Kueue: the rollout takes it in when
     its turn comes, and until then it goes on as it did.
     """
     workloads = scene.admitted.workloads
     steps = {
-        index: follow.group(scene, index, workload)
+        index: _safely(follow.group, scene, index, workload)
         for index, workload in workloads.items()
         if index < wanted and scene.admitted.taken_in(index)
     }
     unserved = {
         index: None
         for index in scene.pods
-        if index < wanted
-        and index not in workloads
-        and (
-            index in problems
-            or scene.admitted.wanted(index).content is None
-            or not scene.admitted.may_ask(index)
-        )
-        and scene.admitted.taken_in(index)
+        if index not in workloads and scene.admitted.taken_in(index)
     }
     surplus = {index: w for index, w in workloads.items() if index >= wanted}
     return (
@@ -131,3 +180,25 @@ def _steps(
             if index < wanted and not scene.admitted.taken_in(index)
         }
     )
+
+
+def _safely(
+    step: Callable[[follow.Scene, int, kueue.Workload], actions.Part],
+    scene: follow.Scene,
+    index: int,
+    workload: kueue.Workload,
+) -> actions.Part:
+    """Return what one group asks for; where that cannot be told, what stops it, and the error.
+
+    What is written into one group must not keep the others from what they are admitted for.
+    """
+    try:
+        return step(scene, index, workload)
+    except Exception as fault:
+        why = Reason(
+            "InternalError",
+            f"an error in the controller ({type(fault).__name__}) keeps it from deciding about"
+            f" group {index}",
+        )
+        stop = follow.stopped(scene, index, workload)
+        return stop + actions.Part(reasons=(why.of(index),), faults=(fault,))

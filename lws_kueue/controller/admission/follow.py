@@ -10,7 +10,7 @@ from lws_kueue.api import actions, kueue, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions
 from lws_kueue.controller.observe import groups, observed
-from lws_kueue.workload import eviction, fitness, pods, pods_ready, release, state
+from lws_kueue.workload import backing, eviction, fitness, pods, pods_ready, release, state
 
 
 class Scene:
@@ -22,10 +22,10 @@ class Scene:
         owner: lws.LeaderWorkerSet,
         admitted: admissions.Admissions,
         *,
+        terms: backing.Terms,
         now: datetime,
     ) -> None:
-        self.checks = seen.kueue.admission_checks
-        self.flavors = seen.kueue.flavors
+        self.terms = terms
         self.nodes = seen.nodes
         self.now = now
         self.admitted = admitted
@@ -39,14 +39,14 @@ class Scene:
 
     def may_run(self, workload: kueue.Workload | None) -> bool:
         """Whether pods may be released under the Workload."""
-        return workload is not None and state.may_run(workload, self.checks)
+        return workload is not None and state.may_run(workload, self.terms.checks)
 
 
 def group(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
     """Follow one Workload: release, report readiness, or stop.
 
     Only pods that the chain of ownership puts into the group are ever released; what merely had
-    its place there is stopped with it.
+    its place there is stopped with it. What runs beyond the admission is stopped in any case.
     """
     found = scene.groups.get(index)
     own = found.pods if found else ()
@@ -54,6 +54,7 @@ def group(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
     reported = actions.Part(chains=actions.each_alone((report,)))
     if state.must_stop(workload):
         return _stop(scene, index, workload, reported=reported)
+    reported += stopped(scene, index, workload)
     if not scene.may_run(workload):
         return reported
     if (problem := _unfit(scene, index, workload)) is not None:
@@ -64,7 +65,11 @@ def group(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
 def _release(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
     """Release the gated pods of an admitted group, but for those that no node takes now."""
     own = scene.groups[index].pods if index in scene.groups else ()
-    planned, problems = release.plan_release(workload, own, flavors=scene.flavors)
+    here = {pod.meta.uid for pod in own}
+    others = [
+        pod for pod in scene.pods.get(index, ()) if pod.meta.uid not in here and pods.could_run(pod)
+    ]
+    planned, problems = release.plan_release(workload, own, terms=scene.terms, beside=len(others))
     released, unfit = fitness.keep_off(planned, own, nodes=scene.nodes, now=scene.now)
     waiting, again = fitness.unscheduled(own, workload, now=scene.now)
     problems = (*problems, *((unfit,) if unfit else ()), *waiting)
@@ -82,7 +87,8 @@ def _unfit(scene: Scene, index: int, workload: kueue.Workload) -> Reason | None:
             f"Workload {workload.meta.name} was admitted for something else: {what} changed;"
             " the group waits for another admission"
         )
-        return Reason("WorkloadOutdated", message)
+        # Any update that changes requests comes by here, and nobody has to act on it.
+        return Reason("WorkloadOutdated", message, warns=False)
     if (why := scene.admitted.in_vain.get(index)) is not None:
         return Reason("FailedCreate", why)
     content = scene.admitted.wanted(index).content
@@ -100,29 +106,32 @@ def _unfit(scene: Scene, index: int, workload: kueue.Workload) -> Reason | None:
 
 def before_its_turn(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
     """Follow the Workload of a group that is not taken in yet: none of its pods runs under it."""
-    if state.must_stop(workload):
-        cleared = eviction.clear_admission(workload, (), now=scene.now)
-        return actions.Part(chains=actions.each_alone((cleared,)))
     own = scene.groups[index].pods
+    if state.must_stop(workload):
+        # What runs uses the quota, even if it is not stopped yet.
+        cleared = eviction.clear_admission(workload, scene.pods.get(index, own), now=scene.now)
+        return actions.Part(chains=actions.each_alone((cleared,)))
     report = pods_ready.condition_write(workload, own, size=scene.size(index), now=scene.now)
     return actions.Part(chains=actions.each_alone((report,)))
 
 
 def stopped(scene: Scene, index: int, workload: kueue.Workload | None) -> actions.Part:
-    """Stop the pods that were released and that no admission stands behind any more.
+    """Stop the pods that can run and that no admission stands behind.
 
     A worker StatefulSet without the gate, which somebody has taken out of it, would make the
     workers anew, ungated. It goes with its leader: in the foreground, so that it makes none while
     it waits for garbage collection.
     """
-    if workload is not None and not state.must_stop(workload):
-        return actions.Part()
     found = scene.groups.get(index)
-    if found is not None and _makes_ungated(found):
+    deletions = eviction.stop(
+        workload, scene.pods.get(index, ()), scene.terms, own=found.pods if found else ()
+    )
+    admitted = workload is not None and not state.must_stop(workload)
+    if found is not None and (deletions or not admitted) and _makes_ungated(found):
         leader = found.leader
-        write = None if leader.meta.deleting else eviction.replace_ungated(leader)
-        return actions.Part(chains=actions.each_alone((write,)), stopping=frozenset({index}))
-    deletions = eviction.stop(workload, scene.pods.get(index, ()))
+        # One that is being deleted already may wait for somebody's finalizer.
+        writes = deletions if leader.meta.deleting else (eviction.replace_ungated(leader),)
+        return actions.Part(chains=actions.each_alone(writes), stopping=frozenset({index}))
     return actions.Part(
         chains=actions.each_alone(deletions),
         stopping=frozenset({index} if deletions else ()),

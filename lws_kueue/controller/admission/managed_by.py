@@ -8,9 +8,10 @@ outdated revision without quota (kueue-contract 3.6, 8.1).
 
 from typing import Final
 
-from lws_kueue.api import lws, names
+from lws_kueue.api import kueue, lws, names
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.controller.observe.scope import ManagedBy
+from lws_kueue.workload import group_mark, state
 
 # The kinds that Kueue itself can hold, by group. Objects of another kind that make sets are
 # nobody's to hold, so the sets themselves are. `deploy/kueue/defaults.yaml` has the same list.
@@ -31,9 +32,9 @@ HELD_BY_KUEUE: Final = {
 def of(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> ManagedBy:
     """Return who lets the groups of a set go now.
 
-    While nobody knows whether the built-in integration is on, whoever made the leaders' template
-    stays in charge. For a new set its mark in the stored templates says who that is: it is put
-    there on creation.
+    While nobody knows whether the built-in integration is on, who was in charge stays it, as far as
+    what users cannot write says who that was. A set without the integration's mark is the bridge's,
+    because the mark is put there on creation; the mark itself proves nothing.
     """
     built_in = seen.kueue.built_in
     if not waits(seen, owner):
@@ -43,22 +44,43 @@ def of(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> ManagedBy:
     if built_in is False:
         # Marks of the built-in integration may stand in stored templates long after its end.
         return ManagedBy.BRIDGE
+    if built_in is None:
+        return _as_before(seen, owner) if is_marked(owner) else ManagedBy.BRIDGE
     leader_set = seen.stateful_sets.get(owner.meta.name)
     ours = leader_set is not None and groups.is_marked(leader_set.template_annotations)
-    if not ours and is_marked(owner):
+    return ManagedBy.KUEUE if is_marked(owner) and not ours else ManagedBy.KUEUE_GATED
+
+
+def _as_before(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> ManagedBy:
+    """Return who let the groups of a set go that has the mark of the built-in integration.
+
+    The mark stays when the integration is switched off, and anybody may write it. So that of its
+    StatefulSet counts only if no earlier template of it was gated by the bridge. Of a set that is
+    gated its Workloads tell: the two make them with different marks.
+    """
+    leaders, kept = seen.found.leader_set, seen.revisions.values()
+    if leaders and leaders.meta.controller and groups.made_for_kueue(leaders, kept):
         return ManagedBy.KUEUE
-    return ManagedBy.KUEUE_GATED if built_in else ManagedBy.BRIDGE
+    own = [one for one in seen.workloads.values() if _owns(owner, one)]
+    if not own:
+        return ManagedBy.UNKNOWN
+    adopted = all(group_mark.is_given(one) for one in own)
+    return ManagedBy.KUEUE_GATED if adopted else ManagedBy.BRIDGE
+
+
+def _owns(owner: lws.LeaderWorkerSet, workload: kueue.Workload) -> bool:
+    return any(reference.uid == owner.meta.uid for reference in workload.meta.owners)
 
 
 def waits(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
     """Whether the set's groups wait for Kueue (kueue-contract 1.2 and 1.14).
 
     A set with a queue does in every namespace. One without does where the settings ask for it,
-    unless it is part of something that waits for Kueue as a whole.
+    unless it is part of something that Kueue has admitted as a whole.
     """
     if names.QUEUE_NAME in owner.meta.labels:
         return True
-    return seen.kueue.takes_unlabelled and not _part_of_a_job(owner)
+    return seen.kueue.takes_unlabelled and not _part_of_a_job(seen, owner)
 
 
 def is_marked(owner: lws.LeaderWorkerSet) -> bool:
@@ -68,6 +90,13 @@ def is_marked(owner: lws.LeaderWorkerSet) -> bool:
     return bool(marks.get(names.POD_SUSPENDING_PARENT) == names.KUEUE_LWS_FRAMEWORK)
 
 
-def _part_of_a_job(owner: lws.LeaderWorkerSet) -> bool:
+def _part_of_a_job(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
+    """Whether what controls a set is admitted.
+
+    Anybody can write an owner reference to anything, and nobody but Kueue a Workload. So the owner
+    counts if it has one, by UID, and for as long as that is admitted.
+    """
     holder = owner.meta.controller
-    return holder is not None and holder.kind in HELD_BY_KUEUE.get(holder.group, ())
+    if holder is None or holder.kind not in HELD_BY_KUEUE.get(holder.group, ()):
+        return False
+    return any(not state.must_stop(workload) for workload in seen.kueue.of_owner)

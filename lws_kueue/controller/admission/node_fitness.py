@@ -10,7 +10,7 @@ from typing import Final
 from lws_kueue.api import kueue, names, numbers
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.tas import assignment
-from lws_kueue.workload import fitness, release, state
+from lws_kueue.workload import backing, excess, fitness, release, state
 from lws_kueue.workload import pods as group_pods
 
 # How many are read for one pass. One that was not read keeps nobody off: what is released onto it
@@ -57,5 +57,7 @@ def _hosts(seen: observed.Observed, group: groups.Group, workload: kueue.Workloa
     }
     if not back:
         return
-    planned, _ = release.plan_release(workload, group.pods, flavors=seen.kueue.flavors)
+    # Whether what was injected is held against a pod makes no difference to where it would go.
+    terms = backing.Terms(flavors=seen.kueue.flavors, injected_containers=excess.Injected.WARN)
+    planned, _ = release.plan_release(workload, group.pods, terms=terms)
     yield from (host for name, host in fitness.hosts(planned).items() if name in back)

@@ -49,7 +49,8 @@ _WAITS_OR_HAS: Final = frozenset(
 class Shortage:
     """That a StatefulSet has fewer pods than it wants, since when, and what was refused.
 
-    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why.
+    ``since`` is None where nobody can tell, ``refusal`` is "" until an Event says why. ``exists``
+    says that the StatefulSet is there, or may come to be as long as nobody changes anything.
     """
 
     stateful_set: str
@@ -57,6 +58,7 @@ class Shortage:
     wanted: int
     since: datetime | None
     refusal: str = ""
+    exists: bool = True
 
     @property
     def patience(self) -> timedelta:
@@ -67,6 +69,8 @@ class Shortage:
     def message(self) -> str:
         """What is missing and why, for people."""
         what = f"StatefulSet {self.stateful_set} has {self.made} of {self.wanted} pods"
+        if not self.exists:
+            what = f"none of the {self.wanted} workers of {self.stateful_set} can be made"
         return f"{what}: {self.refusal}" if self.refusal else f"{what}; its events say why"
 
     def lasts(self, now: datetime) -> bool:
@@ -120,11 +124,22 @@ class Shortages:
     def _of_workers(self, group: groups.Group) -> Shortage | None:
         if group.worker_set is not None:
             return self._of(group.worker_set, start=1)
-        if not startup.worker_set(self._at.owner, group).create:
-            return None
         leader = group.leader.meta
+        start = startup.worker_set(self._at.owner, group)
+        if start.reason is not None:
+            # Their name is taken, or the leader lacks what they are told by, since it is there.
+            return Shortage(
+                leader.name,
+                made=0,
+                wanted=group.size - 1,
+                since=self._without_workers_since(leader),
+                refusal=start.reason.message,
+                exists=False,
+            )
+        if not start.create:
+            return None
         ref = actions.Ref("apps/v1", "StatefulSet", leader.namespace, leader.name)
-        refused = self._at.seen.attempts.refusal(actions.WriteKey(ref, "create"), now=self._now)
+        refused = self._at.seen.attempts.refusal(actions.WriteKey(ref, "create"))
         if refused is None:
             return None
         return Shortage(
@@ -134,6 +149,11 @@ class Shortages:
             since=refused.since,
             refusal=refused.message,
         )
+
+    def _without_workers_since(self, leader: facts.Meta) -> datetime | None:
+        """Return since when a leader has lacked workers that come before any admission."""
+        follow = startup.follows(self._at.owner)
+        return None if follow else conditions.moment(leader.created)
 
     def of(self, index: int) -> Shortage | None:
         """Return what a group is short of, if anything is known to be."""
@@ -151,7 +171,7 @@ class Shortages:
             return False
         if group.worker_set is None:
             return group.size == 1 or startup.follows(self._at.owner)
-        return len(group.workers) >= group.worker_set.replicas
+        return sum(group.has_place(pod.meta.name) for pod in group.workers) >= group.size - 1
 
     def in_vain(self, index: int, workload: kueue.Workload, *, now: datetime) -> str | None:
         """Return why the Workload of a group asks for quota, or has it, in vain; None: it does not.

@@ -27,8 +27,9 @@ def plan(at: scope.Scope, *, options: build.Options, now: datetime) -> actions.P
         options=options,
         now=now,
     )
+    terms = at.seen.terms(options)
     stops = {
-        index: eviction.stop(workload, (pod for pod in released if _is_under(workload, pod)))
+        index: eviction.stop(workload, [pod for pod in released if _is_under(workload, pod)], terms)
         for index, workload in diff.serving(at.owner.meta, given, options=options).items()
         if state.admission(workload) is state.Admission.EVICTED
     }

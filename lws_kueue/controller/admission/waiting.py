@@ -5,11 +5,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from lws_kueue.api import kueue, lws, reasons
+from lws_kueue.api import kueue, lws, names, reasons
+from lws_kueue.api.indices import Indices
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions
-from lws_kueue.controller.observe import observed
+from lws_kueue.controller.observe import groups, observed
 from lws_kueue.workload import state
+from lws_kueue.workload.pods import keeps_name
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
 WAITING: Final = "WaitingForAdmission"
@@ -17,9 +19,18 @@ WAITING: Final = "WaitingForAdmission"
 # How many groups without a Workload are looked at, and how many get one, in one pass.
 MOST_NEW: Final = 500
 
+REFUSED: Final = "FailedCreate"
+
 _BEING_MADE: Final = Reason(
     "PodsMissing",
     "its pods are being made; it asks for quota when they are there",
+    waits=True,
+    warns=False,
+)
+
+_KEPT: Final = Reason(
+    "PodsMissing",
+    "a pod of it was stopped again and again, and none is made in its place for a while",
     waits=True,
     warns=False,
 )
@@ -54,14 +65,36 @@ def for_pods(
     known = frozenset(desired)
     missing = islice((index for index in range(wanted) if index not in known), MOST_NEW)
     trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
+    stopped = {
+        groups.index_of(seen.name, pod): _KEPT for pod in seen.pods.values() if keeps_name(pod)
+    }
     found: dict[int, Reason] = {}
     for index in missing:
         if not admitted.taken_in(index):
             continue
         lack = admitted.short.of(index) if admitted.short else None
-        refused = lack and Reason("FailedCreate", lack.message, waits=True, warns=False)
-        found[index] = refused or trouble
+        refused = lack and Reason(REFUSED, lack.message, waits=True, warns=False)
+        found[index] = refused or stopped.get(index) or trouble
     return found
+
+
+def behind_the_limit(
+    admitted: admissions.Admissions,
+    known: Collection[int],
+    *,
+    wanted: int,
+    pending: int,
+) -> tuple[Reason, ...]:
+    """Tell that as many groups wait as may, and how many others are not asked for meanwhile."""
+    before = (index for index in admitted.own if not admitted.taken_in(index))
+    others = Indices(range(wanted)) - {*known, *before}
+    if not others:
+        return ()
+    text = (
+        f"{pending} groups wait; {len(others)} more are not asked for until some of"
+        " them are admitted (setting maxPendingWorkloads)"
+    )
+    return (Reason("PendingLimit", text, groups=others, waits=True, warns=False),)
 
 
 def missing_behind(
@@ -83,6 +116,21 @@ def name_taken(owner: lws.LeaderWorkerSet, taken: Reason) -> Reason:
     """Return why all groups wait of a set whose leader StatefulSet cannot be made."""
     groups = range(owner.spec.replicas)
     return replace(taken, code="StatefulSetNameTaken", groups=groups, waits=True, warns=False)
+
+
+def manager_unknown(seen: observed.Observed, *, wanted: int) -> Reason:
+    """Return why all groups wait of a set of which nobody knows whether it is Kueue's own."""
+    failed = f": {trouble}" if (trouble := seen.kueue.built_in_trouble) else ""
+    return Reason(
+        "ManagerUnknown",
+        "the set has the mark of Kueue's own LeaderWorkerSet integration, and nobody knows whether"
+        f" that is on in namespace {seen.namespace}, because the dry run fails that would show"
+        f" it{failed}",
+        fix="Let one more LeaderWorkerSet be created there, or take the annotation"
+        f" {names.POD_SUSPENDING_PARENT} out of spec.leaderWorkerTemplate.workerTemplate",
+        groups=range(wanted),
+        waits=True,
+    )
 
 
 def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues:

@@ -7,7 +7,7 @@ managers); the second only in ``managedFields``.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lws_kueue.api import facts, names
@@ -38,6 +38,10 @@ _ATOMIC_MAPS = frozenset({"nodeSelector", "matchLabels"})
 # The API server drops this field while its feature gate is off (lws-contract 3.2).
 _DROPPED = (("updateStrategy", "rollingUpdate"), "maxUnavailable")
 
+# So many fields are named of those that became something else, and so much of each value.
+MOST_NAMED = 5
+MOST_TEXT = 60
+
 _EMPTY: tuple[Any, ...] = (None, {}, [])
 
 
@@ -48,8 +52,80 @@ def covers(live: facts.StatefulSet, desired: Mapping[str, Any]) -> bool:
         owned is not None
         and _metadata_covered(live.meta, desired["metadata"])
         and _map_covered(live.spec, desired["spec"], path=())
-        and all(_still_applied(fields, desired) for fields in owned)
+        and not any(path for fields in owned for path in _no_longer_applied(fields, desired))
     )
+
+
+def of_pods(live: facts.StatefulSet, desired: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields of the pod template that applying ``desired`` would change or take away.
+
+    Where there is one, the StatefulSet controller replaces the pods.
+    """
+    place = ("spec", "template")
+    changed_there = (
+        path
+        for path, _, _ in _differences(
+            live.spec.get("template"), desired["spec"]["template"], path=place
+        )
+    )
+    gone = (
+        path
+        for fields in _owned(live.managed_fields) or ()
+        for path in _no_longer_applied(fields, desired)
+        if path[: len(place)] == place
+    )
+    return tuple(dict.fromkeys(".".join(path) for path in (*changed_there, *gone)))
+
+
+def changed(answer: facts.Object, applied: Mapping[str, Any]) -> str:
+    """Return in words what came of an apply instead of what was applied, "" if it is that.
+
+    Only what was applied is looked at; admission adds to objects, and that is its right.
+    """
+    places = (("spec",), ("metadata", "labels"), ("metadata", "annotations"))
+    found = [
+        f"{'.'.join(path)} was applied as {_short(desired)} and became {_short(live)}"
+        for place in places
+        for path, live, desired in _differences(_at(answer, place), _at(applied, place), path=place)
+    ]
+    more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return ", ".join(found[:MOST_NAMED]) + more
+
+
+def _at(obj: facts.Object, place: tuple[str, ...]) -> Any:
+    for key in place:
+        obj = obj.get(key) or {}
+    return obj
+
+
+_Path = tuple[str, ...]
+
+
+def _differences(live: Any, desired: Any, *, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
+    """Yield the innermost fields that are not as desired, with what they are and should be.
+
+    Items of lists are compared by their places, unless there are more or fewer of them.
+    """
+    # The rules for a field of a spec begin below the spec.
+    below = path[1:] if path[0] == "spec" else path
+    if _covered(live, desired, path=below):
+        return
+    parts: list[tuple[Any, Any, tuple[str, ...]]] = []
+    if isinstance(live, Mapping) and isinstance(desired, Mapping):
+        parts = [(live.get(key), value, (*path, key)) for key, value in desired.items()]
+    elif isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
+        pairs = enumerate(zip(live, desired, strict=True))
+        parts = [(a, b, (*path[:-1], f"{path[-1]}[{place}]")) for place, (a, b) in pairs]
+    inner = [one for part in parts for one in _differences(part[0], part[1], path=part[2])]
+    if inner:
+        yield from inner
+        return
+    yield path, live, desired
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
 
 
 def _owned(managed_fields: Sequence[facts.Object]) -> list[Mapping[str, Any]] | None:
@@ -120,22 +196,30 @@ def _identity(item: Any, keys: tuple[tuple[str, Any], ...]) -> str:
     return json.dumps(values)
 
 
-def _still_applied(fields: Mapping[str, Any], desired: Any, *, name: str = "") -> bool:
-    """Whether ``desired`` has every field of a FieldsV1 set: f: a field, k: an item, v: a value."""
+def _no_longer_applied(
+    fields: Mapping[str, Any], desired: Any, *, path: _Path = ()
+) -> Iterator[_Path]:
+    """Yield the fields of a FieldsV1 set that ``desired`` does not have.
+
+    f: is a field, k: an item of a list by its key, v: a value in one.
+    """
+    name = path[-1].partition("[")[0] if path else ""
     for token, children in fields.items():
         kind, _, rest = token.partition(":")
         if kind == "f":
             if not isinstance(desired, Mapping) or rest not in desired:
-                return False
-            if not _still_applied(children, desired[rest], name=rest):
-                return False
+                yield (*path, rest)
+            else:
+                yield from _no_longer_applied(children, desired[rest], path=(*path, rest))
         elif kind == "k":
+            here = (*path[:-1], f"{name}[{','.join(map(str, json.loads(rest).values()))}]")
             item = _item(desired, json.loads(rest), keys=_LIST_KEYS.get(name, ()))
-            if item is None or not _still_applied(children, item, name=name):
-                return False
+            if item is None:
+                yield here
+            else:
+                yield from _no_longer_applied(children, item, path=here)
         elif kind == "v" and json.loads(rest) not in (desired or ()):
-            return False
-    return True
+            yield (*path[:-1], f"{name}[{json.loads(rest)}]")
 
 
 def _item(

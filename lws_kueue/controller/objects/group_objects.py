@@ -7,9 +7,16 @@ the group's leader, so a group that is completed during an update gets what its 
 
 from lws_kueue.api import actions, lws
 from lws_kueue.api.reasons import Reason
-from lws_kueue.controller.objects import exclusive, pod_groups, services, startup, statefulsets
+from lws_kueue.controller.objects import (
+    exclusive,
+    foreign,
+    pod_groups,
+    services,
+    startup,
+    statefulsets,
+)
 from lws_kueue.controller.observe import groups, scope
-from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.revision import normalise, revisions
 
 # A node that gets the label that it lacked is not noticed, because nodes are not watched.
 RECHECK_NODE = 5.0
@@ -86,6 +93,17 @@ def _worker_set(
     return actions.Part(
         chains=((actions.Create(body, events=(event,), on_failure="FailedCreate"),),)
     )
+
+
+def cleared(at: scope.Scope, group: groups.Group) -> actions.Part:
+    """Take out of a group's worker StatefulSet what makes its pods request too much."""
+    live = group.worker_set
+    content = _content(at, group)
+    if live is None or live.meta.deleting or isinstance(content, Reason):
+        return actions.Part()
+    stored = content.spec.leader_worker_template.worker_template
+    template = normalise.normalise(stored, "PodTemplateSpec")
+    return foreign.put_right(live, template, set_name=at.owner.meta.name)
 
 
 def _content(at: scope.Scope, group: groups.Group) -> lws.LeaderWorkerSet | Reason:

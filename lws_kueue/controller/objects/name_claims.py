@@ -14,7 +14,7 @@ def holder(taken: facts.Meta) -> str:
     """Return in words whose an object is."""
     owner = taken.controller
     if owner is None:
-        return "belongs to something else"
+        return "has no owner"
     if owner.kind == names.LWS_KIND:
         return f"belongs to {names.LWS_KIND} {owner.name}"
     if (other := rival(taken)) is not None:

@@ -8,33 +8,39 @@ from collections.abc import Collection
 from lws_kueue.api import actions, names
 from lws_kueue.controller.objects import (
     apply_diff,
+    foreign,
     group_objects,
     services,
     statefulsets,
-    tool_marks,
+    worker_sets,
 )
 from lws_kueue.controller.observe import scope
 from lws_kueue.controller.rollout import planner
 
 
-def plan(at: scope.Scope, target: planner.Target, *, going: Collection[str]) -> actions.Part:
-    """Return the writes of a set's objects; groups whose leaders are ``going`` get nothing."""
-    made = (
-        group_objects.missing(at, group)
-        for group in at.found.groups
-        if group.leader.meta.uid not in going
-    )
-    own = actions.Part(
-        prepare=(at.choice.create,) if at.choice.create else (),
-        chains=(_leader_set(at, target), _shared_service(at)),
-    )
-    worker_sets = (group.worker_set for group in at.found.groups if group.worker_set)
-    marks = actions.Part(chains=tuple(tool_marks.removal(each) for each in worker_sets))
-    return actions.joined((own, *made, marks))
+def plan(
+    at: scope.Scope,
+    target: planner.Target,
+    *,
+    going: Collection[str],
+    exceeding: Collection[int] = (),
+) -> actions.Part:
+    """Return the writes of a set's objects; groups whose leaders are ``going`` get nothing.
+
+    Pods of the groups ``exceeding`` request more than was admitted.
+    """
+    staying = [group for group in at.found.groups if group.leader.meta.uid not in going]
+    made = (group_objects.missing(at, group) for group in staying)
+    kept = actions.Part(chains=tuple(worker_sets.put_right(group) for group in staying))
+    cleared = (group_objects.cleared(at, group) for group in staying if group.index in exceeding)
+    revision = actions.Part(prepare=(at.choice.create,) if at.choice.create else ())
+    leaders = _leader_set(at, target, exceeding=bool(exceeding))
+    service = actions.Part(chains=(_shared_service(at),))
+    return actions.joined((revision, leaders, service, *made, kept, *cleared))
 
 
-def _leader_set(at: scope.Scope, target: planner.Target) -> actions.Chain:
-    """Return the apply of the leader StatefulSet, unless it would change nothing."""
+def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> actions.Part:
+    """Return the apply of the leader StatefulSet; one that would change nothing is left out."""
     owner, live = at.owner, at.found.leader_set
     desired = statefulsets.leader(
         owner,
@@ -44,21 +50,26 @@ def _leader_set(at: scope.Scope, target: planner.Target) -> actions.Chain:
         queue_gated=at.managed_by.gates,
     )
     if live is not None and apply_diff.covers(live, desired):
-        return ()
+        kept = foreign.numbered(live, set_name=owner.meta.name)
+        if exceeding and not kept.chains:
+            template = desired["spec"]["template"]
+            return foreign.put_right(live, template, set_name=owner.meta.name)
+        return kept
     if live is None:
         created = f"Created leader statefulset {owner.meta.name}"
         events: tuple[actions.Event, ...] = (actions.Event("Normal", "GroupsProgressing", created),)
     else:
         events = planner.events(owner, live=live, target=target, updated=at.choice.updated)
-    return (
-        actions.Apply(
-            desired,
-            field_manager=names.FIELD_MANAGER,
-            force=live is not None,
-            events=events,
-            on_failure="FailedCreate" if live is None else "FailedUpdate",
-        ),
+    apply = actions.Apply(
+        desired,
+        field_manager=names.FIELD_MANAGER,
+        # A request that is answered late must not set back what another leader has done since.
+        resource_version=live.meta.resource_version if live is not None else "",
+        force=live is not None,
+        events=events,
+        on_failure="FailedCreate" if live is None else "FailedUpdate",
     )
+    return actions.Part(chains=((apply,),))
 
 
 def _shared_service(at: scope.Scope) -> actions.Chain:

@@ -49,7 +49,7 @@ def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
             "so its workers could not be told from those of other groups",
         )
     if group.foreign_worker_set is not None:
-        return _blocked(group, group.foreign_worker_set.meta)
+        return _blocked(owner, group, group.foreign_worker_set.meta)
     return Startup(create=True)
 
 
@@ -71,7 +71,7 @@ def _started(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
     return not owner.meta.annotations.get(names.EXCLUSIVE_TOPOLOGY) or bool(group.leader.node)
 
 
-def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
+def _blocked(owner: lws.LeaderWorkerSet, group: groups.Group, left: facts.Meta) -> Startup:
     """Decide about a name that is taken: garbage collection frees it, a foreign object does not."""
     controller = left.controller
     if controller is not None and (controller.kind, controller.name) == (
@@ -79,10 +79,17 @@ def _blocked(group: groups.Group, left: facts.Meta) -> Startup:
         group.leader.meta.name,
     ):
         return _LATER
+    failed = f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
+    if controller is None and left.labels.get(names.SET_NAME) == owner.meta.name:
+        return _refused(
+            group,
+            f"{failed}StatefulSet {left.name} of the set has no owner any more: a leader was"
+            " deleted without what it owned",
+            fix=f"Delete StatefulSet {left.name}; its pods go with it, and the group is made anew",
+        )
     return _refused(
         group,
-        f"Failed to create worker statefulset for leader pod {group.leader.meta.name}: "
-        f"StatefulSet {left.name} exists and {name_claims.holder(left)}",
+        f"{failed}StatefulSet {left.name} exists and {name_claims.holder(left)}",
         fix=name_claims.remedy(left),
     )
 

@@ -8,7 +8,7 @@ integrations leave them alone (kueue-contract 3.2 and 3.6).
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lws_kueue.api import facts, lws, names, owners, quantity
+from lws_kueue.api import actions, facts, lws, names, owners, quantity
 from lws_kueue.controller.objects import tool_marks
 from lws_kueue.controller.observe import ordinals
 from lws_kueue.controller.revision import normalise
@@ -33,6 +33,11 @@ _BUILT_IN_ANNOTATIONS = frozenset(
         names.KUEUE_PREFIX + "role-hash",
     }
 )
+
+
+def ref(live: facts.StatefulSet) -> actions.Ref:
+    """Return the reference of a StatefulSet."""
+    return actions.Ref("apps/v1", "StatefulSet", live.meta.namespace, live.meta.name)
 
 
 def leader(

@@ -11,7 +11,7 @@ Argo CD, for which it can be a mark, leaves objects that have an owner alone.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, names
+from lws_kueue.api import facts, names
 
 # Each with its subdomains.
 _DOMAINS: Final = frozenset(
@@ -51,8 +51,8 @@ def without(values: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in values.items() if not is_one(key)}
 
 
-def removal(live: facts.StatefulSet) -> actions.Chain:
-    """Return the one write that takes copied marks off a StatefulSet that is not rendered anew.
+def copied(live: facts.StatefulSet) -> dict[str, Any]:
+    """Return the metadata of a patch that takes copied marks off a StatefulSet; {} for none.
 
     Earlier versions and LWS copied them. Only what our field manager has written is taken away: a
     mark that somebody else puts on the object is meant, and nobody contends about it.
@@ -61,12 +61,9 @@ def removal(live: facts.StatefulSet) -> actions.Chain:
     for field, values in (("labels", live.meta.labels), ("annotations", live.meta.annotations)):
         marks = [key for key in sorted(values) if is_one(key)]
         own = _written(live.managed_fields, field) if marks else frozenset()
-        if copied := [key for key in marks if key in own]:
-            metadata[field] = dict.fromkeys(copied)
-    if not metadata or live.meta.deleting:
-        return ()
-    ref = actions.Ref("apps/v1", "StatefulSet", live.meta.namespace, live.meta.name)
-    return (actions.Patch(ref, {"metadata": metadata}, live.meta.resource_version),)
+        if found := [key for key in marks if key in own]:
+            metadata[field] = dict.fromkeys(found)
+    return metadata
 
 
 def _written(managed_fields: Sequence[facts.Object], field: str) -> frozenset[str]:

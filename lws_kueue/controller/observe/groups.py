@@ -6,11 +6,15 @@ that had its place before, and anyone can edit labels: what a label says never d
 to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.controller.observe import ordinals
+
+# The label by which a pod names the revision of its StatefulSet's template.
+MADE_FROM: Final = "controller-revision-hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,22 @@ class Group:
         """Whether the leader runs and is ready, and the workers are (lws-contract 4.1)."""
         if not (self.leader.phase == "Running" and self.leader.ready):
             return False
-        return self.size == 1 or (self.worker_set is not None and self.worker_set.ready)
+        if self.size == 1:
+            return True
+        return self.worker_set is not None and self.worker_set.ready and not self.rescaled
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether its worker StatefulSet wants another number of pods than the group has places.
+
+        It was made with the right one, so somebody has changed that.
+        """
+        own = self.worker_set
+        return self.size > 1 and own is not None and own.replicas != self.size - 1
+
+    def has_place(self, name: str) -> bool:
+        """Whether a pod of that name is one of the group, and not one too many."""
+        return ordinals.parent_and_ordinal(name)[1] < self.size or name == self.leader.meta.name
 
     @property
     def in_queue(self) -> bool:
@@ -139,38 +158,92 @@ def observe(
     return Groups(
         leader_set=leader_set,
         groups=tuple(groups),
-        former=tuple(pod for pod in others if may_belong(owner.meta.name, pod.meta)),
-        unowned=tuple(pod for pod in others if not may_belong(owner.meta.name, pod.meta)),
+        former=tuple(pod for pod in others if may_belong(owner.meta.name, pod)),
+        unowned=tuple(pod for pod in others if not may_belong(owner.meta.name, pod)),
         foreign=None if ours else named,
     )
 
 
-def compared(found: Groups, *, gated: bool) -> Groups:
-    """Return the groups with ``gated_as_wanted`` said of each: ``gated`` is what the set wants."""
+def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] = ()) -> Groups:
+    """Return the groups with ``gated_as_wanted`` said of each: ``gated`` is what the set wants.
+
+    ``revisions`` are those of the namespace that the StatefulSet controller keeps of templates.
+    """
+    leader_set = found.leader_set
+    if leader_set is None:
+        return found
+    templates = _Templates(leader_set, revisions)
     groups = tuple(
         group
-        if _gated_as_wanted(group.leader, found.leader_set, gated=gated)
+        if is_marked(group.leader.meta.annotations) == gated
+        or not templates.otherwise(group.leader, gated=gated)
         else replace(group, gated_as_wanted=False)
         for group in found.groups
     )
     return replace(found, groups=groups)
 
 
-def _gated_as_wanted(
-    leader: facts.Pod, leader_set: facts.StatefulSet | None, *, gated: bool
-) -> bool:
-    """Whether a leader was made with or without the gate, as the set wants it now.
+class _Templates:
+    """What the leaders of a set have been made from, as the StatefulSet controller has kept it.
 
-    Its annotation says so. Where somebody has edited that, the template does that it was made from:
-    the newest one, if the StatefulSet controller has seen that and says so.
+    A user may write annotations and labels of pods and the template of the StatefulSet, but not
+    what was kept of its earlier templates.
     """
-    if leader_set is None or is_marked(leader.meta.annotations) == gated:
-        return True
-    made_from = leader.meta.labels.get("controller-revision-hash")
-    status = leader_set.status
-    seen = status.get("observedGeneration") == leader_set.meta.generation
-    newest = made_from is not None and made_from == status.get("updateRevision")
-    return seen and newest and is_marked(leader_set.template_annotations) == gated
+
+    def __init__(self, leader_set: facts.StatefulSet, revisions: Iterable[facts.Revision]) -> None:
+        self._leader_set = leader_set
+        self._kept = {
+            revision.meta.name: revision
+            for revision in revisions
+            if _controls(leader_set.meta, revision.meta)
+        }
+        self._first_gated = min(
+            (one.meta.created for one in self._kept.values() if _is_gated(one)), default=None
+        )
+
+    def otherwise(self, leader: facts.Pod, *, gated: bool) -> bool:
+        """Whether a leader, whose mark says so, is from before the set has had the gate it wants.
+
+        A group that is not gated is only believed to be from before the set waited for Kueue if its
+        template and its leader are older than the first template with the gate: below a partition
+        the StatefulSet controller goes on making leaders from the old one, and those are new. What
+        nobody knows is not from before.
+        """
+        if not gated:
+            return not self._edited(leader)
+        first, made_from = self._first_gated, self._kept.get(leader.meta.labels.get(MADE_FROM, ""))
+        if made_from is None:
+            return first is None and not is_marked(self._leader_set.template_annotations)
+        if first is None:
+            return not _is_gated(made_from)
+        # Times are whole seconds; in the same one the new template has come first.
+        older = made_from.meta.created < first and leader.meta.created < first
+        return not _is_gated(made_from) and older
+
+    def _edited(self, leader: facts.Pod) -> bool:
+        """Whether a leader was made without the gate, and somebody has given it the mark."""
+        made_from = leader.meta.labels.get(MADE_FROM)
+        status = self._leader_set.status
+        seen = status.get("observedGeneration") == self._leader_set.meta.generation
+        newest = made_from is not None and made_from == status.get("updateRevision")
+        return seen and newest and not is_marked(self._leader_set.template_annotations)
+
+
+def made_for_kueue(leader_set: facts.StatefulSet, revisions: Iterable[facts.Revision]) -> bool:
+    """Whether a leader StatefulSet makes pods for Kueue's built-in integration, as it always has.
+
+    ``revisions`` are those of the namespace. What was kept of an earlier template with our gate
+    says that somebody has edited the one that is there.
+    """
+    kept = (one for one in revisions if _controls(leader_set.meta, one.meta))
+    marked = _mark(leader_set.template_annotations) == names.KUEUE_LWS_FRAMEWORK
+    return marked and not any(_is_gated(one) for one in kept)
+
+
+def _is_gated(revision: facts.Revision) -> bool:
+    """Whether a StatefulSet's revision makes pods that wait for us."""
+    template = (revision.data.get("spec") or {}).get("template") or {}
+    return is_marked((template.get("metadata") or {}).get("annotations") or {})
 
 
 def is_marked(annotations: facts.Labels) -> bool:
@@ -182,16 +255,44 @@ def _mark(annotations: facts.Labels) -> str | None:
     return annotations.get(names.POD_SUSPENDING_PARENT)
 
 
-def may_belong(set_name: str, pod: facts.Meta) -> bool:
-    """Whether a pod may be, or have been, one of a set's: its controller's name, or its own, says.
+def may_belong(set_name: str, pod: facts.Pod) -> bool:
+    """Whether a pod may be, or have been, one of a set's.
 
-    Its labels alone do not: anyone may put them on any pod.
+    Its controller's name, or its own, has to say so, and something in it that it was made for the
+    set. Labels alone do not: anyone may put them on any pod. A name alone does not either: anyone
+    may make a set that would give its pods the names of others.
     """
-    owner = pod.controller
+    owner = pod.meta.controller
     if owner is not None and owner.kind not in ("StatefulSet", "Pod"):
         return False
-    origin = owner.name if owner else ordinals.parent_and_ordinal(pod.name)[0]
-    return set_name in (origin, ordinals.parent_and_ordinal(origin)[0])
+    origin = owner.name if owner else ordinals.parent_and_ordinal(pod.meta.name)[0]
+    named = set_name in (origin, ordinals.parent_and_ordinal(origin)[0])
+    return named and _made_for(set_name, pod)
+
+
+def _made_for(set_name: str, pod: facts.Pod) -> bool:
+    """Whether a pod says that it was made for a set.
+
+    Every pod of a set is told where its leader is, and that can never be taken out of it. Of one
+    that was not, because no policy saw it, labels and annotations are all there is.
+    """
+    if (leader := _leader_told(pod)) is not None:
+        return ordinals.parent_and_ordinal(leader)[0] == set_name
+    meta = pod.meta
+    return (
+        meta.labels.get(names.SET_NAME) == set_name
+        or any(key.startswith(names.LWS_PREFIX) for key in meta.annotations)
+        or is_marked(meta.annotations)
+    )
+
+
+def _leader_told(pod: facts.Pod) -> str | None:
+    """Return the name of the leader pod that the containers of a pod are told."""
+    for container in pod.spec.get("containers") or ():
+        for variable in container.get("env") or ():
+            if variable.get("name") == names.LEADER_ADDRESS:
+                return str(variable.get("value") or "").split(".")[0]
+    return None
 
 
 def index_of(set_name: str, pod: facts.Pod) -> int | None:
@@ -226,24 +327,22 @@ def _is_ours(owner: lws.LeaderWorkerSet, found: facts.StatefulSet) -> bool:
     return labelled and found.selector in ({}, leaders)
 
 
-def wanted_pods(found: Groups) -> Iterator[str]:
-    """Return the names of all pods that the StatefulSets of a set want, whether they are or not."""
-    leader_set = found.leader_set
-    if leader_set is None or leader_set.meta.deleting:
-        return
-    for index in range(leader_set.replicas):
-        yield f"{leader_set.meta.name}-{index}"
+def places_of(stateful_set: facts.StatefulSet, *, start: int) -> Iterator[str]:
+    """Return the names of the pods that a StatefulSet wants; ``start`` is the first ordinal."""
+    for ordinal in range(start, start + stateful_set.replicas):
+        yield f"{stateful_set.meta.name}-{ordinal}"
+
+
+def missed_pods(found: Groups) -> Iterator[str]:
+    """Return the names of all pods of the StatefulSets that cannot make some of them.
+
+    Only its controller knows that of a StatefulSet: what is merely late is about to be made.
+    """
+    if found.leader_set is not None and found.leader_set.short:
+        yield from places_of(found.leader_set, start=0)
     for group in found.groups:
-        worker_set = group.worker_set
-        if worker_set is not None and not worker_set.meta.deleting:
-            for ordinal in range(1, worker_set.replicas + 1):
-                yield f"{worker_set.meta.name}-{ordinal}"
-
-
-def by_index(groups: tuple[Group, ...], count: int) -> tuple[Group | None, ...]:
-    """Return the groups 0 to ``count`` - 1, None where there is none."""
-    found = {group.index: group for group in groups}
-    return tuple(found.get(index) for index in range(count))
+        if group.worker_set is not None and group.worker_set.short:
+            yield from places_of(group.worker_set, start=1)
 
 
 def _by_controller(pods: Mapping[str, facts.Pod]) -> dict[str, list[facts.Pod]]:

@@ -9,6 +9,7 @@ from lws_kueue.api import completion, facts, lws
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import groups, members
+from lws_kueue.workload import backing, build
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -19,13 +20,17 @@ class Kueue:
 
     Mappings are by name. ``local_queues`` are those of the set's namespace. ``takes_unlabelled``
     says that sets without a queue wait for Kueue in that namespace, too; ``built_in`` whether
-    Kueue's own LeaderWorkerSet integration is on for it, None while nobody knows.
+    Kueue's own LeaderWorkerSet integration is on for it, None while nobody knows, and
+    ``built_in_trouble`` why the last look at that failed, "" if it did not. ``of_owner`` are the
+    Workloads of the object that controls the set.
     """
 
     support: Support
     detail: str = ""
     takes_unlabelled: bool = False
     built_in: bool | None = None
+    built_in_trouble: str = ""
+    of_owner: tuple[kueue_api.Workload, ...] = ()
     local_queues: Mapping[str, kueue_api.LocalQueue] = field(default_factory=dict)
     cluster_queues: Mapping[str, kueue_api.ClusterQueue] = field(default_factory=dict)
     flavors: Mapping[str, kueue_api.ResourceFlavor] = field(default_factory=dict)
@@ -37,12 +42,14 @@ class Kueue:
 
 
 Conditions = tuple[lws.Condition, ...]
+InvalidSet = lws.InvalidSet
 
 
 @dataclass(frozen=True)
 class Observed:
     """A set and its objects by name; ``lws`` is None when the set itself is gone.
 
+    It is None as well where the set is there and cannot be read, and ``invalid`` says why.
     ``remembered`` are the members of each group by index, from when it was last complete.
     ``pod_groups`` is None unless Volcano schedules groups. ``nodes`` are those that a decision has
     asked for (``decide.nodes_asked``); None is a node that is not there. ``refusals`` say by name
@@ -56,6 +63,7 @@ class Observed:
     name: str
     lws: lws.LeaderWorkerSet | None
     kueue: Kueue
+    invalid: InvalidSet | None = None
     stateful_sets: Mapping[str, facts.StatefulSet] = field(default_factory=dict)
     pods: Mapping[str, facts.Pod] = field(default_factory=dict)
     services: Mapping[str, facts.Service] = field(default_factory=dict)
@@ -70,6 +78,16 @@ class Observed:
     unwritten: Conditions | None = None
     attempts: repairs.Attempts = field(default_factory=repairs.Attempts)
 
+    @property
+    def meta(self) -> facts.Meta | None:
+        """The metadata of the set, None when it is gone."""
+        return self.lws.meta if self.lws else self.invalid.meta if self.invalid else None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the set is not there any more."""
+        return self.lws is None and self.invalid is None
+
     @cached_property
     def found(self) -> groups.Groups:
         """The groups of the set, put together once for all that is asked of them."""
@@ -77,6 +95,14 @@ class Observed:
             return groups.Groups(None)
         return groups.observe(
             self.lws, stateful_sets=self.stateful_sets, pods=self.pods, services=self.services
+        )
+
+    def terms(self, options: build.Options) -> backing.Terms:
+        """Return what admissions of the set's groups depend on beside their Workloads."""
+        return backing.Terms(
+            checks=self.kueue.admission_checks,
+            flavors=self.kueue.flavors,
+            injected_containers=options.injected_containers,
         )
 
     def looked_up(

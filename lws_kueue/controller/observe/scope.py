@@ -12,18 +12,25 @@ class ManagedBy(Enum):
     """Who lets the groups of a set go (``admission.managed_by`` says so of a set).
 
     ``KUEUE_GATED`` is Kueue's built-in integration, for pods that are still made from the bridge's
-    template: it looks after those as well.
+    template: it looks after those as well. ``UNKNOWN`` is one of the two, and nobody knows which:
+    then pods are gated and nothing is let go.
     """
 
     NOBODY = "nobody"
     BRIDGE = "bridge"
     KUEUE = "Kueue"
     KUEUE_GATED = "Kueue, gated by the bridge"
+    UNKNOWN = "nobody knows"
 
     @property
     def gates(self) -> bool:
         """Whether pods are made with the bridge's gate."""
-        return self in (ManagedBy.BRIDGE, ManagedBy.KUEUE_GATED)
+        return self in (ManagedBy.BRIDGE, ManagedBy.KUEUE_GATED, ManagedBy.UNKNOWN)
+
+    @property
+    def stops(self) -> bool:
+        """Whether it is the bridge that stops what runs without an admission."""
+        return self in (ManagedBy.BRIDGE, ManagedBy.UNKNOWN)
 
     @property
     def built_in(self) -> bool:

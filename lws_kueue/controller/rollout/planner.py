@@ -6,20 +6,43 @@ closes surge groups above the desired ones. Nothing is remembered between passes
 on the leader StatefulSet.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lws_kueue.api import actions, facts, lws, names, numbers
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import scaling, unadmitted
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
-    """How a group counts: a missing or incomplete one is neither ready nor updated."""
+class States:
+    """How the groups 0 to ``count`` - 1 count: a missing or incomplete one is in neither set."""
 
-    ready: bool = False
-    updated: bool = False
+    count: int = 0
+    ready: Indices = field(default_factory=Indices)
+    updated: Indices = field(default_factory=Indices)
+
+    @property
+    def settled(self) -> Indices:
+        """Those that are at the current revision and ready."""
+        return self.ready & self.updated
+
+    @property
+    def outdated(self) -> Indices:
+        """Those that are ready at another revision."""
+        return self.ready - self.updated
+
+    def staying(self, *, partition: int, replicas: int) -> Indices:
+        """Return those below ``replicas`` that are ready and not about to be replaced."""
+        return self.ready.below(replicas) & (self.updated | range(partition))
+
+    def without(self, removed: Indices) -> "States":
+        """Return the states of the others, as if ``removed`` did not exist."""
+        return States(
+            self.count - len(removed.below(self.count)),
+            self.ready.without(removed),
+            self.updated.without(removed),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +78,7 @@ def decide(
     bounds = scaling.bounds(owner)
     leader_set = observation.leader_set
     if leader_set is None:
-        return plan(bounds, current=None, states=(), updated=False)
+        return plan(bounds, current=None, states=States(), updated=False)
     current = Current(
         replicas=leader_set.replicas,
         partition=leader_set.partition,
@@ -69,7 +92,7 @@ def under_quota(
     bounds: scaling.Bounds,
     *,
     current: Current,
-    states: Sequence[GroupState],
+    states: States,
     updated: bool,
     waiting: unadmitted.Unadmitted,
 ) -> Target:
@@ -83,11 +106,8 @@ def under_quota(
     kept_to = waiting.effective(bounds, replicas=current.replicas, updated=updated)
     uses_budget = waiting.uses_budget(kept_to)
     passed_by = waiting.not_counted(desired) | uses_budget
-    counted = [
-        replace(state, ready=True) if index in passed_by else state
-        for index, state in enumerate(states)
-        if index not in surge_unadmitted
-    ]
+    ready = states.ready | passed_by.below(states.count)
+    counted = replace(states, ready=ready).without(surge_unadmitted)
     target = plan(
         replace(kept_to, unavailable=kept_to.unavailable - len(uses_budget)),
         current=replace(current, replicas=current.replicas - len(surge_unadmitted)),
@@ -96,7 +116,7 @@ def under_quota(
         give_way=waiting.give_way,
     )
     # A group that is passed by is not there, so no surge group that is may go for it.
-    real = [state for index, state in enumerate(states) if index not in surge_unadmitted]
+    real = states.without(surge_unadmitted)
     target = _guarded(kept_to, real, target=target, partition=target.partition)
     replicas = _with_uncounted(target.replicas, surge_unadmitted)
     if target.partition > 0 and current.desired_then == desired:
@@ -104,14 +124,15 @@ def under_quota(
     return replace(target, replicas=replicas)
 
 
-def _with_uncounted(count: int, surge_unadmitted: Collection[int]) -> int:
+def _with_uncounted(count: int, surge_unadmitted: Indices) -> int:
     """Return how many groups there have to be, so that ``count`` are not ``surge_unadmitted``.
 
     Groups go from the top, and one that is ready may stand above one that nobody counts on.
     """
     replicas = count
-    while replicas - sum(index < replicas for index in surge_unadmitted) < count:
-        replicas += 1
+    for run in surge_unadmitted.runs:
+        if run.start < replicas:
+            replicas += len(run)
     return replicas
 
 
@@ -121,19 +142,17 @@ def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
     return default if written is None else written
 
 
-def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> tuple[GroupState, ...]:
+def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> States:
     """Return the states of the groups 0 to ``count`` - 1 (lws-contract 4.1).
 
     A group whose leader is being deleted is not ready, whatever its conditions still say: what the
     budget is uses_budget on is gone in a moment.
     """
-    return tuple(
-        GroupState()
-        if group is None or not group.whole
-        else GroupState(
-            ready=group.ready and not group.leader.meta.deleting, updated=group.updated(key)
-        )
-        for group in groups.by_index(found, count)
+    whole = [group for group in found if group.index < count and group.whole]
+    return States(
+        count,
+        ready=Indices(g.index for g in whole if g.ready and not g.leader.meta.deleting),
+        updated=Indices(g.index for g in whole if g.updated(key)),
     )
 
 
@@ -141,7 +160,7 @@ def plan(
     bounds: scaling.Bounds,
     *,
     current: Current | None,
-    states: Sequence[GroupState],
+    states: States,
     updated: bool,
     give_way: bool = False,
 ) -> Target:
@@ -157,7 +176,7 @@ def _plan(
     bounds: scaling.Bounds,
     *,
     current: Current | None,
-    states: Sequence[GroupState],
+    states: States,
     updated: bool,
     give_way: bool,
 ) -> Target:
@@ -187,7 +206,7 @@ def _plan(
 
 def _guarded(
     bounds: scaling.Bounds,
-    states: Sequence[GroupState],
+    states: States,
     *,
     target: Target,
     partition: int,
@@ -201,33 +220,20 @@ def _guarded(
 
     ``partition`` is where the partition is now, above which nothing is held back.
     """
-    most = max(target.replicas, min(len(states), bounds.burst))
-    available = _available(states, partition=partition, replicas=len(states))
+    most = max(target.replicas, min(states.count, bounds.burst))
+    available = len(states.staying(partition=partition, replicas=states.count))
     needed = min(bounds.replicas - bounds.unavailable, available)
     # Going on with the update comes first, so surge groups are kept before groups are held back.
     held, replicas = target.partition, target.replicas
-    stays = _available(states, partition=held, replicas=most)
-    while stays < needed and held < partition:
-        stays += held < most and states[held].ready and not states[held].updated
-        held += 1
-    stays = _available(states, partition=held, replicas=replicas)
-    while stays < needed and replicas < most:
-        stays += _stays(states[replicas], index=replicas, partition=held)
-        replicas += 1
+    lacking = needed - len(states.staying(partition=held, replicas=most))
+    if lacking > 0 and held < partition:
+        kept = (states.outdated & range(held, min(partition, most))).past(lacking)
+        held = partition if kept is None else kept
+    lacking = needed - len(states.staying(partition=held, replicas=replicas))
+    if lacking > 0 and replicas < most:
+        kept = (states.staying(partition=held, replicas=most) & range(replicas, most)).past(lacking)
+        replicas = most if kept is None else kept
     return Target(partition=held, replicas=replicas)
-
-
-def _available(states: Sequence[GroupState], *, partition: int, replicas: int) -> int:
-    """Count the groups below ``replicas`` that are ready and stay so."""
-    return sum(
-        _stays(state, index=index, partition=partition)
-        for index, state in enumerate(states[:replicas])
-    )
-
-
-def _stays(state: GroupState, *, index: int, partition: int) -> bool:
-    """Whether a group is ready and not about to be replaced."""
-    return state.ready and (state.updated or index < partition)
 
 
 def reclaim(bounds: scaling.Bounds, unsettled: int) -> int:
@@ -237,35 +243,29 @@ def reclaim(bounds: scaling.Bounds, unsettled: int) -> int:
     return bounds.burst
 
 
-def count_unsettled(states: Sequence[GroupState], desired: int) -> int:
+def count_unsettled(states: States, desired: int) -> int:
     """Count the desired groups that are not at the current revision and ready."""
-    settled = sum(state.ready and state.updated for state in states[:desired])
-    return desired - settled
+    return desired - len(states.settled.below(desired))
 
 
-def _move(states: Sequence[GroupState], *, step: int, partition: int) -> int:
+def _move(states: States, *, step: int, partition: int) -> int:
     """Return the partition that opens up to ``step`` groups below those that are settled."""
-    count = len(states)
-    low = max(0, count - _settled_at_the_top(states) - step)
+    low = max(0, states.count - _settled_at_the_top(states) - step)
     # What is broken below is unavailable already and eats from the budget.
-    moved = low + sum(not state.ready for state in states[:low])
+    moved = low + low - len(states.ready.below(low))
     # Replacing groups that are broken, or passing those that are updated, costs nothing.
-    for index in range(min(moved, count - 1), low - 1, -1):
-        if states[index].ready and not states[index].updated:
-            break
-        moved = index
+    top = min(moved, states.count - 1)
+    stands = (states.outdated & range(low, top + 1)).last()
+    if stands != top >= low:
+        moved = low if stands is None else stands + 1
     # The partition moves in one direction; readiness that goes back does not raise it.
     return min(moved, partition)
 
 
-def _settled_at_the_top(states: Sequence[GroupState]) -> int:
+def _settled_at_the_top(states: States) -> int:
     """Count the groups from the top down that are at the current revision and ready."""
-    settled = 0
-    for state in reversed(states):
-        if not (state.ready and state.updated):
-            break
-        settled += 1
-    return settled
+    runs = states.settled.runs
+    return len(runs[-1]) if runs and runs[-1].stop == states.count else 0
 
 
 def events(

@@ -113,7 +113,7 @@ def _outdated(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -
 
 def made_from(group: groups.Group) -> str:
     """Return the revision that the StatefulSet controller made the leader from."""
-    return group.leader.meta.labels.get("controller-revision-hash", "")
+    return group.leader.meta.labels.get(groups.MADE_FROM, "")
 
 
 def deletion(leader: facts.Meta, *, because: str) -> actions.Delete:

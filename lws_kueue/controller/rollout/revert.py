@@ -32,12 +32,12 @@ def decide(
     if not all(_settled(present.get(index), key) for index in opened):
         # The update goes on by itself.
         return ()
-    waiting = (present.get(index) for index in range(stage.bounds.floor, leader_set.partition))
+    waiting = range(stage.bounds.floor, leader_set.partition)
     return tuple(
         replacement.deletion(group.leader.meta, because=f"back from {group.key}")
-        for group in waiting
-        if group is not None
-        and group.index not in leave_alone
+        for index, group in sorted(present.items())
+        if index in waiting
+        and index not in leave_alone
         and _given_up(group, leader_set=leader_set, key=key)
     )
 

@@ -17,9 +17,9 @@ it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most
 - Surge groups that hold quota, while a desired group waits for some, give way.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.rollout import scaling
 
 
@@ -33,26 +33,24 @@ class Unadmitted:
     newest revision, has been waiting for a while, perhaps for the quota of surge groups.
     """
 
-    groups: frozenset[int] = frozenset()
-    patient: frozenset[int] = frozenset()
+    groups: Indices = field(default_factory=Indices)
+    patient: Indices = field(default_factory=Indices)
     reshaping: bool = False
-    overdue: frozenset[int] = frozenset()
+    overdue: Indices = field(default_factory=Indices)
     give_way: bool = False
 
-    def not_counted(self, desired: int) -> frozenset[int]:
+    def not_counted(self, desired: int) -> Indices:
         """Return the desired groups whose waiting is none of the update's doing."""
-        passed_by = self.overdue if self.reshaping else self.groups
-        return frozenset(index for index in passed_by if index < desired)
+        return (self.overdue if self.reshaping else self.groups).below(desired)
 
-    def uses_budget(self, bounds: scaling.Bounds) -> frozenset[int]:
+    def uses_budget(self, bounds: scaling.Bounds) -> Indices:
         """Return the desired groups that use up a part, not all, of what may be unavailable."""
-        down = frozenset(index for index in self.groups if index < bounds.replicas)
-        down -= self.not_counted(bounds.replicas)
-        return down if len(down) < bounds.unavailable else frozenset()
+        down = self.groups.below(bounds.replicas) - self.not_counted(bounds.replicas)
+        return down if len(down) < bounds.unavailable else Indices()
 
-    def surge_unadmitted(self, *, desired: int, replicas: int) -> Sequence[int]:
+    def surge_unadmitted(self, *, desired: int, replicas: int) -> Indices:
         """Return the surge groups that nobody counts on any more, of ``replicas`` groups."""
-        return sorted(index for index in self.patient if desired <= index < replicas)
+        return self.patient & range(desired, replicas)
 
     def effective(
         self, bounds: scaling.Bounds, *, replicas: int, updated: bool = False
@@ -62,7 +60,7 @@ class Unadmitted:
         ``updated`` says that the update begins in this very pass.
         """
         surge_unadmitted = self.surge_unadmitted(desired=bounds.replicas, replicas=replicas)
-        short = bool(surge_unadmitted) or any(index < bounds.replicas for index in self.groups)
+        short = bool(surge_unadmitted or self.groups.below(bounds.replicas))
         if not short and (updated or not self.reshaping):
             return bounds
         there = max(0, replicas - bounds.replicas - len(surge_unadmitted))

@@ -57,15 +57,21 @@ class Election:
         *,
         api: client.Client,
         identity: str,
+        alive: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = steady_clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``api`` has to be one that does not ask this election before it writes."""
+        """``api`` has to be one that does not ask this election before it writes.
+
+        ``alive`` says whether this process works: one that does not leads no longer.
+        """
         self._settings = settings
         self._namespace = settings.namespace
         self._api = api
+        self._alive = alive
         self._clock = clock
         self._sleep = sleep
+        self._keeping: asyncio.Task[Any] | None = None
         self._record = lease.Record(
             identity=identity,
             lease_duration=settings.lease_duration,
@@ -80,7 +86,7 @@ class Election:
         return f"{self._namespace}/{self._settings.resource_name}"
 
     def leads(self) -> bool:
-        """Whether this process is the leader at this very moment."""
+        """Whether this process is the leader at this very moment; any thread may ask."""
         return self._record.leads(now=self._clock())
 
     async def acquire(self) -> None:
@@ -103,9 +109,15 @@ class Election:
         Raises:
             LeaseLostError: always, in the end.
         """
+        self._keeping = asyncio.current_task()
         deadline, retry = self._settings.renew_deadline, self._settings.retry_period
         while True:
             await self._sleep(min(retry, self._remaining()))
+            if not self._alive():
+                self._give_up()
+                raise LeaseLostError(
+                    f"the Lease {self.name} is not renewed, because nothing moves on here"
+                )
             if self.leads():
                 # Half of it, so that a request that hangs leaves time for another one.
                 await self._attempt(within=min(deadline / 2, self._remaining()))
@@ -123,7 +135,13 @@ class Election:
         return max(0.0, self._record.renewed_at + self._settings.renew_deadline - self._clock())
 
     async def release(self) -> None:
-        """Give the Lease back, so that a successor need not wait; best effort."""
+        """Give the Lease back, so that a successor need not wait; best effort.
+
+        Nothing renews it any more when that begins.
+        """
+        if self._keeping is not None and self._keeping is not asyncio.current_task():
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         if not self.leads():
             return
         self._give_up()

@@ -2,9 +2,11 @@
 
 A bearer token is shown to it (TokenReview), and whether its owner may use the path is asked
 (SubjectAccessReview for a nonResourceURL). Answers are kept for a moment and questions are limited,
-so that nobody outside can have the API server flooded through here.
+so that nobody outside can have the API server flooded through here. Nor can anybody keep out those
+who may read: what is known of them is kept apart, and so are the questions about who was one.
 """
 
+import collections
 import hashlib
 import logging
 import time
@@ -21,8 +23,11 @@ ACCESS_REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 _ALLOWED_SECONDS: Final = 60.0
 _REFUSED_SECONDS: Final = 10.0
-_MOST_REMEMBERED: Final = 1000
+_MOST_ALLOWED: Final = 100
+_MOST_REFUSED: Final = 1000
 _QUESTIONS_A_SECOND: Final = 10
+# So many may wait until they are asked about.
+_MOST_WAITING: Final = 20
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +47,62 @@ class Verdict:
 
 _UNKNOWN: Final = Verdict(401, "Unauthorized")
 _FAILED: Final = Verdict(500, "whether you may read this could not be found out")
+_TOO_MANY: Final = Verdict(503, "too many ask whether they may read this; try again")
+
+# Who asks for what: the digest of a token, a path and a verb.
+_Asked = tuple[bytes, str, str]
+
+
+class _Known:
+    """Verdicts, and until when they hold; what was of no use for the longest time goes first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: collections.OrderedDict[_Asked, tuple[float, Verdict]] = (
+            collections.OrderedDict()
+        )
+
+    def __contains__(self, asked: _Asked) -> bool:
+        """Whether there was one, even if it does not hold any more."""
+        return asked in self._found
+
+    def get(self, asked: _Asked, *, now: float) -> Verdict | None:
+        """Return the verdict that holds, None if there is none."""
+        until, verdict = self._found.get(asked, (0.0, _UNKNOWN))
+        if now >= until:
+            return None
+        self._found.move_to_end(asked)
+        return verdict
+
+    def add(self, asked: _Asked, verdict: Verdict, *, until: float) -> None:
+        """Remember a verdict."""
+        self._found[asked] = (until, verdict)
+        self._found.move_to_end(asked)
+        while len(self._found) > self._most:
+            self._found.popitem(last=False)
+
+    def drop(self, asked: _Asked) -> None:
+        """Forget a verdict."""
+        self._found.pop(asked, None)
+
+
+class _Lane:
+    """Questions that wait for their turn, so many a second."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._pace = aiolimiter.AsyncLimiter(_QUESTIONS_A_SECOND, 1)
+
+    async def turn(self) -> bool:
+        """Wait until a question may be asked; False if too many wait already."""
+        if self._waiting >= _MOST_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            await self._pace.acquire()
+        finally:
+            self._waiting -= 1
+        return True
 
 
 class Access:
@@ -50,8 +111,9 @@ class Access:
     def __init__(self, api: client.Client, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._clock = clock
-        self._known: dict[tuple[bytes, str, str], tuple[float, Verdict]] = {}
-        self._pace = aiolimiter.AsyncLimiter(_QUESTIONS_A_SECOND, 1)
+        self._allowed = _Known(_MOST_ALLOWED)
+        self._refused = _Known(_MOST_REFUSED)
+        self._readers, self._others = _Lane(), _Lane()
 
     async def verdict(self, *, authorization: str, path: str, verb: str) -> Verdict:
         """Judge a request by its Authorization header, "" for none."""
@@ -60,14 +122,22 @@ class Access:
         if scheme.lower() != "bearer" or not token:
             return _UNKNOWN
         asked = (hashlib.sha256(token.encode()).digest(), path, verb)
-        until, known = self._known.get(asked, (0.0, _UNKNOWN))
-        if self._clock() < until:
+        now = self._clock()
+        known = self._allowed.get(asked, now=now) or self._refused.get(asked, now=now)
+        if known is not None:
             return known
+        lane = self._readers if asked in self._allowed else self._others
+        if not await lane.turn():
+            return _TOO_MANY
         found = await self._ask(token, path=path, verb=verb)
-        if len(self._known) >= _MOST_REMEMBERED:
-            self._known.clear()
-        lasts = _ALLOWED_SECONDS if found.allowed else _REFUSED_SECONDS
-        self._known[asked] = (self._clock() + lasts, found)
+        if found.allowed:
+            self._allowed.add(asked, found, until=self._clock() + _ALLOWED_SECONDS)
+            self._refused.drop(asked)
+        else:
+            self._refused.add(asked, found, until=self._clock() + _REFUSED_SECONDS)
+            # Where nothing can be asked, who was a reader stays one that is asked about.
+            if found.status != _FAILED.status:
+                self._allowed.drop(asked)
         return found
 
     async def _ask(self, token: str, *, path: str, verb: str) -> Verdict:
@@ -100,7 +170,6 @@ class Access:
         return status.get("allowed") is True
 
     async def _review(self, path: str, *, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-        await self._pace.acquire()
         group = path.split("/")[2]
         body = {"apiVersion": f"{group}/v1", "kind": kind, "spec": spec}
         answer = await self._api.request("POST", path, body=body)

@@ -266,6 +266,10 @@ class Own(_Section):
     """Whether sets without a queue wait for Kueue as well."""
     managed_jobs_namespace_selector: NamespaceSelector = _OTHER_NAMESPACES
     """In which namespaces they do."""
+    max_pending_workloads: int = Field(default=500, ge=1)
+    """For how many groups of one set Workloads may wait in a queue at a time."""
+    injected_containers: Literal["Hold", "Warn"] = "Hold"
+    """What becomes of a pod that exceeds its admission only by containers that webhooks inject."""
     label_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
     """Labels of a set that its Workloads get."""
     annotation_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)

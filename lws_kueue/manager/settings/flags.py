@@ -108,6 +108,11 @@ _OPTIONS: Final = (
         metavar="FILE",
         help=f"Configuration, kind {configuration.KIND} of {configuration.API_VERSION}.",
     ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Say what would be done to each set, write nothing, and end.",
+    ),
     _switch("--leader-elect", help="Work only while this process is the elected one. [true]"),
     click.option("--leader-elect-lease-duration", type=_DURATION, help="[15s]"),
     click.option("--leader-elect-renew-deadline", type=_DURATION, help="[10s]"),

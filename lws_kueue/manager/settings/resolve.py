@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lws_kueue.manager.settings import configuration
-from lws_kueue.workload import build
+from lws_kueue.workload import build, excess
 
 # As in client-go: a renewal that comes late by this factor must still be in time.
 JITTER: Final = 1.2
@@ -40,6 +40,8 @@ def workload_options(own: configuration.Own) -> build.Options:
         label_keys_to_copy=frozenset(own.label_keys_to_copy),
         annotation_keys_to_copy=frozenset(own.annotation_keys_to_copy),
         short_names=own.short_workload_names,
+        max_pending=own.max_pending_workloads,
+        injected_containers=excess.Injected(own.injected_containers),
     )
 
 

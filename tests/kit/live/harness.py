@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lws_kueue_lab import manifests, sandbox
+from lws_kueue_lab.sandbox import client
 
 from lws_kueue.api import names
 from tests.kit import polling
@@ -130,6 +131,24 @@ def install(cluster: sandbox.Sandbox, *options: str) -> None:
         cluster.api.apply(obj)
 
 
+def edit(
+    cluster: sandbox.Sandbox,
+    identity: tuple[str, str],
+    name: str,
+    change: Callable[[dict[str, Any]], None],
+    *,
+    namespace: str,
+) -> dict[str, Any]:
+    """Read, change and replace an object, again whenever somebody else wrote in between."""
+
+    def once() -> dict[str, Any]:
+        read = cluster.api.get(*identity, name, namespace=namespace)
+        change(read)
+        return cluster.api.replace(read)
+
+    return polling.over_others()(once)
+
+
 def leader_worker_set(
     name: str,
     *,
@@ -212,7 +231,7 @@ def own_namespace(cluster: sandbox.Sandbox, name: str) -> Iterator[str]:
     finally:
         cluster.api.delete("v1", "Namespace", name, missing_ok=True)
         for kind in ("ClusterQueue", "ResourceFlavor"):
-            with contextlib.suppress(LookupError):
+            with contextlib.suppress(LookupError, client.ApiError):
                 cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
 
 

@@ -107,8 +107,11 @@ class Proxy:
 _SESSION: web.AppKey[aiohttp.ClientSession] = web.AppKey("session", aiohttp.ClientSession)
 
 
+_REASONS = {404: "NotFound", 409: "AlreadyExists", 429: "TooManyRequests"}
+
+
 def _failure(fault: Fault) -> web.Response:
-    reason = "TooManyRequests" if fault.status == 429 else "InternalError"
+    reason = _REASONS.get(fault.status, "InternalError")
     status: dict[str, Any] = {
         "kind": "Status",
         "apiVersion": "v1",

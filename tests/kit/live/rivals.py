@@ -5,6 +5,7 @@ it, for as long as the fight goes on. All rows fight at the same time.
 """
 
 import contextlib
+import itertools
 import secrets
 import threading
 import time
@@ -17,6 +18,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import audit, client
 
 from lws_kueue.api import names
+from lws_kueue.controller import repairs
 from tests.kit.judge import budget
 from tests.kit.live import harness
 
@@ -184,6 +186,18 @@ RIVALS: Final = (
         lambda _: {"metadata": {"labels": {names.REVISION_KEY: "rival"}}},
         named=True,
     ),
+    # That of the workers. Who scales it to 0 by that subresource leaves no trace.
+    Rival(
+        "scale of a worker StatefulSet",
+        STATEFUL_SET,
+        lambda obj: _alive(f"{SET}-0")(obj) and obj["spec"]["replicas"] == 1,
+        lambda _: {"spec": {"replicas": 3}},
+        subresource="scale",
+        queue=False,
+        named=True,
+        # Otherwise the group fails as well, and each leader has a StatefulSet of its own.
+        template={"restartPolicy": "None"},
+    ),
     # What is made anew when it is gone.
     Rival("a leader StatefulSet that is deleted", STATEFUL_SET, _alive(SET)),
     Rival(
@@ -277,6 +291,13 @@ RIVALS: Final = (
         template={"restartPolicy": "None"},
     ),
     Rival(
+        "the gate of a pod that waits",
+        ("v1", "Pod"),
+        lambda obj: _alive(f"{SET}-0-1")(obj) and harness.gates(obj),
+        lambda _: {"spec": {"schedulingGates": None}},
+        quota="0",
+    ),
+    Rival(
         "a group that fails when it runs",
         ("v1", "Pod"),
         lambda obj: _alive(f"{SET}-0-1")(obj) and harness.is_ready(obj),
@@ -300,10 +321,16 @@ class Fight:
     condition: Object | None = None
 
     def most(self, resource: str, key: tuple[str, str]) -> int:
-        """How many writes are no war: six, and one patch of the finalizer for each deletion."""
+        """How many writes are no war: six, and one patch of the finalizer for each deletion.
+
+        To pods more come before the longest pause, if the fight takes long enough for them.
+        """
         verb, name = key
-        removals = self.times(resource=resource).get(("delete", name), ())
-        return 6 + (len(removals) if verb == "patch" else 0)
+        times = self.times(resource=resource)
+        removals = times.get(("delete", name), ()) if verb == "patch" else ()
+        taken = times[key][-1] - times[key][0]
+        due = itertools.accumulate(repairs.PAUSES_OF_PODS if resource == "pods" else repairs.PAUSES)
+        return max(6, 1 + sum(seconds <= taken for seconds in due)) + len(removals)
 
     def contested(self) -> list[float]:
         """Seconds since the beginning of the writes that were made most often."""

@@ -4,6 +4,7 @@ Each row of the tests ends the same way: all groups are there as the set says, n
 that did not have to be, and the controller has nothing more to write.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,9 +85,17 @@ class Running:
 
     def replace(self, obj: Object) -> Object:
         """PUT by somebody who has read the resourceVersion and nothing else."""
-        version = self.get()["metadata"]["resourceVersion"]
-        meta = {**obj["metadata"], "resourceVersion": version}
-        return self.cluster.api.replace({**obj, "metadata": meta})
+
+        def by_this(read: Object) -> None:
+            version = read["metadata"]["resourceVersion"]
+            read.clear()
+            read |= {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
+
+        return self.edit(by_this)
+
+    def edit(self, change: Callable[[Object], None]) -> Object:
+        """PUT of what was read and changed."""
+        return harness.edit(self.cluster, LWS, NAME, change, namespace=self.namespace)
 
     # What became of it ------------------------------------------------------------------------
 

@@ -83,7 +83,8 @@ class Cluster(kubernetes_model.Kubernetes):
             stateful_sets=seen["StatefulSet"],
             pods=seen["Pod"],
             services=seen["Service"],
-            revisions=seen["ControllerRevision"],
+            revisions=seen["ControllerRevision"]
+            | {own: facts.Revision.of(obj) for own, obj in self.kept_templates().items()},
             workloads=seen["Workload"],
             remembered=self.memory,
             attempts=self.attempts,

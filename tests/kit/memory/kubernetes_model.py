@@ -5,8 +5,9 @@ the partition comes from the template before, and without the gate MaxUnavailabl
 outdated pod is replaced at a time, from the top down, while none above it is unavailable.
 """
 
+import datetime
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lws_kueue.api import names
 
@@ -48,6 +49,14 @@ def _written(owner: Object) -> list[Object]:
     return [entry for entry in entries if "subresource" not in entry]
 
 
+class _Kept(NamedTuple):
+    """A template of a StatefulSet as its controller keeps it, and since when."""
+
+    name: str
+    template: Object
+    at: str
+
+
 class Kubernetes:
     """All objects by kind and name, and what happens to them by itself.
 
@@ -61,7 +70,7 @@ class Kubernetes:
         self.lost_nodes: set[str] = set()
         self.refused: set[str] = set()
         self._gate = max_unavailable_gate
-        self._templates: dict[str, list[tuple[str, Object]]] = {}
+        self._templates: dict[str, list[_Kept]] = {}
         self._looked: dict[str, Object] = {}
         self._counter = 0
 
@@ -225,16 +234,48 @@ class Kubernetes:
         start = (owner["spec"].get("ordinals") or {}).get("start", 0)
         return range(start, start + owner["spec"]["replicas"])
 
-    def _revisions(self, owner: Object) -> tuple[tuple[str, Object], tuple[str, Object]]:
+    def _revisions(self, owner: Object) -> tuple[_Kept, _Kept]:
         """Return the current and the update revision; a template that comes back keeps its own."""
         meta, template = owner["metadata"], owner["spec"]["template"]
         history = self._templates.setdefault(meta["uid"], [])
-        found = next((one for one in history if one[1] == template), None)
+        found = next((one for one in history if one.template == template), None)
         if found is None:
-            found = (f"{meta['name']}-{len(history)}", copied(template))
+            at = self._after(history[-1].at) if history else self.stamp()
+            found = _Kept(f"{meta['name']}-{len(history)}", copied(template), at)
             history.append(found)
-        current = (owner.get("status") or {}).get("currentRevision", found[0])
-        return next(one for one in history if one[0] == current), found
+        current = (owner.get("status") or {}).get("currentRevision", found.name)
+        return next(one for one in history if one.name == current), found
+
+    def _after(self, earlier: str) -> str:
+        """Return the time, or a second after an earlier one: the API writes whole seconds."""
+        later = datetime.datetime.fromisoformat(earlier) + datetime.timedelta(seconds=1)
+        return max(self.stamp(), later.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def has_looked_at(self, owner: Object) -> bool:
+        """Whether the StatefulSet controller has looked at a StatefulSet, and kept its template."""
+        return bool(self._templates.get(owner["metadata"]["uid"]))
+
+    def kept_templates(self) -> dict[str, Object]:
+        """Return the ControllerRevisions of StatefulSets by name, in the order of their creation.
+
+        They are no part of ``objects``: nobody but the StatefulSet controller writes them.
+        """
+        found: dict[str, Object] = {}
+        for owner in self.of_kind("StatefulSet").values():
+            uid = owner["metadata"]["uid"]
+            reference = {"kind": "StatefulSet", "name": owner["metadata"]["name"]}
+            for number, kept in enumerate(self._templates.get(uid, ())):
+                found[kept.name] = {
+                    "metadata": {
+                        "name": kept.name,
+                        "creationTimestamp": kept.at,
+                        "labels": kept.template["metadata"]["labels"],
+                        "ownerReferences": [{**reference, "uid": uid, "controller": True}],
+                    },
+                    "data": {"spec": {"template": kept.template}},
+                    "revision": number + 1,
+                }
+        return found
 
     def _scale(self, owner: Object) -> None:
         mine, wanted = self._pods_of(owner), self._ordinals(owner)
@@ -252,7 +293,7 @@ class Kubernetes:
         """Replace outdated pods from the top down to the partition."""
         mine, wanted = self._pods_of(owner), self._ordinals(owner)
         rolling = owner["spec"]["updateStrategy"]["rollingUpdate"]
-        update, _ = self._revisions(owner)[1]
+        update = self._revisions(owner)[1].name
         budget = 1
         if self._gate:
             down = sum(index not in mine or not available(mine[index]) for index in wanted)
@@ -274,7 +315,7 @@ class Kubernetes:
 
     def _count(self, owner: Object, view: Object) -> None:
         mine = list(self._pods_of(view).values())
-        current, update = (revision for revision, _ in self._revisions(view))
+        current, update = (revision.name for revision in self._revisions(view))
         ready, replicas = sum(true(pod, "Ready") for pod in mine), view["spec"]["replicas"]
         updated = sum(
             pod["metadata"]["labels"][MADE_FROM] == update
@@ -297,11 +338,11 @@ class Kubernetes:
             self.touch(owner)
 
 
-def _pod(owner: Object, name: str, revision: tuple[str, Object]) -> Object:
+def _pod(owner: Object, name: str, revision: _Kept) -> Object:
     """Return a pod as the StatefulSet controller makes it and the identity policy completes it."""
-    made_from, template = revision[0], copied(revision[1])
+    template = copied(revision.template)
     labels, index = template["metadata"]["labels"], name.rpartition("-")[2]
-    labels[MADE_FROM] = made_from
+    labels[MADE_FROM] = revision.name
     meta = owner["metadata"]
     if labels.get(names.WORKER_INDEX) == "0":
         labels[names.GROUP_INDEX] = index

@@ -25,6 +25,9 @@ class QuotaModel(cluster_model.Cluster):
     ``bridging`` some of its pods may be from before it waited for Kueue: nobody counts those.
     """
 
+    # How many passes there are in a second.
+    passes = 2
+
     def __init__(
         self, shape: scenarios.Shape, *, quota: str, max_unavailable_gate: bool = False
     ) -> None:
@@ -91,7 +94,7 @@ class QuotaModel(cluster_model.Cluster):
     def go_on(self, rng: random.Random) -> None:
         """Let a second pass, in which everything happens once or twice, in any order."""
         happenings = [
-            *[lambda: self.pass_once(SET)] * 2,
+            *[lambda: self.pass_once(SET)] * self.passes,
             self.end_pods,
             self.collect_garbage,
             self.make_pods,

@@ -7,6 +7,7 @@ are at another revision, and brings them back at the new one. Readiness is given
 from dataclasses import dataclass, field, replace
 
 from lws_kueue.controller.rollout import planner, scaling
+from tests.kit.builders import states
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,19 @@ class World:
         self.groups = {index: Group(1, True) for index in range(self.replicas)}
 
     @property
-    def states(self) -> tuple[planner.GroupState, ...]:
+    def states(self) -> tuple[states.GroupState, ...]:
         found = (self.groups.get(index) for index in range(self.replicas))
         return tuple(
-            planner.GroupState()
+            states.GroupState()
             if group is None
-            else planner.GroupState(ready=group.ready, updated=group.revision == self.revision)
+            else states.GroupState(ready=group.ready, updated=group.revision == self.revision)
             for group in found
         )
 
     @property
     def stage(self) -> tuple[int, int, int, int]:
-        states = self.states
-        ready, updated = sum(s.ready for s in states), sum(s.updated for s in states)
+        found = states.of(self.states)
+        ready, updated = len(found.ready), len(found.updated)
         return self.partition, self.replicas, ready, updated
 
     @property
@@ -63,7 +64,8 @@ class World:
         """Run one pass and apply its target; return whether that changed anything."""
         updated = self.revision != self.applied_revision
         current = planner.Current(self.replicas, self.partition, self.desired_then)
-        target = planner.plan(self.bounds, current=current, states=self.states, updated=updated)
+        found = states.of(self.states)
+        target = planner.plan(self.bounds, current=current, states=found, updated=updated)
         self.targets.append(target)
         before = (self.replicas, self.partition, self.desired_then, self.applied_revision)
         self.replicas, self.partition = target.replicas, target.partition

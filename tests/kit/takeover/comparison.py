@@ -88,6 +88,11 @@ def _clean_workload(obj: Object) -> None:
 
 
 def _clean_status(obj: Object) -> None:
+    status, meta = obj.get("status") or {}, obj["metadata"]
+    # How often one was written is not compared, but that what is there has been seen.
+    seen = status.get("observedGeneration")
+    if obj["kind"] == "StatefulSet" and seen == meta.get("generation", seen):
+        status.pop("observedGeneration", None)
     for condition in (obj.get("status") or {}).get("conditions") or ():
         condition.pop("lastTransitionTime", None)
 
@@ -174,13 +179,13 @@ def clean(objects: Iterable[Object], *, marks: bool) -> list[Object]:
     for original in objects:
         obj = copy.deepcopy(original)
         meta = obj["metadata"]
+        _clean_status(obj)
         for field in _SERVER_MADE:
             meta.pop(field, None)
         if obj["kind"] == "Pod":
             _clean_pod(obj)
         if obj["kind"] == "Workload":
             _clean_workload(obj)
-        _clean_status(obj)
         for allowed in ALLOWED:
             allowed(obj)
         if marks:

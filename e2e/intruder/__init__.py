@@ -1,0 +1,1 @@
+"""Somebody who may edit a namespace, and a real control plane."""

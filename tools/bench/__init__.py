@@ -1,0 +1,1 @@
+"""Measurements: seconds are no tests, they depend on the machine and on what else it does."""

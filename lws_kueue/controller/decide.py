@@ -27,7 +27,7 @@ from lws_kueue.controller.objects import exclusive, name_claims
 from lws_kueue.controller.objects import plan as objects
 from lws_kueue.controller.observe import groups, members, observed, scope
 from lws_kueue.controller.revision import revisions
-from lws_kueue.controller.rollout import planner, replacement, revert, scaling
+from lws_kueue.controller.rollout import planner, replacement, revert
 from lws_kueue.controller.rollout import target as rollout
 from lws_kueue.workload import build, excess
 
@@ -89,7 +89,9 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     admitted = admissions.of(at, short, options=options, now=now)
     target, surge_until = rollout.next_target(at, admitted.waiting, now=now)
     wanted = max(at.owner.spec.replicas, target.replicas)
-    bridged = bridge.plan(at, admitted, wanted=wanted, options=options, now=now)
+    bridged = bridge.plan(
+        at, admitted, wanted=wanted, made=target.replicas, options=options, now=now
+    )
     taken_down = _takedowns(at, admitted, target, stopping=bridged.stopping)
     going = {taken.uid for taken in taken_down}
     rechecks = (surge_until, admitted.look_again)
@@ -183,9 +185,9 @@ def _outdated(
     at: scope.Scope, admitted: admissions.Admissions, target: planner.Target
 ) -> tuple[Takedown, ...]:
     """Replace groups that an update has reached, and take back those of one that was given up."""
-    stage = replacement.Stage(
-        scaling.bounds(at.owner), at.found.leader_set, target, at.found.groups, at.choice.key
-    )
+    leader_set = at.found.leader_set
+    bounds = planner.bounds_of(at.owner, leader_set=leader_set, waiting=admitted.waiting)
+    stage = replacement.Stage(bounds, leader_set, target, at.found.groups, at.choice.key)
     return (
         lambda alone: replacement.decide(stage, leave_alone=alone, waiting=admitted.waiting),
         lambda alone: revert.decide(stage, leave_alone=alone),

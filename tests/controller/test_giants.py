@@ -145,6 +145,19 @@ def test_no_more_groups_wait_at_a_time_than_the_setting_allows() -> None:
     )
 
 
+@pytest.mark.parametrize("queue", [True, False])
+def test_no_more_leaders_are_made_than_may_wait(queue: bool) -> None:
+    owner = an_owner(VAST, queue=queue)
+    new = observed.Observed(given.NAMESPACE, given.NAME, owner, KUEUE)
+    plan = decide.decide(new, now=builders.NOW, options=build.Options())
+    writes = [write for chain in plan.chains for write in chain]
+    (leaders,) = (one.body for one in writes if isinstance(one, actions.Apply))
+    assert leaders["spec"]["replicas"] == (500 if queue else VAST)
+    assert leaders["metadata"]["annotations"][names.REPLICAS] == str(VAST)
+    if queue:
+        assert "groups 500-999999: 500 groups wait; 999500 more are not asked for" in waiting(plan)
+
+
 def test_groups_are_asked_for_when_others_are_admitted() -> None:
     assert limited(3, most=4)[0] == 1
 

@@ -256,12 +256,12 @@ def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
     body["spec"]["replicas"] = 3 * waiting.MOST_NEW
     body["spec"]["leaderWorkerTemplate"]["size"] = 1
     model = cluster_model.Cluster()
+    model.options = options = build.Options(max_pending=3 * waiting.MOST_NEW)
     model.store(body)
     model.pass_once(SET)
     model.make_pods()
     seen = seen_in(model)
     assert isinstance(seen, observed.Observed)
-    options = build.Options(max_pending=3 * waiting.MOST_NEW)
     for asked in (1, 2, 3, 3):
         plan = decide.decide(seen, now=NOW, options=options)
         created = [a for chain in plan.chains for a in chain if isinstance(a, actions.Create)]

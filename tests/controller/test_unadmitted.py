@@ -1,6 +1,8 @@
 """A rollout and the groups that wait for Kueue, as arithmetic."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller.rollout import planner, scaling
@@ -8,6 +10,7 @@ from lws_kueue.controller.rollout.planner import Current, Target
 from lws_kueue.controller.rollout.unadmitted import NOBODY, Unadmitted
 from tests.kit.builders import states as group_states
 from tests.kit.builders.states import GroupState
+from tests.kit.examples import examples
 
 OLD, NEW = GroupState(ready=True), GroupState(ready=True, updated=True)
 DOWN, COMING = GroupState(), GroupState(updated=True)
@@ -145,3 +148,96 @@ def test_at_rest_nothing_moves_whoever_waits() -> None:
         waiting=waits(1),
     )
     assert found == Target(partition=0, replicas=2)
+
+
+def limited(bounds: scaling.Bounds, queued: Indices, *, most: int, replicas: int) -> scaling.Bounds:
+    waiting = Unadmitted(groups=queued, queued=queued, most_queued=most)
+    return waiting.limited(bounds, replicas=replicas)
+
+
+@pytest.mark.parametrize(
+    ("what", "queued", "replicas", "made"),
+    [
+        ("a new set", range(10), 0, 3),
+        ("some are admitted", range(4, 10), 3, 7),
+        ("those that are admitted have holes", {0, 2, *range(4, 10)}, 5, 5),
+        ("one is admitted far above", {*range(8), 9}, 0, 9),
+        ("what was admitted is evicted", range(10), 8, 8),
+        ("it was there before anybody counted", range(10), 10, 10),
+        ("no more wait than may", range(7, 10), 7, 10),
+        ("nothing waits", (), 10, 10),
+        ("more is there than is wanted", range(12), 12, 10),
+    ],
+)
+def test_as_many_groups_are_made_as_may_wait_beside_those_that_do_not(
+    what: str, queued: tuple[int, ...], replicas: int, made: int
+) -> None:
+    found = limited(scaling.Bounds(10), Indices(queued), most=3, replicas=replicas)
+    assert found.replicas == made, what
+
+
+def test_no_more_surge_groups_are_made_than_may_wait() -> None:
+    bounds = scaling.Bounds(4, unavailable=0, surge=4)
+    assert limited(bounds, Indices(), most=2, replicas=4).burst == 6
+    assert limited(bounds, Indices({4, 5}), most=2, replicas=6).burst == 6
+    assert limited(bounds, Indices({5}), most=2, replicas=6).burst == 7
+    assert limited(bounds, Indices(), most=4, replicas=4) == bounds
+
+
+def test_where_nobody_counts_any_number_of_groups_is_made() -> None:
+    bounds = scaling.Bounds(1_000_000, surge=1_000_000)
+    assert NOBODY.limited(bounds, replicas=0) == bounds
+
+
+def test_a_rollout_goes_on_with_the_groups_that_are_made() -> None:
+    """They are all that the budget is about, though the set is to have more."""
+    bounds = limited(scaling.Bounds(9, unavailable=1), Indices(range(3, 9)), most=2, replicas=5)
+    waiting = waits(*range(3, 9))
+    states = (OLD, OLD, OLD, DOWN, COMING)
+    assert target(bounds, *states, partition=5, waiting=waiting) == (3, 5)
+    states = (OLD, OLD, OLD, COMING, COMING)
+    assert target(bounds, *states, partition=3, waiting=waiting) == (2, 5)
+    # And one that has none to be down, and no surge while others wait, takes one at a time.
+    bounds = limited(
+        scaling.Bounds(9, unavailable=0, surge=2), Indices(range(3, 9)), most=2, replicas=5
+    )
+    assert target(bounds, *states, partition=3, waiting=waiting) == (2, 5)
+
+
+def test_groups_that_were_asked_for_and_never_made_are_no_surge_when_fewer_are_wanted() -> None:
+    """A set of nine, of which five were made, is scaled to three."""
+    bounds = scaling.Bounds(3, unavailable=0, surge=3)
+    states = (NEW, NEW, NEW, COMING, COMING)
+    found = target(bounds, *states, partition=0, waiting=waits(3, 4), desired_then=5)
+    assert found == (0, 3)
+
+
+COUNTS = st.integers(min_value=0, max_value=12)
+
+
+@examples(1_000)
+@given(
+    desired=COUNTS,
+    surge=COUNTS,
+    there=COUNTS,
+    queued=st.sets(COUNTS),
+    most=st.integers(min_value=1, max_value=12),
+)
+def test_the_limit_only_ever_keeps_a_set_from_growing(
+    desired: int, surge: int, there: int, queued: set[int], most: int
+) -> None:
+    bounds = scaling.Bounds(desired, surge=surge)
+    # What is neither there nor wanted is in no queue, and what is wanted and not there may be.
+    queued &= set(range(max(desired, there)))
+    found = limited(bounds, Indices(queued), most=most, replicas=there)
+    waiting = queued.union(range(max(desired, there), bounds.burst)) & set(range(bounds.burst))
+    for made, wanted in ((found.replicas, bounds.replicas), (found.burst, bounds.burst)):
+        assert min(wanted, there) <= made <= wanted
+        stays = set(range(wanted)) - waiting
+        assert stays <= set(range(made)), "what is admitted keeps its place"
+        first = {index for index in range(wanted) if len(waiting & set(range(index))) < most}
+        assert first <= set(range(made)), "as many as may wait are made"
+        needed = {*first, *range(there), *range(max(stays, default=-1) + 1)}
+        assert made == len(needed & set(range(wanted))), "and no others"
+    if len(waiting) <= most:
+        assert found == bounds

@@ -200,6 +200,8 @@ def of(
             reshaping=change is not Change.NONE,
             overdue=_waited(ages, OVERDUE) if smaller and not surging else Indices(),
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
+            queued=waiting - {i for i, workload in workloads.items() if _takes_no_turn(workload)},
+            most_queued=options.max_pending,
         ),
         look_again=_patience_ends(
             # One that is not there has not waited at all.
@@ -248,6 +250,15 @@ def _waiting(
     before = (index for index, group in own.items() if not group.in_queue)
     every = range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
     return Indices(every) - {*run, *before}
+
+
+def _takes_no_turn(workload: kueue.Workload) -> bool:
+    """Whether a group is in no queue and does not go back there by itself."""
+    return state.admission(workload) in (
+        state.Admission.RESERVED,
+        state.Admission.ADMITTED,
+        state.Admission.DEACTIVATED,
+    )
 
 
 def _age(

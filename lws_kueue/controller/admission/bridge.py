@@ -20,10 +20,14 @@ def plan(
     admitted: admissions.Admissions,
     *,
     wanted: int,
+    made: int,
     options: build.Options,
     now: datetime,
 ) -> actions.Part:
-    """Return what to do about the Workloads and the pods of a set with ``wanted`` groups."""
+    """Return what to do about the Workloads and the pods of a set with ``wanted`` groups.
+
+    Groups are made up to the index ``made`` only, if more would wait than may.
+    """
     if at.managed_by.built_in:
         return built_in.plan(at, options=options)
     if not at.managed_by.gates:
@@ -33,7 +37,7 @@ def plan(
         return actions.Part(reasons=(replace(why, groups=range(wanted)),) if why and wanted else ())
     if at.managed_by is scope.ManagedBy.UNKNOWN:
         return _held(at, admitted, wanted=wanted, options=options, now=now)
-    return _bridged(at, admitted, wanted=wanted, options=options, now=now)
+    return _bridged(at, admitted, wanted=wanted, made=made, options=options, now=now)
 
 
 def unadmitted(at: scope.Scope, admitted: admissions.Admissions, *, wanted: int) -> frozenset[int]:
@@ -69,6 +73,7 @@ def _bridged(
     admitted: admissions.Admissions,
     *,
     wanted: int,
+    made: int,
     options: build.Options,
     now: datetime,
 ) -> actions.Part:
@@ -101,14 +106,15 @@ def _bridged(
     }
     pending = len(_pending(admitted, wanted=wanted))
     at_limit = pending >= options.max_pending
-    lacking = waiting.for_pods(seen, owner, admitted, wanted=wanted, desired=desired)
+    lacking = waiting.for_pods(seen, owner, admitted, wanted=made, desired=desired)
     if at_limit:
         lacking = {i: why for i, why in lacking.items() if why.code == waiting.REFUSED}
     held |= lacking
-    left = (
-        waiting.behind_the_limit(admitted, {*desired, *held}, wanted=wanted, pending=pending)
-        if at_limit
-        else ()
+    left = waiting.behind_the_limit(
+        admitted,
+        {*desired, *held},
+        later=range(0 if at_limit else made, wanted),
+        pending=pending if at_limit else len(admitted.waiting.queued.below(made)),
     )
     explained = (
         *(problem for index, problem in problems.items() if index not in held),

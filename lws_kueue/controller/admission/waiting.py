@@ -82,12 +82,12 @@ def behind_the_limit(
     admitted: admissions.Admissions,
     known: Collection[int],
     *,
-    wanted: int,
+    later: range,
     pending: int,
 ) -> tuple[Reason, ...]:
-    """Tell that as many groups wait as may, and how many others are not asked for meanwhile."""
+    """Tell that as many groups wait as may, and how many ``later`` ones are not asked for yet."""
     before = (index for index in admitted.own if not admitted.taken_in(index))
-    others = Indices(range(wanted)) - {*known, *before}
+    others = Indices(later) - {*known, *before}
     if not others:
         return ()
     text = (

@@ -47,7 +47,10 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What the leader StatefulSet says: its replicas N, its partition p, and R at that time."""
+    """What the leader StatefulSet says: its replicas N, its partition p, and R at that time.
+
+    Of that R only those count that were made, because not all of them may have been (``limited``).
+    """
 
     replicas: int
     partition: int
@@ -75,8 +78,8 @@ def decide(
     ``updated`` says that the set has come to that revision in this very pass; ``waiting`` are the
     groups that wait for Kueue.
     """
-    bounds = scaling.bounds(owner)
     leader_set = observation.leader_set
+    bounds = bounds_of(owner, leader_set=leader_set, waiting=waiting)
     if leader_set is None:
         return plan(bounds, current=None, states=States(), updated=False)
     current = Current(
@@ -86,6 +89,17 @@ def decide(
     )
     states = states_of(observation.groups, count=current.replicas, key=key)
     return under_quota(bounds, current=current, states=states, updated=updated, waiting=waiting)
+
+
+def bounds_of(
+    owner: lws.LeaderWorkerSet,
+    *,
+    leader_set: facts.StatefulSet | None,
+    waiting: unadmitted.Unadmitted,
+) -> scaling.Bounds:
+    """Return what the rollout of a set has to keep to now, of which ``waiting`` wait for Kueue."""
+    there = 0 if leader_set is None else leader_set.replicas
+    return waiting.limited(scaling.bounds(owner), replicas=there)
 
 
 def under_quota(
@@ -137,9 +151,12 @@ def _with_uncounted(count: int, surge_unadmitted: Indices) -> int:
 
 
 def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
-    """Return the replicas that the set asked for when the leader StatefulSet was applied last."""
+    """Return the replicas that the set asked for when the leader StatefulSet was applied last.
+
+    What was asked for and not made is not told from what was never asked for.
+    """
     written = numbers.natural(leader_set.meta.annotations.get(names.REPLICAS, ""))
-    return default if written is None else written
+    return default if written is None else min(written, leader_set.replicas)
 
 
 def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> States:
@@ -239,7 +256,7 @@ def _guarded(
 def reclaim(bounds: scaling.Bounds, unsettled: int) -> int:
     """Return the number of groups, with as many surge groups as the unsettled ones still need."""
     if unsettled <= bounds.surge:
-        return bounds.replicas + max(0, unsettled - bounds.unavailable)
+        return min(bounds.burst, bounds.replicas + max(0, unsettled - bounds.unavailable))
     return bounds.burst
 
 

@@ -1,7 +1,7 @@
 """Numbers of groups that are given as a number or as a percentage (lws-contract, glossary)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lws_kueue.api import lws
 
@@ -11,17 +11,28 @@ _PERCENT = re.compile(r"0*([0-9]{1,10})%")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a rollout has to keep to, in groups: R, U, S and P of lws-contract 4."""
+    """What a rollout has to keep to, in groups: R, U, S and P of lws-contract 4.
+
+    ``most`` is how many there may be with the surge, if that is less than R + S.
+    """
 
     replicas: int
     unavailable: int = 1
     surge: int = 0
     floor: int = 0
+    most: int | None = None
 
     @property
     def burst(self) -> int:
         """The most groups there may be."""
-        return self.replicas + self.surge
+        wanted = self.replicas + self.surge
+        return wanted if self.most is None else min(wanted, self.most)
+
+    def within(self, most: int) -> "Bounds":
+        """Return the bounds where there may be no more than ``most`` groups."""
+        if self.burst <= most:
+            return self
+        return replace(self, replicas=min(self.replicas, most), most=most)
 
 
 def scaled(value: lws.IntOrPercent, total: int, *, up: bool) -> int:

@@ -15,6 +15,8 @@ it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most
   Only if the update asks for less, a group that has waited for very long is passed by as well:
   what comes down then gives back more than it needs, so going on is what helps.
 - Surge groups that hold quota, while a desired group waits for some, give way.
+- No more groups are made than may wait, beside those that do not. A rollout takes the set for as
+  large as that, and goes on with it when groups are admitted.
 """
 
 from dataclasses import dataclass, field, replace
@@ -31,6 +33,9 @@ class Unadmitted:
     which is under way changes what has to be admitted, and ``overdue`` are the groups that have
     waited for very long where it asks for less; ``give_way`` that a desired group, at the
     newest revision, has been waiting for a while, perhaps for the quota of surge groups.
+
+    ``queued`` are those of the groups that wait in a queue, or will, and ``most_queued`` is how
+    many may, None if any number.
     """
 
     groups: Indices = field(default_factory=Indices)
@@ -38,6 +43,24 @@ class Unadmitted:
     reshaping: bool = False
     overdue: Indices = field(default_factory=Indices)
     give_way: bool = False
+    queued: Indices = field(default_factory=Indices)
+    most_queued: int | None = None
+
+    def limited(self, bounds: scaling.Bounds, *, replicas: int) -> scaling.Bounds:
+        """Return ``bounds`` with no more groups than may be made now, while there are ``replicas``.
+
+        In the order of their indices as many are made as may wait. Whatever is there stays, and
+        so does what is admitted: this keeps a set from growing, and never makes it smaller.
+        """
+        if self.most_queued is None:
+            return bounds
+        # Nobody has looked at surge groups that are not there: they will wait.
+        queued = self.queued | range(max(bounds.replicas, replicas), bounds.burst)
+        behind = queued.past(self.most_queued)
+        if behind is None:
+            return bounds
+        last = (Indices(range(bounds.burst)) - queued).last()
+        return bounds.within(max(replicas, behind, 0 if last is None else last + 1))
 
     def not_counted(self, desired: int) -> Indices:
         """Return the desired groups whose waiting is none of the update's doing."""

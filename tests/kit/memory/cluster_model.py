@@ -46,6 +46,7 @@ class Cluster(kubernetes_model.Kubernetes):
 
     def __init__(self, *, max_unavailable_gate: bool = False) -> None:
         super().__init__(max_unavailable_gate=max_unavailable_gate)
+        self.options = build.Options()
         self.writes: list[str] = []
         self.built_in: bool | None = None
         self.memory: dict[int, members.Members] = {}
@@ -109,12 +110,12 @@ class Cluster(kubernetes_model.Kubernetes):
         return known[1]
 
     def decide(self, name: str) -> actions.Plan:
-        return decide.decide(self.observe(name), now=self.now, options=build.Options())
+        return decide.decide(self.observe(name), now=self.now, options=self.options)
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         """Run one pass, killed after ``writes`` writes; returns whether it wanted to write."""
         seen = self.observe(name)
-        plan = decide.decide(seen, now=self.now, options=build.Options())
+        plan = decide.decide(seen, now=self.now, options=self.options)
         if seen.lws is None:
             self.memory = {}
         else:

@@ -4,6 +4,7 @@ import pytest
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
+from tests.kit.builders import cluster as build
 from tests.kit.kueue import queued
 from tests.kit.live import harness
 from tests.kit.lws import sets
@@ -104,3 +105,13 @@ def test_a_group_for_which_there_is_no_quota_waits_in_the_end_and_the_others_run
     )
     assert sum(queued.is_true(w, "Admitted") for w in one.workloads().values()) == GROUPS - 1
     one.wait_told("quota")
+
+
+def test_a_set_in_a_queue_without_any_quota_of_what_it_asks_for_says_that_waiting_does_not_help(
+    installed: sandbox.Sandbox, namespace: str, on_demand: None
+) -> None:
+    memory = build.resource_group({namespace: {"memory": "1Gi"}})
+    queue = harness.queues(installed, namespace=namespace, cpu="0", resourceGroups=[memory])
+    one = plain(installed, namespace=namespace, name="lacks")
+    one.label(queue=queue)
+    one.wait_told("resource cpu unavailable in ClusterQueue", "Waiting does not help: add")

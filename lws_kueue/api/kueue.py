@@ -36,6 +36,13 @@ def _find(conditions: Iterable[Condition], type_: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == type_), None)
 
 
+def _writers(obj: facts.Object) -> tuple[str, ...]:
+    """Return the field managers that own something of an object beside its status."""
+    entries = (obj.get("metadata") or {}).get("managedFields") or ()
+    found = {str(e.get("manager") or "") for e in entries if not e.get("subresource")}
+    return tuple(sorted(found - {""}))
+
+
 class SliceConstraint(_Model):
     """One layer of a multi-layer slice request."""
 
@@ -193,7 +200,8 @@ class Workload(_Model):
 
     ``stored_status`` is the JSON the API server stores, for writes that must be complete.
     ``unreadable`` says what of it a later Kueue writes in another way, "" for nothing: then only
-    its conditions are known, because what stops pods must be followed all the same.
+    its conditions are known, because what stops pods must be followed all the same. ``writers`` are
+    the field managers that own something of it beside its status.
     """
 
     meta: facts.Meta
@@ -201,17 +209,20 @@ class Workload(_Model):
     status: WorkloadStatus = WorkloadStatus()
     stored_status: Mapping[str, Any] = Field(default_factory=dict)
     unreadable: str = ""
+    writers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, obj: facts.Object) -> "Workload":
         """Parse a stored Workload."""
         stored = obj.get("status") or {}
+        writers = _writers(obj)
         try:
             return cls(
                 meta=facts.Meta.of(obj),
                 spec=WorkloadSpec.model_validate(obj.get("spec") or {}),
                 status=WorkloadStatus.model_validate(stored),
                 stored_status=stored,
+                writers=writers,
             )
         except ValidationError as error:
             first = error.errors()[0]
@@ -220,6 +231,7 @@ class Workload(_Model):
                 spec=WorkloadSpec(),
                 status=WorkloadStatus(conditions=_readable(stored.get("conditions"))),
                 stored_status=stored,
+                writers=writers,
                 unreadable=f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
             )
 

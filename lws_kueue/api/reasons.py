@@ -76,6 +76,14 @@ def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     )
 
 
+def without(reason: Reason, groups: Collection[int]) -> Reason | None:
+    """Return a reason for waiting without ``groups``, None if those were all that wait for it."""
+    if not reason.waits or not reason.groups:
+        return reason
+    left = tuple(index for index in reason.groups if index not in groups)
+    return replace(reason, groups=left) if left else None
+
+
 def condition(kind: str, reasons: Iterable[Reason]) -> lws.Condition | None:
     """Return the condition that tells what groups wait for, None if none waits."""
     waiting = [reason for reason in reasons if reason.waits]

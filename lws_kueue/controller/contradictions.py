@@ -13,15 +13,13 @@ from itertools import islice
 from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import plain
-from lws_kueue.controller.objects import name_claims, startup
+from lws_kueue.controller.objects import foreign, name_claims, startup
 from lws_kueue.controller.observe import groups, ordinals, scope
 from lws_kueue.controller.revision import revisions
 from lws_kueue.tas import exclusivity, subgroups
 
 # So many at most at a time; the rest show when these have been dealt with.
 MOST_TOLD = 20
-
-_KNOWN_FINALIZERS = ("foregroundDeletion", "orphan", names.STOPPED_FINALIZER)
 
 
 def of(at: scope.Scope) -> tuple[Reason, ...]:
@@ -103,6 +101,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
         if group.rescaled:
             text = f"replicas should be {group.size - 1} and is {worker_set.replicas}"
             yield _warning("StatefulSet", worker_set.meta.name, text)
+        yield from foreign.told(worker_set, first=1, set_name=owner.meta.name)
     for pod in group.workers:
         ordinal = ordinals.parent_and_ordinal(pod.meta.name)[1]
         yield from _labels("Pod", pod.meta, {**shared, names.WORKER_INDEX: str(ordinal)})
@@ -110,23 +109,6 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
     if numbers.positive(size) != group.size:
         text = f"annotation {names.SIZE} should be {str(group.size)!r} and is {size[:40]!r}"
         yield _warning("Pod", leader.name, text)
-    yield from _held(group)
-
-
-def _held(group: groups.Group) -> Iterator[Reason]:
-    """Name a leader that cannot go, so that its group cannot be recreated."""
-    meta = group.leader.meta
-    foreign = [
-        finalizer
-        for finalizer in meta.finalizers
-        if finalizer not in _KNOWN_FINALIZERS and not finalizer.startswith(names.KUEUE_PREFIX)
-    ]
-    if meta.deleting and foreign:
-        text = (
-            f"is being deleted, and group {group.index} cannot be made anew before its finalizers "
-            f"are gone: {', '.join(foreign)}"
-        )
-        yield _warning("Pod", meta.name, text)
 
 
 def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:

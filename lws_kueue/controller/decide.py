@@ -11,7 +11,7 @@ from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.reasons import Reason
-from lws_kueue.controller import contradictions, refusals, repairs, restarts, status
+from lws_kueue.controller import contradictions, finalizers, refusals, repairs, restarts, status
 from lws_kueue.controller.admission import (
     admissions,
     bridge,
@@ -80,7 +80,8 @@ def _without_spec(
         text = f"The stored spec is not valid and is left alone: {seen.invalid.problem}"
         reasons = (Reason("InvalidSpec", text),)
     admissions_alone = deletion.plan(seen, options=options, now=now)
-    return actions.Plan.of(admissions_alone, actions.Part(reasons=reasons))
+    held = finalizers.of(seen, wanted=0, waits=False, now=now)
+    return actions.Plan.of(admissions_alone, held, actions.Part(reasons=reasons))
 
 
 def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
@@ -103,6 +104,8 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     whys = refusals.explained(
         at, admitted, bridged, others=(made, actions.Part(chains=down)), options=options
     )
+    held = finalizers.of(at.seen, wanted=wanted, waits=at.managed_by.stops, now=now)
+    whys = finalizers.explained(held.reasons, whys)
     return actions.Plan.of(
         made,
         actions.Part(chains=down),
@@ -111,6 +114,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
         deletion.former(at.seen),
         rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
+        actions.Part(recheck_after=held.recheck_after),
         status.plan(at, whys, now=now),
         actions.Part(reasons=contradictions.of(at)),
     )
@@ -210,7 +214,8 @@ def _until_deleted(
 ) -> actions.Plan:
     """Wait for a leader StatefulSet that is on its way out, and garbage collection to free it."""
     wait = actions.Part(recheck_after=RECHECK_DELETING)
-    return actions.Plan.of(deletion.plan(seen, options=options, now=now), wait)
+    held = finalizers.of(seen, wanted=0, waits=False, now=now)
+    return actions.Plan.of(deletion.plan(seen, options=options, now=now), held, wait)
 
 
 def _blocked(

@@ -70,7 +70,7 @@ def explained(
         why = replace(one.reason, waits=True, warns=False)
         for index in concerned.groups(one):
             by_group.setdefault(index, why.of(index))
-    rest = (_without(reason, by_group) for reason in bridged.reasons)
+    rest = (reasons.without(reason, by_group) for reason in bridged.reasons)
     return (*reasons.merged(by_group.values()), *(one for one in rest if one is not None))
 
 
@@ -144,11 +144,3 @@ class _Concerned:
         if index is None or (refused.does != "release" and index not in self._waiting):
             return ()
         return (index,)
-
-
-def _without(reason: Reason, groups: Collection[int]) -> Reason | None:
-    """Return a reason for waiting without groups that wait for something else."""
-    if not reason.waits or not reason.groups:
-        return reason
-    left = tuple(index for index in reason.groups if index not in groups)
-    return replace(reason, groups=left) if left else None

@@ -7,7 +7,7 @@ removed once none of the group's pods can run any more: until then its quota is 
 it away would start pods beyond it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -51,7 +51,7 @@ def changes(
     by_index = serving(owner.meta, given, options=options)
     scene = _Scene(
         owner=owner,
-        taken=frozenset(workload.meta.name for workload in given),
+        taken={workload.meta.name: workload for workload in given},
         by_index=by_index,
         pods=pods,
         classes=classes,
@@ -75,7 +75,7 @@ class _Scene:
     """What the writes for one group may look at."""
 
     owner: lws.LeaderWorkerSet
-    taken: Collection[str]
+    taken: Mapping[str, kueue.Workload]
     by_index: Mapping[int, kueue.Workload]
     pods: Mapping[int, Sequence[facts.Pod]]
     classes: build.PriorityClasses
@@ -209,19 +209,30 @@ def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
     if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
         return actions.Part()  # MultiKueue brings the Workload itself.
     name = _name(owner.meta, index, scene.options)
-    if name in scene.taken:
-        taken = Reason(
-            "WorkloadNameTaken",
-            f"Workload {name} exists and is not owned by {owner.meta.name}",
-            fix=f"delete it, group {index} needs the name",
-        )
-        return actions.Part(reasons=(taken.of(index),))
+    if (taken := scene.taken.get(name)) is not None:
+        return actions.Part(reasons=(_name_taken(taken, index),))
     body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
     if isinstance(body, Reason):
         return actions.Part(reasons=(body.of(index),))
     created = _normal("CreatedWorkload", f"Created Workload: {owner.meta.namespace}/{name}")
     create = actions.Create(body, events=(created,), on_failure="FailedCreate")
     return actions.Part(chains=((create,),))
+
+
+def _name_taken(taken: kueue.Workload, index: int) -> Reason:
+    """Say whose a Workload is that has the name of a group's."""
+    owners = taken.meta.owners
+    owner = taken.meta.controller or (owners[0] if owners else None)
+    fix = f"Delete it, group {index} needs the name"
+    if owner is not None:
+        holder = f"belongs to {owner.kind} {owner.name}"
+        fix += f"; if {owner.kind} {owner.name} makes it again, give this set another name"
+    elif taken.writers:
+        holder = f"has no owner; field manager {', '.join(taken.writers)} has written it"
+    else:
+        holder = "has no owner"
+    text = f"Workload {taken.meta.name} exists and {holder}"
+    return Reason("WorkloadNameTaken", text, fix).of(index)
 
 
 def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> actions.Part:

@@ -21,6 +21,9 @@ REQUEUED: Final = "Requeued"
 
 _ACTIVE: Final = "Active"
 
+# What Kueue says where a ClusterQueue has no quota of a resource at all: none is ever free.
+_NOT_COVERED: Final = "unavailable in ClusterQueue"
+
 
 class Admission(Enum):
     """The one state of a Workload that its pods follow."""
@@ -236,7 +239,14 @@ def _pending(workload: kueue.Workload, queues: Queues) -> Reason:
     where = f"ClusterQueue {queues.local_queue.cluster_queue}: " if queues.local_queue else ""
     about = any(word in quota.message for word in ("topology", "level"))
     asked = _topology_asked(workload) if about else ""
-    return _waits(quota.reason or "Pending", where + quota.message + asked)
+    text = where + quota.message + asked
+    if _NOT_COVERED in quota.message:
+        fix = (
+            "Waiting does not help: add the resource to spec.resourceGroups of the ClusterQueue, or"
+            " give the set another queue"
+        )
+        return _waits(quota.reason or "Pending", text, fix=fix, warns=True)
+    return _waits(quota.reason or "Pending", text)
 
 
 def _topology_asked(workload: kueue.Workload) -> str:

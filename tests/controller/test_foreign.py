@@ -154,3 +154,112 @@ def test_leaders_that_somebody_numbers_otherwise_are_numbered_from_0_again(queue
     pods = model.of_kind("Pod")
     assert {*pods} == {f"{SET}-{group}{worker}" for group in (0, 1) for worker in ("", "-1")}
     assert all(pod["spec"].get("nodeName") for pod in pods.values())
+
+
+# Beside the template ----------------------------------------------------------------------------
+
+# Every field of a StatefulSet's spec that can be changed, of leaders and of workers: what somebody
+# makes of it, and what becomes of that. The others cannot be changed once it is there.
+BACK, STAYS = "set back", "stays"
+SECONDS = "spec.minReadySeconds was set to 3600"
+SPEC_FIELDS: dict[str, tuple[str, Json, str, str]] = {
+    # By the apply, which holds them.
+    "leaders: replicas": (SET, {"replicas": 1}, BACK, ""),
+    "leaders: updateStrategy.type": (
+        SET,
+        {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 0}}},
+        BACK,
+        "",
+    ),
+    "leaders: updateStrategy.rollingUpdate.partition": (
+        SET,
+        {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+        BACK,
+        "",
+    ),
+    # By a patch.
+    "leaders: ordinals.start": (SET, {"ordinals": {"start": 3}}, BACK, "spec.ordinals.start was"),
+    "leaders: minReadySeconds": (SET, {"minReadySeconds": 3600}, BACK, SECONDS),
+    "workers: replicas": (f"{SET}-0", {"replicas": 5}, BACK, "replicas should be 1 and is 5"),
+    "workers: ordinals.start": (
+        f"{SET}-0",
+        {"ordinals": {"start": 2}},
+        BACK,
+        "spec.ordinals.start was set to 2, so that its pods are not the workers",
+    ),
+    "workers: no ordinals": (f"{SET}-0", {"ordinals": {}}, BACK, "start was set to 0"),
+    "workers: minReadySeconds": (f"{SET}-0", {"minReadySeconds": 3600}, BACK, SECONDS),
+    "workers: updateStrategy.type": (
+        f"{SET}-0",
+        {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 0}}},
+        BACK,
+        "spec.updateStrategy.type is OnDelete, so that its pods stay as they are",
+    ),
+    "workers: updateStrategy.rollingUpdate.partition": (
+        f"{SET}-0",
+        {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+        BACK,
+        "spec.updateStrategy.rollingUpdate.partition was set to 2",
+    ),
+    # What changes neither which pods there are nor when they are replaced.
+    **{
+        f"{whose}: {field}": (name, {field: value}, STAYS, "")
+        for whose, name in (("leaders", SET), ("workers", f"{SET}-0"))
+        for field, value in {
+            "revisionHistoryLimit": 0,
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"},
+        }.items()
+    },
+}
+
+
+def said(spec: Json, field: str) -> Any:
+    """Return a field of a spec, with the defaults of an API server where that matters."""
+    if field != "updateStrategy":
+        return spec.get(field)
+    strategy = spec.get(field) or {}
+    kind = strategy.get("type", "RollingUpdate")
+    return kind, (strategy.get("rollingUpdate") or {}).get("partition", 0)
+
+
+@pytest.mark.row("WAR-08")
+@pytest.mark.parametrize("what", SPEC_FIELDS)
+@pytest.mark.parametrize("queue", [scenarios.QUEUE, ""], ids=["in a queue", "plain"])
+def test_what_becomes_of_each_field_that_somebody_changes(what: str, queue: str) -> None:
+    name, change, outcome, told = SPEC_FIELDS[what]
+    model = Model(scenarios.Shape(2, 2, queue=queue, cpu="10m"), quota=f"{4 * EACH}m")
+    model.bridging = not queue
+    model.judge = (lambda: None) if not queue else model.judge  # type: ignore[method-assign]
+    settle(model)
+    live = model.objects["StatefulSet", name]
+    before = live["spec"]
+    live["spec"] = {**before, **copy.deepcopy(change)}
+    live["metadata"]["generation"] += 1
+    model.touch(live)
+    warned = [one.message for one in model.decide(SET).warnings if name in one.message]
+    assert bool(told) == bool(warned)
+    assert all(told in message for message in warned)
+    settle(model)
+    after = model.objects["StatefulSet", name]["spec"]
+    wanted = before if outcome == BACK else change
+    assert {field: said(after, field) for field in change} == {
+        field: said(wanted, field) for field in change
+    }
+    assert len(model.of_kind("Pod")) == 4
+
+
+@pytest.mark.row("WAR-08")
+def test_whoever_has_changed_a_field_beside_the_template_is_named() -> None:
+    fields: Json = {"f:spec": {"f:minReadySeconds": {}}}
+    live = facts.StatefulSet.of(
+        {
+            "metadata": {
+                "name": SET,
+                "managedFields": [{"manager": "tuner", "operation": "Apply", "fieldsV1": fields}],
+            },
+            "spec": {"minReadySeconds": 3600},
+        }
+    )
+    (reason,) = foreign.told(live, first=0, set_name=SET)
+    assert "was set to 3600 by field manager tuner, so that an update waits" in reason.message
+    assert foreign.set_back(live, first=0) == {"minReadySeconds": None}

@@ -104,7 +104,7 @@ def test_a_rival_for_the_number_of_workers_gets_six_repairs_in_a_minute_and_a_wa
 def test_nothing_else_of_a_worker_statefulset_is_touched() -> None:
     model = running()
     live = model.objects["StatefulSet", FIRST]
-    live["spec"]["minReadySeconds"] = 7
+    live["spec"]["revisionHistoryLimit"] = 7
     live["metadata"]["annotations"] = {"a": "b"}
     model.touch(live)
     assert model.decide(SET).chains == ()

@@ -92,12 +92,13 @@ def written(keys: Mapping[str, str], *, by: str, operation: str = "Update") -> d
     }
 
 
+OF_WORKERS = {"ordinals": {"start": 1}}
+
+
 def stored(keys: Mapping[str, str], *entries: dict[str, Any], **meta: Any) -> facts.StatefulSet:
-    metadata = {"name": "s-0", "namespace": "ns", "uid": "u", "resourceVersion": "7"}
-    both = {"labels": dict(keys), "annotations": dict(keys)}
-    return facts.StatefulSet.of(
-        {"metadata": {**metadata, **both, "managedFields": list(entries), **meta}, "spec": {}}
-    )
+    metadata = {"name": "s-0", "namespace": "ns", "uid": "u", "resourceVersion": "7", **meta}
+    both = {"labels": dict(keys), "annotations": dict(keys), "managedFields": list(entries)}
+    return facts.StatefulSet.of({"metadata": {**metadata, **both}, "spec": OF_WORKERS})
 
 
 COPIED = {LAST_APPLIED: "{}", "argocd.argoproj.io/tracking-id": "a", "team": "x"}

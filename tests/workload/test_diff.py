@@ -208,6 +208,37 @@ def test_a_name_that_somebody_else_took_is_reported() -> None:
     assert found.reasons[0].code == "WorkloadNameTaken"
 
 
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u", "controller": True}
+BY_HAND = [
+    {"manager": "kubectl-create", "operation": "Update"},
+    {"manager": "kueue-admission", "operation": "Apply", "subresource": "status"},
+]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({}, "belongs to LeaderWorkerSet serve. Delete it, group 0 needs the name; if"),
+        ({"ownerReferences": [JOB]}, "belongs to Job train. Delete it"),
+        ({"ownerReferences": []}, "has no owner. Delete it, group 0 needs the name"),
+        (
+            {"ownerReferences": [], "managedFields": BY_HAND},
+            "has no owner; field manager kubectl-create has written it. Delete it",
+        ),
+    ],
+    ids=["another set of the name", "a job", "nobody", "by hand"],
+)
+def test_whose_a_workload_is_that_has_the_name_of_a_groups_is_told(
+    metadata: dict[str, Any], told: str
+) -> None:
+    (reason,) = changes(
+        builders.workload(name=name(0), owner="another-set", metadata=metadata)
+    ).reasons
+    assert reason.message.startswith(f"Workload {name(0)} exists and {told}")
+    assert reason.warns
+    assert reason.groups == (0,)
+
+
 @pytest.mark.row("R36")
 def test_a_set_that_multikueue_copied_uses_the_copied_workload_and_creates_none() -> None:
     owner = builders.lws_object(

@@ -262,3 +262,17 @@ def test_a_set_without_a_queue_name_is_told_so() -> None:
     explained = why(PENDING, queue="")
     assert explained is not None
     assert explained[0] == "QueueNotSet"
+
+
+def test_a_queue_without_any_quota_of_a_resource_is_something_that_a_person_has_to_change() -> None:
+    lacks = "couldn't assign flavors to pod set main: resource cpu unavailable in ClusterQueue"
+    workload = builders.workload(conditions=[condition("QuotaReserved", False, "Pending", lacks)])
+    queues = state.Queues(queue="queue", local_queue=local_queue())
+    found = state.why_waiting(workload, queues, NO_CHECKS)
+    assert found is not None
+    assert found.waits
+    assert found.warns
+    assert found.message == (
+        f"ClusterQueue cq: {lacks}. Waiting does not help: add the resource to spec.resourceGroups"
+        " of the ClusterQueue, or give the set another queue"
+    )

@@ -50,7 +50,7 @@ def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> 
         queue_gated=at.managed_by.gates,
     )
     if live is not None and apply_diff.covers(live, desired):
-        kept = foreign.numbered(live, set_name=owner.meta.name)
+        kept = foreign.leaders(live, set_name=owner.meta.name)
         if exceeding and not kept.chains:
             template = desired["spec"]["template"]
             return foreign.put_right(live, template, set_name=owner.meta.name)

@@ -119,8 +119,12 @@ def a_stateful_set(
     status_replicas: int | None = None,
     selector: Mapping[str, str] | None = None,
     template: Mapping[str, Any] | None = None,
+    **spec: Any,
 ) -> facts.StatefulSet:
-    """Return a StatefulSet, ready unless told otherwise; ``template`` is its pods' metadata."""
+    """Return a StatefulSet, ready unless told otherwise; ``template`` is its pods' metadata.
+
+    ``spec`` are more fields of its spec.
+    """
     return facts.StatefulSet.of(
         {
             "metadata": {
@@ -136,6 +140,7 @@ def a_stateful_set(
                 "updateStrategy": {"rollingUpdate": {"partition": partition}},
                 **({"selector": {"matchLabels": dict(selector)}} if selector else {}),
                 **({"template": {"metadata": dict(template)}} if template else {}),
+                **spec,
             },
             "status": {
                 "availableReplicas": replicas if available is None else available,
@@ -189,6 +194,7 @@ def a_worker_set(leader: facts.Pod, **options: Any) -> facts.StatefulSet:
     given: dict[str, Any] = {
         "owner": reference("Pod", name, leader.meta.uid),
         "labels": {k: v for k, v in leader.meta.labels.items() if k != names.WORKER_INDEX},
+        "ordinals": {"start": 1},
     }
     return a_stateful_set(name, **(given | options))
 

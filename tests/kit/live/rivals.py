@@ -136,6 +136,13 @@ RIVALS: Final = (
         named=True,
     ),
     Rival(
+        "minReadySeconds of the StatefulSet",
+        STATEFUL_SET,
+        _lead(lambda obj: not obj["spec"].get("minReadySeconds")),
+        lambda _: {"spec": {"minReadySeconds": 77}},
+        named=True,
+    ),
+    Rival(
         "label of the StatefulSet",
         STATEFUL_SET,
         _lead(lambda obj: names.SET_NAME in obj["metadata"].get("labels", {})),
@@ -197,6 +204,14 @@ RIVALS: Final = (
         named=True,
         # Otherwise the group fails as well, and each leader has a StatefulSet of its own.
         template={"restartPolicy": "None"},
+    ),
+    Rival(
+        "minReadySeconds of a worker StatefulSet",
+        STATEFUL_SET,
+        lambda obj: _alive(f"{SET}-0")(obj) and not obj["spec"].get("minReadySeconds"),
+        lambda _: {"spec": {"minReadySeconds": 77}},
+        queue=False,
+        named=True,
     ),
     # What is made anew when it is gone.
     Rival("a leader StatefulSet that is deleted", STATEFUL_SET, _alive(SET)),

@@ -5,6 +5,7 @@ A set comes up, grows, rolls and goes all the same, nothing is done twice, and t
 
 import contextlib
 import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from aiohttp import web
 from lws_kueue_lab import sandbox
 
 from lws_kueue.manager.leader import election
+from lws_kueue.runtime import memory, work_queue
 from tests.kit import polling
 from tests.kit.judge import budget
 from tests.kit.kueue import queued
@@ -166,8 +168,10 @@ REFUSED = {
     "a patch that finds another version": ("PATCH", "/statefulsets/", 409, "FailedUpdate"),
     "a creation of what exists, and is not there": ("POST", "/workloads", 409, "FailedCreate"),
 }
-# The back-off before the sixth attempt is 0.2, 0.4, 0.8, 1.6 and 3.2 s; an event comes in between.
+# The back-off before the sixth attempt is 0.2, 0.4, 0.8, 1.6 and 3.2 s. What happens beside it has
+# a pass come before its time, so it is told by the longest pause, and by what the log says of each.
 ATTEMPTS, AT_LEAST = 6, 1.5
+SAID = re.compile(r"/(\S+): looked at again in (\S+) s")
 
 
 @pytest.mark.row("WAR-06")
@@ -183,6 +187,7 @@ def test_what_is_refused_like_an_outdated_guard_is_tried_with_pauses_and_told(
         return proxy.Fault(status=status) if refused else None
 
     day: Day = bad_day(fault_of)
+    begun = day.controller.log.stat().st_size
     if method == "POST":
         refusing.set()
     one = queued.create(
@@ -190,18 +195,30 @@ def test_what_is_refused_like_an_outdated_guard_is_tried_with_pauses_and_told(
     )
     if method == "PATCH":
         one.wait_ready(1, timeout=PATIENCE)
+        begun = day.controller.log.stat().st_size
         refusing.set()
         harness.scale(day.cluster, one.name, namespace=day.namespace, replicas=2)
 
-    def attempts() -> list[float]:
-        return [h.at for h in day.proxy.heard if h.fault is not None]
+    def attempts() -> dict[str, list[float]]:
+        """When each object was tried to be written, and was refused."""
+        heard = [(h.path, h.at) for h in day.proxy.heard if h.fault is not None]
+        return {path: [at for of, at in heard if of == path] for path, _ in heard}
 
     def enough() -> None:
-        assert len(attempts()) >= ATTEMPTS
+        found = attempts()
+        assert found
+        for tried in found.values():
+            assert len(tried) >= ATTEMPTS
+            assert max(after - before for before, after in itertools.pairwise(tried)) >= AT_LEAST
 
     polling.trying(timeout=PATIENCE)(enough)
     found = attempts()
-    assert max(after - before for before, after in itertools.pairwise(found)) >= AT_LEAST, found
+    log = day.controller.log.read_bytes()[begun:].decode()
+    said = [float(delay) for name, delay in SAID.findall(log) if name == one.name]
+    # A pause after each attempt, but for the few that find their object changed meanwhile.
+    assert max(map(len, found.values())) <= len(said) + memory.MOST_FRUITLESS, (found, said)
+    for before, after in itertools.pairwise(said):
+        assert after in (2 * before, work_queue.FIRST_BACKOFF), said
     one.wait_warning(reason, "a bad day")
     refusing.clear()
     one.wait_ready(1 if method == "POST" else 2, timeout=PATIENCE)

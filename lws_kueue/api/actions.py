@@ -9,13 +9,17 @@ another occasion is no repetition (``controller.repairs``). ``on_failure`` is th
 told where the API server refuses the write, "" for that of its kind (``controller.refusals``).
 """
 
+import enum
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lws_kueue.api import facts
 from lws_kueue.api.reasons import Reason
+
+# The verb of what is never put off.
+_STOP: Final = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,38 @@ Action = Create | Apply | Patch | Delete | Release
 Chain = tuple[Action, ...]
 
 
+class Urgency(enum.IntEnum):
+    """What goes before what where not all can be written at once, of one set and of all of them.
+
+    What must not run stops before anything else. What is admitted has waited for longest, and holds
+    quota that it does not use. Then Kueue gets to decide, or gets quota back, while everything else
+    is made. A status only tells of it.
+    """
+
+    STOP = 0
+    RELEASE = 1
+    WORKLOAD = 2
+    OBJECT = 3
+    STATUS = 4
+
+
+def urgency(action: Action) -> Urgency:
+    """Return how urgent an action is."""
+    if isinstance(action, Release):
+        return Urgency.RELEASE
+    key = key_of(action)
+    if key.verb == _STOP:
+        return Urgency.STOP
+    if key.ref.kind == "Workload":
+        return Urgency.WORKLOAD
+    return Urgency.STATUS if key.reports else Urgency.OBJECT
+
+
+def in_order(chains: Iterable[Chain]) -> tuple[Chain, ...]:
+    """Return chains in the order in which they are begun: by what comes first in each."""
+    return tuple(sorted(filter(None, chains), key=lambda chain: urgency(chain[0])))
+
+
 @dataclass(frozen=True, slots=True)
 class StatusWrite:
     """The new status of the set; the events are sent only after the write succeeded.
@@ -206,12 +242,12 @@ def soonest(delays: Iterable[float | None]) -> float | None:
 class Plan:
     """Everything one pass over a set wants to do.
 
-    ``prepare`` runs first and in order; after a failure there no StatefulSet is made or changed,
-    and all else goes on. Each chain of ``chains`` runs in order, the chains beside each other, and
-    a failing chain never stops another. ``status`` follows, then ``finish``. ``reasons`` say why
-    something does not happen, and to which groups. ``recheck_after`` is in seconds.
-    ``held`` are writes that the plan leaves out because they were repeated too often, ``faults``
-    errors in deciding parts of it.
+    ``prepare`` runs in order and before any StatefulSet is made or changed; after a failure there
+    none is, and all else goes on. Each chain of ``chains`` runs in order, the chains beside each
+    other, the most urgent first (``urgency``), and a failing chain never stops another. ``status``
+    follows, then ``finish``. ``reasons`` say why something does not happen, and to which groups.
+    ``recheck_after`` is in seconds. ``held`` are writes that the plan leaves out because they were
+    repeated too often, ``faults`` errors in deciding parts of it.
     """
 
     prepare: Chain = ()
@@ -251,10 +287,11 @@ class Plan:
 
 def without_pods(chain: Chain) -> Chain:
     """Return a chain up to the first write that has pods made, which need their revision."""
-    return tuple(itertools.takewhile(lambda action: not _makes_pods(action), chain))
+    return tuple(itertools.takewhile(lambda action: not makes_pods(action), chain))
 
 
-def _makes_pods(action: Action) -> bool:
+def makes_pods(action: Action) -> bool:
+    """Whether an action has pods made."""
     return isinstance(action, Create | Apply) and action.body["kind"] == "StatefulSet"
 
 
@@ -274,7 +311,7 @@ def key_of(write: Create | Apply | Patch | Delete | StatusWrite) -> WriteKey:
         case Patch(ref=ref, subresource=subresource):
             return WriteKey(ref, _verb("patch", subresource))
         case Delete(ref=ref, stops=stops):
-            return WriteKey(ref, "stop" if stops else "delete")
+            return WriteKey(ref, _STOP if stops else "delete")
         case StatusWrite(ref=ref):
             return WriteKey(ref, _verb("patch", "status"))
 

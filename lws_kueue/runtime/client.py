@@ -2,7 +2,8 @@
 
 ``kubernetes.aio`` says how the API server is reached and who we are; the HTTP session is ours, so
 that bodies have an encoding of our own. Requests fail with one type of error. Writes are not
-retried; the work queue does that, with everything decided afresh. When the API server asks for a
+retried; the work queue does that, with everything decided afresh, and one that is not answered in
+10 s may have happened or not (``unknown``). When the API server asks for a
 pause, no request is sent before it is over (`pause`).
 """
 
@@ -31,7 +32,10 @@ _PAGE = 500
 
 _MOST_CONNECTIONS = 64
 _READ_AHEAD = 2**21
-_TIMEOUT = aiohttp.ClientTimeout(total=60)
+# A page of a list may take long. A write holds a slot, and whoever waits for it decides anew.
+_READ_TIMEOUT = aiohttp.ClientTimeout(total=60)
+_WRITE_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_NO_ANSWER = "Timeout"
 
 # Internal errors that are none: whoever refused would do so again.
 _FINAL = ("webhook", "request is too large", "message larger than max")
@@ -259,7 +263,7 @@ class Client:
                 url,
                 headers=headers,
                 data=None if body is None else encoding.dumps(body),
-                timeout=_TIMEOUT,
+                timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT,
                 server_hostname=self._configuration.tls_server_name,
                 proxy=self._configuration.proxy,
                 proxy_headers=self._configuration.proxy_headers,
@@ -267,9 +271,10 @@ class Client:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.requested(code=0, host=self._host, method=method)
-            raise ApiError(
-                status=0, reason=type(error).__name__, message=str(error), request=name
-            ) from error
+            late = isinstance(error, TimeoutError)
+            reason = _NO_ANSWER if late else type(error).__name__
+            message = "no answer in time" if late else str(error)
+            raise ApiError(status=0, reason=reason, message=message, request=name) from error
         metrics.requested(code=response.status, host=self._host, method=method)
         if not 200 <= response.status < 300:
             raise _error(response, data, request=name)
@@ -379,6 +384,11 @@ def pace(*, qps: float | None, burst: int) -> aiolimiter.AsyncLimiter | None:
 def unreachable(error: BaseException) -> bool:
     """Whether an error says that the server is away for now rather than that it refuses."""
     return isinstance(error, ApiError) and (error.status in (0, 429) or error.status >= 500)
+
+
+def unknown(error: ApiError) -> bool:
+    """Whether an error leaves open if a write has happened, or will yet."""
+    return error.status == 504 or (error.status, error.reason) == (0, _NO_ANSWER)
 
 
 def refuses(error: ApiError) -> bool:

@@ -80,14 +80,15 @@ class Cluster:
         )
 
     async def carry_out(
-        self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan
+        self,
+        key: keys.SetKey,
+        seen: observed.Observed,
+        plan: actions.Plan,
+        *,
+        gives_way: writes.GivesWay = writes.never,
     ) -> writes.Outcome:
-        """Do what was decided on what was ``seen`` of a set."""
-        outcome = await self._executor.run(
-            key,
-            regarding=seen.meta,
-            plan=plan,
-        )
+        """Do what was decided on what was ``seen`` of a set, until it ``gives_way``."""
+        outcome = await self._executor.run(key, regarding=seen.meta, plan=plan, gives_way=gives_way)
         if not outcome.failed and not outcome.stale and not plan.held:
             unseen = (uid for each in seen.remembered.values() for uid in each.unseen)
             self._departures.dealt_with(key, unseen)

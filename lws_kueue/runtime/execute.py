@@ -1,9 +1,14 @@
 """Carries out a plan: its writes in their order (``writes``), and pods released at the last look.
 
+All chains are begun, the most urgent first, and each write waits for a slot, which it gets by its
+urgency. A plan of thousands of writes takes long. What is decided meanwhile may be more urgent than
+what it has yet to make, so a pass gives way (``Executor.run``).
+
 A failure in one chain never stops another chain (kueue-contract 5.1, R37).
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,6 +22,9 @@ from lws_kueue.workload import state
 
 # Seconds after which what was read of a Workload is old: pods wait for their turn to be released.
 FRESH: Final = 0.1
+
+# So many chains are begun before others have a turn on the event loop.
+AT_ONCE: Final = 32
 
 logger = logging.getLogger(__name__)
 
@@ -38,31 +46,47 @@ class Executor:
         *,
         regarding: facts.Meta | None,
         plan: actions.Plan,
+        gives_way: writes.GivesWay = writes.never,
     ) -> writes.Outcome:
-        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``."""
-        run = writes.Run(key=key, regarding=regarding, outcome=writes.Outcome())
-        prepared = await self._chain(run, plan.prepare)
-        chains = plan.chains if prepared else map(actions.without_pods, plan.chains)
-        await _all(self._chain(run, chain) for chain in chains)
+        """Carry out ``plan`` for the set ``key``; events are reported on ``regarding``.
+
+        ``gives_way`` is told how many writes there have been. Where it says that something may be
+        more urgent by now, what is not there yet is left to the next pass.
+        """
+        run = writes.Run(
+            key=key, regarding=regarding, outcome=writes.Outcome(), gives_way=gives_way
+        )
+        prepared = asyncio.ensure_future(self._chain(run, plan.prepare))
+        chains = (
+            self._chain(run, chain, prepared=prepared) for chain in actions.in_order(plan.chains)
+        )
+        await _all(itertools.chain((prepared,), chains))
         if plan.status:
             chain = (_status_patch(plan.status),)
             run.outcome.status_written = await self._chain(run, chain)
             run.outcome.made = [
                 plan.status if write is chain[0] else write for write in run.outcome.made
             ]
-        if prepared and not run.outcome.failed and not run.outcome.stale:
+        if prepared.result() and run.outcome.whole:
             await self._chain(run, plan.finish)
         return run.outcome
 
     async def other_writer(self, key: keys.SetKey, write: actions.WriteKey) -> str:
         """Say who beside us writes to an object of a set; "" if nobody can tell."""
-        obj = await self._writer.read(key, write.ref)
+        obj = await self._writer.read(key, write.ref, urgency=actions.Urgency.STATUS)
         return rivals.other_writer(obj, write) if obj is not None else ""
 
-    async def _chain(self, run: writes.Run, chain: actions.Chain) -> bool:
-        """Carry out actions in order; returns whether all of them happened."""
+    async def _chain(
+        self, run: writes.Run, chain: actions.Chain, *, prepared: Awaitable[bool] | None = None
+    ) -> bool:
+        """Carry out actions in order; returns whether all of them happened.
+
+        What has pods made waits until all is ``prepared``, and does not happen where it is not.
+        """
         try:
             for action in chain:
+                if prepared is not None and actions.makes_pods(action) and not await prepared:
+                    return False
                 await self._act(run, action)
         except writes.Stop:
             return False
@@ -99,7 +123,8 @@ class Executor:
         The cache may lag behind an eviction by a moment; the reads before the patches close that
         gap as far as the API allows (kueue-contract 8.3 item 1).
         """
-        fresh = await self._writer.read(run.key, action.workload)
+        urgency = actions.Urgency.RELEASE
+        fresh = await self._writer.read(run.key, action.workload, urgency=urgency)
         if fresh is None or _version(fresh) != (action.uid, action.resource_version):
             if fresh is not None:
                 self._writer.learn(run, fresh)
@@ -119,29 +144,38 @@ class Executor:
         """
 
         async def allowed() -> bool:
-            if self._clock() - look.at > FRESH:
-                fresh = await self._writer.get(release.workload)
-                # What no longer stands stays old: whoever comes next does not rely on it.
-                if fresh is None or _given(fresh) != look.given:
-                    return False
-                look.at = self._clock()
-                self._writer.learn(run, fresh)
-            cached = self._writer.cached(release.workload)
-            return (
-                cached is not None
-                and cached.meta.uid == release.uid
-                and cached.spec.active
-                and state.admission(cached) is state.Admission.ADMITTED
-            )
+            stands = await self._stands(run, release, look)
+            run.outcome.stale |= not stands
+            return stands
 
         try:
-            await self._writer.patch(run, patch, allowed=allowed)
+            await self._writer.patch(run, patch, urgency=actions.Urgency.RELEASE, allowed=allowed)
         except client.ApiError as error:
             self._failed(run, patch, error)
             return False
         except writes.Stop:
             return False
         return True
+
+    async def _stands(self, run: writes.Run, release: actions.Release, look: "_Look") -> bool:
+        """Whether a Workload still is admitted for what it was at the first ``look``.
+
+        It is read again where the last look is old; whoever asks has a slot.
+        """
+        if self._clock() - look.at > FRESH:
+            fresh = await self._writer.get(release.workload)
+            # What no longer stands stays old: whoever comes next does not rely on it.
+            if fresh is None or _given(fresh) != look.given:
+                return False
+            look.at = self._clock()
+            self._writer.learn(run, fresh)
+        cached = self._writer.cached(release.workload)
+        return (
+            cached is not None
+            and cached.meta.uid == release.uid
+            and cached.spec.active
+            and state.admission(cached) is state.Admission.ADMITTED
+        )
 
 
 @dataclass(slots=True)
@@ -163,9 +197,22 @@ def _given(workload: Mapping[str, Any]) -> Any:
 
 
 async def _all(steps: Iterable[Awaitable[_T]]) -> list[_T]:
-    """Wait for all, whatever becomes of one; a pass must be over when it ends."""
+    """Wait for all, whatever becomes of one; a pass must be over when it ends.
+
+    They are begun some at a time, so that thousands of them do not keep everybody else waiting.
+    """
+    begun: list[asyncio.Future[_T]] = []
+    try:
+        for step in steps:
+            begun.append(asyncio.ensure_future(step))
+            if len(begun) % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        found = await asyncio.gather(*begun, return_exceptions=True)
+    finally:
+        for one in begun:
+            one.cancel()
     results: list[_T] = []
-    for result in await asyncio.gather(*steps, return_exceptions=True):
+    for result in found:
         if isinstance(result, BaseException):
             raise result
         results.append(result)

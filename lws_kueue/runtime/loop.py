@@ -5,6 +5,9 @@ Passes of one set never overlap; a set that fails comes back later and holds up 
 
 import datetime
 import logging
+import time
+from collections.abc import Callable
+from typing import Final
 
 from lws_kueue.api import actions, facts
 from lws_kueue.controller import decide
@@ -21,6 +24,11 @@ from lws_kueue.runtime import (
 )
 from lws_kueue.workload import build
 
+# For how long a pass goes on at least before it gives way: in seconds, and how many times as long
+# as deciding took.
+LEAST_SECONDS: Final = 0.5
+LEAST_SHARE: Final = 4
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,12 +42,14 @@ class Loop:
         queue: work_queue.WorkQueue[keys.SetKey],
         memories: memory.Memories,
         home: cluster.Cluster,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``home`` is the cluster in which the sets are."""
         self._options = options
         self._queue = queue
         self._memories = memories
         self._cluster = home
+        self._clock = clock
 
     async def work(self) -> None:
         """Take keys and pass over their sets until cancelled."""
@@ -62,9 +72,11 @@ class Loop:
 
     async def _pass(self, key: keys.SetKey) -> bool:
         """Pass over one set once; returns whether something failed."""
+        began = self._clock()
         seen, plan = await self.planned(key)
         plan, held = self._memories.of(key).due(plan)
-        outcome = await self._cluster.carry_out(key, seen, plan)
+        gives_way = self._gives_way(key, deciding=self._clock() - began)
+        outcome = await self._cluster.carry_out(key, seen, plan, gives_way=gives_way)
         news = self._memories.learn(key, seen, plan, outcome)
         if seen.meta is not None:
             self._warn(key, seen.meta, plan.warnings)
@@ -74,6 +86,21 @@ class Loop:
         failed = outcome.failed or bool(plan.faults) or self._memories.of(key).lags
         await self._again(key, plan, outcome=outcome, failed=failed, news=news, held=held)
         return failed
+
+    def _gives_way(self, key: keys.SetKey, *, deciding: float) -> writes.GivesWay:
+        """Return what says that a pass leaves the rest of what it makes to the next one.
+
+        It does where there is news of its set, which may be that groups are complete or admitted,
+        and it has gone on for a while by then: for long enough that deciding, which took so many
+        seconds, stays the smaller part.
+        """
+        until = self._clock() + max(LEAST_SECONDS, LEAST_SHARE * deciding)
+
+        def gives_way(written: int) -> bool:
+            late = written >= writes.MOST_OF_SET and self._clock() >= until
+            return late and self._queue.asked(key)
+
+        return gives_way
 
     async def planned(self, key: keys.SetKey) -> tuple[observed.Observed, actions.Plan]:
         """Look at a set and decide about it, and do nothing.
@@ -126,7 +153,7 @@ class Loop:
             await self._queue.add(key, after=held)
         if failed:
             return
-        if outcome.writes or outcome.stale or news:
+        if outcome.writes or outcome.stale or outcome.left or news:
             await self._queue.add(key)
         if plan.recheck_after is not None:
             await self._queue.add(key, after=plan.recheck_after)

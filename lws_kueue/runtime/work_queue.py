@@ -131,6 +131,11 @@ class WorkQueue(Generic[Key]):
         busy = Counter(map(self._tenant, self._busy))
         return {tenant for tenant, number in busy.items() if number >= self._most}
 
+    def asked(self, key: Key) -> bool:
+        """Whether a pass over a key is due, whoever works on it now."""
+        due = self._due.get(key)
+        return due is not None and due <= asyncio.get_running_loop().time()
+
     async def done(self, key: Key, *, failed: bool = False) -> float | None:
         """Finish the pass over ``key``; after a failure return the delay before the next one."""
         delay: float | None = None

@@ -3,6 +3,7 @@
 What a guard refuses is not a failure: the object is read again and the next pass decides afresh.
 But where the object is what the guard said, it was no guard that refused: an admission webhook, or
 whatever else answers like that, would do so again at once, and that is a failure like any other.
+A write that was not answered in time may have happened, so the same is done about it.
 """
 
 import functools
@@ -16,25 +17,37 @@ from lws_kueue.controller import repairs
 from lws_kueue.controller.objects import apply_diff
 from lws_kueue.runtime import cache, client, keys, recorder, resources, turns
 
-MOST_PARALLEL: Final = 16
+# So many requests at a time: of all sets, of those of a namespace, of one set.
+MOST_PARALLEL: Final = 32
+MOST_OF_NAMESPACE: Final = 24
+MOST_OF_SET: Final = 16
 
 logger = logging.getLogger(__name__)
 
 # Asked when a write has its turn: whether it is still right.
 Allowed = Callable[[], Awaitable[bool]]
+# Asked when something is about to be made, with the number of writes so far: whether it is left.
+GivesWay = Callable[[int], bool]
 _Request = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def never(_: int) -> bool:
+    """Give way to nothing."""
+    return False
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a plan; ``refused`` are writes that the API server does not take, and why.
 
-    ``changed`` says of what was made what the API server made of it instead.
+    ``changed`` says of what was made what the API server made of it instead; ``left`` that some of
+    it has been left to the next pass.
     """
 
     writes: int = 0
     status_written: bool = False
     stale: bool = False
+    left: bool = False
     failures: list[client.ApiError] = field(default_factory=list)
     made: list[repairs.Write] = field(default_factory=list)
     changed: list[tuple[repairs.Write, str]] = field(default_factory=list)
@@ -44,6 +57,11 @@ class Outcome:
     def failed(self) -> bool:
         """Whether a write failed for a reason other than an outdated guard."""
         return bool(self.failures)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything has happened."""
+        return not (self.failed or self.stale or self.left)
 
     @property
     def fruitless(self) -> bool:
@@ -58,6 +76,7 @@ class Run:
     key: keys.SetKey
     regarding: facts.Meta | None
     outcome: Outcome
+    gives_way: GivesWay = never
 
     @property
     def name(self) -> str:
@@ -90,22 +109,32 @@ class Writer:
         self._cache = store
         self._expect = expect
         self._events = events
-        self._slots = turns.Slots(MOST_PARALLEL)
+        self._slots = turns.Slots(MOST_PARALLEL, of_namespace=MOST_OF_NAMESPACE, of_set=MOST_OF_SET)
 
     async def create(self, run: Run, action: actions.Create) -> None:
-        """Create an object, or learn what the one is that has its name already."""
+        """Create an object, or learn what the one is that has its name already.
+
+        It is left to the next pass where the run gives way.
+        """
         ref = actions.ref_of(action.body)
-        logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
         request = functools.partial(
             self._api.create, action.body, field_manager=names.FIELD_MANAGER
         )
         known = self.cached(ref) is not None
+        urgency = actions.urgency(action)
+
+        async def allowed() -> bool:
+            run.outcome.left |= run.gives_way(run.outcome.writes)
+            if not run.outcome.left:
+                logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
+            return not run.outcome.left
+
         try:
-            answer = await self._write(run, request)
+            answer = await self._write(run, request, urgency=urgency, allowed=allowed)
         except client.ApiError as error:
-            if error.reason != "AlreadyExists" or known:
+            if not client.unknown(error) and (error.reason != "AlreadyExists" or known):
                 raise
-            if await self._reread(run, ref, expected=None, adopt=True):
+            if await self._reread(run, ref, urgency=urgency, expected=None, adopt=True):
                 raise
             return
         self._made(run, action, answer)
@@ -113,7 +142,8 @@ class Writer:
     async def apply(self, run: Run, action: actions.Apply) -> None:
         """Apply an object, unless it turns out to exist; what came of it is compared."""
         ref = actions.ref_of(action.body)
-        if not action.force and await self._stands_there(run, ref):
+        urgency = actions.urgency(action)
+        if not action.force and await self._stands_there(run, ref, urgency=urgency):
             raise Stop
         logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
         body: Mapping[str, Any] = action.body
@@ -128,13 +158,18 @@ class Writer:
             force=action.force,
         )
         answer = await self._guarded(
-            run, ref, request, guard=action.resource_version, adopt=not action.force
+            run,
+            ref,
+            request,
+            urgency=urgency,
+            guard=action.resource_version,
+            adopt=not action.force,
         )
         self._made(run, action, answer)
         if what := apply_diff.changed(answer, action.body):
             run.outcome.changed.append((action, what))
 
-    async def _stands_there(self, run: Run, ref: actions.Ref) -> bool:
+    async def _stands_there(self, run: Run, ref: actions.Ref, *, urgency: actions.Urgency) -> bool:
         """Whether an object that is believed not to exist does, because it lost its label.
 
         Applied as if it were new it would lose the state that a rollout keeps on it; the next
@@ -142,7 +177,7 @@ class Writer:
         """
         if self.cached(ref) is not None:
             return False
-        obj = await self.read(run.key, ref)
+        obj = await self.read(run.key, ref, urgency=urgency)
         if obj is None:
             return False
         self._cache.upsert(_resource(ref), obj, belongs_to=run.key)
@@ -150,9 +185,17 @@ class Writer:
         return True
 
     async def patch(
-        self, run: Run, action: actions.Patch, *, allowed: Allowed | None = None
+        self,
+        run: Run,
+        action: actions.Patch,
+        *,
+        urgency: actions.Urgency | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
-        """Patch an object, if that is still ``allowed`` when there is a slot for it."""
+        """Patch an object, if that is still ``allowed`` when there is a slot for it.
+
+        ``urgency`` is None for that of the patch by itself.
+        """
         ref = action.ref
         logger.info("%s: patch %s %s %s", run.name, ref.kind, ref.name, action.subresource)
         meta = {
@@ -172,7 +215,12 @@ class Writer:
         if known is not None and "finalizers" in meta:
             self._expect(known.meta.uid)  # The last one that goes may end the object.
         answer = await self._guarded(
-            run, ref, request, guard=action.resource_version, allowed=allowed
+            run,
+            ref,
+            request,
+            urgency=actions.urgency(action) if urgency is None else urgency,
+            guard=action.resource_version,
+            allowed=allowed,
         )
         self._made(run, action, answer)
 
@@ -194,12 +242,14 @@ class Writer:
         # Before the request: its end may be seen before its answer.
         self._expect(action.uid)
         try:
-            answer = await self._write(run, request)
+            answer = await self._write(run, request, urgency=actions.urgency(action))
         except client.ApiError as error:
-            if error.status not in (404, 409):
+            if error.status not in (404, 409) and not client.unknown(error):
                 raise
             # Gone already, or another object of that name: either way not ours to delete.
-            if await self._reread(run, ref, expected=(action.uid, "")):
+            if await self._reread(
+                run, ref, urgency=actions.urgency(action), expected=(action.uid, "")
+            ):
                 raise
             return
         if (answer.get("metadata") or {}).get("deletionTimestamp"):
@@ -226,7 +276,7 @@ class Writer:
             self._api.apply, body, field_manager=names.FIELD_MANAGER, force=True
         )
         try:
-            self.learn(run, await self._write(run, request))
+            self.learn(run, await self._write(run, request, urgency=actions.Urgency.STOP))
         except client.ApiError as error:
             logger.warning("%s: the name of %s is not kept: %s", run.name, ref.name, error)
 
@@ -245,13 +295,19 @@ class Writer:
         self._cache.upsert(resource, obj, belongs_to=run.adopting(obj))
 
     async def _reread(
-        self, run: Run, ref: actions.Ref, *, expected: "_Expected", adopt: bool = False
+        self,
+        run: Run,
+        ref: actions.Ref,
+        *,
+        urgency: actions.Urgency,
+        expected: "_Expected",
+        adopt: bool = False,
     ) -> bool:
         """Learn what an object is by now; with ``adopt`` file it under this set in any case.
 
         Returns whether it is as ``expected``: then no guard was outdated.
         """
-        async with self._slots.of(run.key):
+        async with self._slots.of(run.key, urgency=urgency):
             # Before the request: one that is recreated meanwhile may be told of before its answer.
             cached = self.cached(ref)
             obj = await self.get(ref)
@@ -270,12 +326,16 @@ class Writer:
                 self._events.record(run.regarding, event)
 
     async def _write(
-        self, run: Run, request: _Request, *, allowed: Allowed | None = None
+        self,
+        run: Run,
+        request: _Request,
+        *,
+        urgency: actions.Urgency,
+        allowed: Allowed | None = None,
     ) -> dict[str, Any]:
         """Send a request when a slot is free, unless it is no longer ``allowed`` by then."""
-        async with self._slots.of(run.key):
+        async with self._slots.of(run.key, urgency=urgency):
             if allowed is not None and not await allowed():
-                run.outcome.stale = True
                 raise Stop
             answer = await request()
         run.outcome.writes += 1
@@ -287,31 +347,36 @@ class Writer:
         ref: actions.Ref,
         request: _Request,
         *,
+        urgency: actions.Urgency,
         guard: str,
         adopt: bool = False,
         allowed: Allowed | None = None,
     ) -> dict[str, Any]:
         """Write; where a guard refuses, learn what the object is by now and end the chain.
 
-        Without a ``guard``, a resourceVersion, the object is guarded by what was known of it.
+        The same goes for a write of which nobody can tell whether it has happened. Without a
+        ``guard``, a resourceVersion, the object is guarded by what was known of it.
         """
         known = self.cached(ref)
         version = guard or (known.meta.resource_version if known is not None else "")
         expected = ("", version) if version else None
         try:
-            return await self._write(run, request, allowed=allowed)
+            return await self._write(run, request, urgency=urgency, allowed=allowed)
         except client.ApiError as error:
-            if error.status not in (404, 409) or client.namespace_leaves(error):
+            guarded = error.status in (404, 409) and not client.namespace_leaves(error)
+            if not guarded and not client.unknown(error):
                 raise
-            if adopt and known is not None:
+            if guarded and adopt and known is not None:
                 raise  # Reading it once more would decide the same: this is for the backoff.
-            if await self._reread(run, ref, expected=expected, adopt=adopt):
+            if await self._reread(run, ref, urgency=urgency, expected=expected, adopt=adopt):
                 raise
             raise Stop from error
 
-    async def read(self, key: keys.SetKey, ref: actions.Ref) -> dict[str, Any] | None:
+    async def read(
+        self, key: keys.SetKey, ref: actions.Ref, *, urgency: actions.Urgency
+    ) -> dict[str, Any] | None:
         """Read an object for a set when there is a slot for it; None if there is none."""
-        async with self._slots.of(key):
+        async with self._slots.of(key, urgency=urgency):
             return await self.get(ref)
 
     async def get(self, ref: actions.Ref) -> dict[str, Any] | None:

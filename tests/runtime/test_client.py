@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import aiohttp
+import pytest
 from aiohttp import web
 from kubernetes.aio import client as kube_client
 
@@ -67,3 +69,37 @@ def test_who_watches_has_the_same_identity_and_may_close_its_session() -> None:
     play(server, scenario)
     assert len(server.heard) == 3
     assert server.agents == {client.USER_AGENT}
+
+
+def test_a_write_that_is_not_answered_in_time_may_have_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert client._WRITE_TIMEOUT.total == 10
+    monkeypatch.setattr(client, "_WRITE_TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+
+    class Late(Server):
+        """Answers a write when it has been given up, and a read after as long."""
+
+        async def answer(self, request: web.Request) -> web.Response:
+            if request.method == "GET":
+                await asyncio.sleep(0.2)
+                return await super().answer(request)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def scenario(api: client.Client) -> None:
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            with pytest.raises(client.ApiError) as caught:
+                await api.request(method, "/x", body={})
+            assert client.unknown(caught.value)
+            assert client.unreachable(caught.value)
+            assert not client.refuses(caught.value)
+        assert await api.request("GET", "/x") == {}
+
+    play(Late(), scenario)
+
+
+def test_what_is_refused_or_never_arrived_is_known_not_to_have_happened() -> None:
+    for status, reason in ((0, "ClientConnectorError"), (409, "Conflict"), (500, "InternalError")):
+        error = client.ApiError(status=status, reason=reason, message="", request="test")
+        assert not client.unknown(error)

@@ -504,3 +504,273 @@ def test_a_pod_that_comes_back_while_the_old_one_is_asked_for_is_not_taken_to_be
     run = executor.run(KEY, regarding=REGARDING, plan=plan)
     assert asyncio.run(run).stale
     assert store.of_set(KEY, resources.PODS)["set-0"].meta.uid == "new"
+
+
+async def turns_of_the_loop() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+LIVE_SET = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, "ns", "set")
+STATUS = actions.StatusWrite(ref=LIVE_SET, status={"readyReplicas": 1}, resource_version="1")
+
+
+def stateful_set(name: str) -> dict[str, Any]:
+    return {**service(name), "apiVersion": "apps/v1", "kind": "StatefulSet"}
+
+
+def new_workload(name: str) -> dict[str, Any]:
+    meta = {"namespace": "ns", "name": name}
+    return {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "Workload", "metadata": meta}
+
+
+def delete(name: str, kind: str = "Pod", *, stops: bool = False) -> actions.Delete:
+    version = "kueue.x-k8s.io/v1beta2" if kind == "Workload" else "v1"
+    return actions.Delete(actions.Ref(version, kind, "ns", name), "u", stops=stops)
+
+
+(RELEASE,) = release("a").chains[0]
+URGENCIES: dict[str, tuple[actions.Action, actions.Urgency]] = {
+    "a pod that must not run": (delete("p", stops=True), actions.Urgency.STOP),
+    "quota in vain": (delete("w", "Workload", stops=True), actions.Urgency.STOP),
+    "a release": (RELEASE, actions.Urgency.RELEASE),
+    "a Workload that is made": (actions.Create(new_workload("w")), actions.Urgency.WORKLOAD),
+    "a Workload that goes": (delete("w", "Workload"), actions.Urgency.WORKLOAD),
+    "quota that is given back": (
+        actions.Apply(new_workload("w"), "f", subresource="status"),
+        actions.Urgency.WORKLOAD,
+    ),
+    "a StatefulSet": (actions.Create(stateful_set("s")), actions.Urgency.OBJECT),
+    "the leaders": (actions.Apply(stateful_set("s"), "f"), actions.Urgency.OBJECT),
+    "a pod that failed": (delete("p"), actions.Urgency.OBJECT),
+    "a pod's name": (pod_patch("p"), actions.Urgency.OBJECT),
+    "the status": (
+        actions.Patch(LIVE_SET, {"status": {}}, "1", subresource="status"),
+        actions.Urgency.STATUS,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", URGENCIES)
+def test_each_write_has_its_urgency(what: str) -> None:
+    write, urgency = URGENCIES[what]
+    assert actions.urgency(write) is urgency
+
+
+def test_stops_come_first_then_releases_then_workloads_then_objects_and_the_status_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writes, "MOST_PARALLEL", 1)
+    sets = tuple((actions.Create(stateful_set(f"s{n}")),) for n in range(4))
+    plan = actions.Plan(
+        prepare=(actions.Create(service("revision")),),
+        chains=(
+            *sets,
+            (actions.Create(new_workload("x")),),
+            (RELEASE,),
+            (delete("p", stops=True),),
+        ),
+        status=STATUS,
+    )
+
+    class Distant(ScriptedApi):
+        """Takes a moment to create something."""
+
+        async def create(self, body: Any, *, field_manager: str) -> dict[str, Any]:
+            await turns_of_the_loop()
+            return await super().create(body, field_manager=field_manager)
+
+    api = Distant()
+    api.objects["w"] = workload("5")
+    carry_out(plan, api, known=[workload("5")])
+    # The revision found a free slot. What comes next in a chain waits for the next one.
+    first = ["create revision", "delete p", "get w", "create x", "patch a"]
+    assert api.calls == [*first, *(f"create s{n}" for n in range(4)), "patch set"]
+
+
+def test_the_order_of_a_chain_stays_though_what_is_last_in_it_is_urgent() -> None:
+    api = ScriptedApi()
+    plan = actions.Plan(
+        chains=(
+            (actions.Create(service("x")), delete("p", stops=True)),
+            (actions.Create(new_workload("w")), actions.Create(service("y"))),
+        )
+    )
+    carry_out(plan, api)
+    assert api.calls.index("create x") < api.calls.index("delete p")
+    assert api.calls.index("create w") < api.calls.index("create y")
+
+
+class Held(ScriptedApi):
+    """Answers some calls only when they are let go."""
+
+    def __init__(self, *held: str) -> None:
+        super().__init__()
+        self.held = {call: asyncio.Event() for call in held}
+
+    async def create(self, body: Any, *, field_manager: str) -> dict[str, Any]:
+        name = f"create {body['metadata']['name']}"
+        if name in self.held:
+            await self.held[name].wait()
+        return await super().create(body, field_manager=field_manager)
+
+
+def test_only_what_makes_pods_waits_for_the_revision() -> None:
+    plan = actions.Plan(
+        prepare=(actions.Create(service("revision")),),
+        chains=(
+            (actions.Apply(stateful_set("s"), "f"),),
+            (actions.Create(new_workload("w")),),
+            (delete("p", stops=True),),
+        ),
+        status=STATUS,
+    )
+
+    async def scenario() -> None:
+        api = Held("create revision")
+        executor = an_executor(api, cache.Cache(), Events())
+        running = asyncio.create_task(executor.run(KEY, regarding=REGARDING, plan=plan))
+        await turns_of_the_loop()
+        assert sorted(api.calls) == ["create w", "delete p"]
+        api.held["create revision"].set()
+        await running
+        assert api.calls[2:] == ["create revision", "apply s", "patch set"]
+
+    asyncio.run(scenario())
+
+
+OTHER = keys.SetKey("another", "set")
+
+
+@pytest.mark.parametrize("other", [OTHER, keys.SetKey("ns", "other")])
+def test_what_stops_overtakes_all_that_other_sets_have_yet_to_make(
+    other: keys.SetKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "MOST_PARALLEL", 1)
+    many = actions.Plan(chains=tuple((actions.Create(service(f"x{n}")),) for n in range(50)))
+    stop = actions.Plan(chains=((delete("p", stops=True),),))
+
+    async def scenario() -> None:
+        api = Held("create x0")
+        executor = an_executor(api, cache.Cache(), Events())
+        making = asyncio.create_task(executor.run(KEY, regarding=REGARDING, plan=many))
+        await turns_of_the_loop()
+        stopping = asyncio.create_task(executor.run(other, regarding=REGARDING, plan=stop))
+        await turns_of_the_loop()
+        api.held["create x0"].set()
+        await asyncio.gather(making, stopping)
+        assert api.calls[:2] == ["create x0", "delete p"]
+
+    asyncio.run(scenario())
+
+
+def test_a_set_whose_requests_hang_leaves_slots_to_the_others() -> None:
+    made = [f"x{n}" for n in range(writes.MOST_PARALLEL)]
+    many = actions.Plan(chains=tuple((actions.Create(service(name)),) for name in made))
+    one = actions.Plan(chains=((actions.Create(service("y")),),))
+
+    async def scenario() -> None:
+        api = Held(*(f"create {name}" for name in made))
+        executor = an_executor(api, cache.Cache(), Events())
+        hanging = asyncio.create_task(executor.run(KEY, regarding=REGARDING, plan=many))
+        await turns_of_the_loop()
+        other = keys.SetKey("ns", "other")
+        assert (await executor.run(other, regarding=REGARDING, plan=one)).writes == 1
+        for event in api.held.values():
+            event.set()
+        await hanging
+
+    asyncio.run(scenario())
+
+
+def test_a_pass_that_gives_way_leaves_what_it_has_yet_to_make_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writes, "MOST_PARALLEL", 1)
+    created = actions.Event("Normal", "Created", "made")
+    plan = actions.Plan(
+        chains=(
+            *((actions.Create(service(f"x{n}"), events=(created,)),) for n in range(5)),
+            (actions.Apply(stateful_set("leaders"), "f"),),
+            (delete("failed"),),
+            (delete("p", stops=True),),
+            (RELEASE,),
+        ),
+        status=STATUS,
+        finish=(delete("old", "Service"),),
+    )
+    api, events = ScriptedApi(), Events()
+    api.objects["w"] = workload("5")
+    store = cache.Cache()
+    store.upsert(resources.WORKLOADS, workload("5"))
+
+    async def scenario() -> writes.Outcome:
+        executor = an_executor(api, store, events)
+        return await executor.run(
+            KEY, regarding=REGARDING, plan=plan, gives_way=lambda written: written >= 4
+        )
+
+    outcome = asyncio.run(scenario())
+    assert outcome.left
+    assert not outcome.failed
+    assert not outcome.stale
+    made = [call for call in api.calls if call.startswith("create")]
+    assert 0 < len(made) < 5
+    assert len([event for event in events.sent if event == created]) == len(made)
+    for call in ("delete p", "patch a", "apply leaders", "delete failed", "patch set"):
+        assert call in api.calls
+    assert "delete old" not in api.calls, "not everything has happened that it comes after"
+
+
+def test_many_chains_are_begun_some_at_a_time() -> None:
+    plan = actions.Plan(chains=tuple((actions.Create(service(f"x{n}")),) for n in range(500)))
+    most = 0
+
+    async def scenario() -> None:
+        nonlocal most
+
+        async def watch() -> None:
+            nonlocal most
+            before = 0
+            while True:
+                begun = len(asyncio.all_tasks())
+                most, before = max(most, begun - before), begun
+                await asyncio.sleep(0)
+
+        executor = an_executor(Held("create x0"), cache.Cache(), Events())
+        watching = asyncio.create_task(watch())
+        running = asyncio.create_task(executor.run(KEY, regarding=REGARDING, plan=plan))
+        await turns_of_the_loop()
+        running.cancel()
+        watching.cancel()
+        await asyncio.gather(running, watching, return_exceptions=True)
+        assert len(asyncio.all_tasks()) == 1, "what was begun is over with the pass"
+
+    asyncio.run(scenario())
+    assert most <= 2 * execute.AT_ONCE
+
+
+@pytest.mark.parametrize("status", [0, 504])
+@pytest.mark.parametrize("what", sorted(A_GUARD_THAT_STANDS))
+@pytest.mark.parametrize("happened", [False, True])
+def test_what_is_not_answered_in_time_is_looked_at_and_decided_anew(
+    what: str, status: int, happened: bool
+) -> None:
+    write = A_GUARD_THAT_STANDS[what]
+    verb = type(write).__name__.lower()
+    api = ScriptedApi({f"{verb} x": refusal(status, "Timeout")})
+    creates, deletes = isinstance(write, actions.Create), isinstance(write, actions.Delete)
+    before, after = service("x"), service("x")
+    before["metadata"] |= {"uid": "u", "resourceVersion": "3"}
+    after["metadata"] |= {"uid": "u", "resourceVersion": "4"}
+    by_then = (after if happened else None) if creates else (after if happened else before)
+    if not (deletes and happened) and by_then is not None:
+        api.objects["x"] = by_then
+    plan = actions.Plan(chains=((write, actions.Create(service("after"))),))
+    outcome, _, _ = carry_out(plan, api, known=[] if creates else [before])
+    # What rests on an object that is there, or is gone, goes on; all else waits for the next pass.
+    assert ("create after" in api.calls) is (happened and (creates or deletes))
+    assert "get x" in api.calls
+    assert (outcome.stale, outcome.failed) == (happened, not happened)
+    assert outcome.refused == []
+    assert write not in outcome.made

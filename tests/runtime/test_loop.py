@@ -1,11 +1,14 @@
-"""Two orders of the first pass over a set that are safety: what has started cannot be held back."""
+"""Two orders of the first pass over a set that are safety: what has started cannot be held back.
+
+And how long a pass goes on.
+"""
 
 import asyncio
 
 import pytest
 
 from lws_kueue.api import names, selectors
-from lws_kueue.runtime import resources
+from lws_kueue.runtime import loop, resources, writes
 from tests.runtime import engine
 
 QUEUED = selectors.LabelSelector.model_validate({"matchLabels": {"queued": "yes"}})
@@ -84,5 +87,29 @@ def test_the_namespace_of_a_set_that_has_a_stateful_set_is_not_read_again() -> N
         await made.until(lambda: bool(server.of_kind(names.LWS_KIND)))
         reads = server.asked[server.asked.index("apply StatefulSet") :].count("get Namespace")
         assert reads == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_pass_gives_way_where_there_is_news_and_it_has_gone_on_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        made = engine.Engine(engine.Server())
+        now = [0.0]
+        monkeypatch.setattr(made.loop, "_clock", lambda: now[0])
+        enough, deciding = writes.MOST_OF_SET, loop.LEAST_SECONDS
+        until = loop.LEAST_SHARE * deciding
+        gives_way = made.loop._gives_way(engine.KEY, deciding=deciding)
+        now[0] = until
+        assert not gives_way(enough), "nothing has happened"
+        await made.loop._queue.add(engine.KEY)
+        assert gives_way(enough)
+        assert not gives_way(enough - 1), "each pass gets on"
+        now[0] = until - 0.01
+        assert not gives_way(enough), "deciding would be most of the work"
+        soon = made.loop._gives_way(engine.KEY, deciding=0.0)
+        now[0] += loop.LEAST_SECONDS - 0.01
+        assert not soon(enough)
 
     asyncio.run(scenario())

@@ -3,8 +3,11 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lws_kueue.runtime import keys, turns
+from tests.kit.examples import examples
 
 
 def test_namespaces_take_turns_and_so_do_the_sets_of_one() -> None:
@@ -76,5 +79,98 @@ def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
         await asyncio.gather(given, waiting, return_exceptions=True)
         async with asyncio.timeout(5):
             await want()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_more_urgent_goes_first_in_a_namespace_and_among_them() -> None:
+    waiting: turns.Turns[str] = turns.Turns()
+    for item in ("a/x3", "a/x1", "b/z2", "a/y1", "b/z0"):
+        waiting.put(item, namespace=item[0], name=item[2], urgency=int(item[3]))
+    taken = [waiting.take() for _ in range(5)]
+    assert taken == ["b/z0", "a/x1", "a/y1", "b/z2", "a/x3"]
+
+
+def test_what_is_asked_for_by_one_set_as_urgent_as_the_rest_stays_in_its_order() -> None:
+    waiting: turns.Turns[int] = turns.Turns()
+    for number in range(20):
+        waiting.put(number, namespace="a", name="x", urgency=2)
+    assert [waiting.take() for _ in range(20)] == list(range(20))
+
+
+@pytest.mark.parametrize("where", [("hostile", "set"), ("quiet", "other"), ("quiet", "set")])
+def test_whatever_waits_is_overtaken_a_few_times_and_no_more(where: tuple[str, str]) -> None:
+    waiting: turns.Turns[str] = turns.Turns()
+    namespace, name = where
+    waiting.put("ours", namespace="quiet", name="set", urgency=4)
+    taken: list[str] = []
+    while "ours" not in taken:
+        for urgency in range(4):
+            waiting.put("theirs", namespace=namespace, name=name, urgency=urgency)
+        taken.append(waiting.take())
+        assert len(taken) < 100
+    assert turns.MOST_OVERTAKEN <= len(taken) - 1 <= turns.MOST_OVERTAKEN + 1
+
+
+@examples(200)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=80
+    )
+)
+def test_nothing_waits_for_longer_than_all_others_could_overtake_it(
+    asked: list[tuple[int, int, int]],
+) -> None:
+    waiting: turns.Turns[int] = turns.Turns()
+    for number, (namespace, name, urgency) in enumerate(asked):
+        waiting.put(number, namespace=namespace, name=name, urgency=urgency)
+    taken = [waiting.take() for _ in asked]
+    assert sorted(taken) == list(range(len(asked)))
+    assert not waiting
+    namespaces = len({namespace for namespace, _, _ in asked})
+    seen: set[int] = set()
+    for turn, number in enumerate(taken):
+        # Each namespace has had its first turn after so many.
+        if (namespace := asked[number][0]) not in seen:
+            seen.add(namespace)
+            assert turn <= turns.MOST_OVERTAKEN + namespaces
+
+
+def test_one_set_and_one_namespace_have_not_all_slots() -> None:
+    async def scenario() -> None:
+        slots = turns.Slots(8, of_namespace=6, of_set=4)
+        inside: list[tuple[str, str]] = []
+        over = asyncio.Event()
+
+        async def work(key: tuple[str, str]) -> None:
+            async with slots.of(key):
+                inside.append(key)
+                await over.wait()
+
+        keys_ = [("hostile", "a"), ("hostile", "b"), ("quiet", "c")]
+        working = [asyncio.create_task(work(key)) for key in keys_ for _ in range(5)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [inside.count(key) for key in keys_] == [4, 2, 2]
+        over.set()
+        await asyncio.gather(*working)
+        assert [inside.count(key) for key in keys_] == [5, 5, 5]
+
+    asyncio.run(scenario())
+
+
+def test_slots_are_given_by_urgency() -> None:
+    async def scenario() -> None:
+        slots, order = turns.Slots(1), list[int]()
+
+        async def work(urgency: int) -> None:
+            async with slots.of(QUIET, urgency=urgency):
+                order.append(urgency)
+
+        async with slots.of(HOSTILE):
+            working = [asyncio.create_task(work(urgency)) for urgency in (4, 3, 1, 2, 0)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*working)
+        assert order == [0, 1, 2, 3, 4]
 
     asyncio.run(scenario())

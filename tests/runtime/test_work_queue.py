@@ -26,6 +26,22 @@ def test_a_key_added_many_times_is_passed_once() -> None:
     run(scenario())
 
 
+def test_during_a_pass_it_is_known_whether_the_next_one_is_due() -> None:
+    async def scenario() -> None:
+        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
+        assert not queue.asked("a")
+        await queue.add("a")
+        await queue.get()
+        assert not queue.asked("a"), "it has been taken"
+        await queue.add("a", after=100.0)
+        assert not queue.asked("a"), "it is not due"
+        await queue.add("a")
+        assert queue.asked("a")
+        await queue.done("a")
+
+    run(scenario())
+
+
 def test_a_key_added_during_its_pass_is_passed_again_afterwards() -> None:
     async def scenario() -> None:
         queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)

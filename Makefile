@@ -20,13 +20,16 @@ ARGS ?=
 # make test CLUSTERS=0 ARGS='--kubeconfig FILE'
 CLUSTERS ?= 2
 
-.PHONY: help demo test test-long lint crds sandbox e2e-kind constraints lock clean
+.PHONY: help demo bench test test-long lint crds sandbox e2e-kind constraints lock clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Watch a LeaderWorkerSet being admitted group by group on a real control plane.
 	$(BIN)/lws-kueue demo $(ARGS)
+
+bench: $(INSTALLED) ## Measure sets beside their peers: docs/benchmarks says what and how.
+	$(BIN)/lws-kueue bench $(ARGS)
 
 test: $(INSTALLED) ## All tests but those of test-long; the summary says what was skipped and why.
 	$(BIN)/pytest tests -n 2

@@ -18,7 +18,7 @@ from lws_kueue.runtime import client
 _ENTRY_POINTS: Final = "lws_kueue.commands"
 
 # Told where one of them is asked for and not installed.
-_OF_THE_LAB: Final = ("demo", "sandbox")
+_OF_THE_LAB: Final = ("bench", "demo", "sandbox")
 
 
 class _Group(click.Group):

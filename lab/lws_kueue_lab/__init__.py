@@ -1,4 +1,4 @@
-"""The laboratory: clusters on this machine, a stand-in for Kueue, and the demo."""
+"""The laboratory: clusters on this machine, a stand-in for Kueue, the demo and the bench."""
 
 import os
 from pathlib import Path

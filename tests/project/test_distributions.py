@@ -125,7 +125,7 @@ def test_the_laboratory_has_its_modules_the_toolchain_and_the_examples(
     found = content(wheels["lws-kueue-lab"])
     assert found == files(PACKAGES["lws-kueue-lab"], "lws_kueue_lab")
     for part in (
-        *("demo/command.py", "sandbox/cli.py", "kueue_standin/__main__.py"),
+        *("bench/command.py", "demo/command.py", "sandbox/cli.py", "kueue_standin/__main__.py"),
         *("sandbox/toolchain/kubernetes/go.mod", "_manifests/manager/cluster-role.yaml"),
         *(f"_manifests/examples/{file.name}" for file in (ROOT / "examples").iterdir()),
     ):
@@ -208,7 +208,7 @@ def test_an_installed_product_installs_what_the_checkout_installs(
     assert found == [manifests.api_objects(**choice) for choice in choices]
 
 
-@pytest.mark.parametrize("command", ["demo", "sandbox"])
+@pytest.mark.parametrize("command", ["bench", "demo", "sandbox"])
 def test_without_the_laboratory_one_line_says_how_to_get_it(
     product: list[Path], tmp_path: Path, command: str
 ) -> None:
@@ -221,7 +221,7 @@ def test_without_the_laboratory_one_line_says_how_to_get_it(
 
 def test_the_laboratory_joins_the_commands_of_the_product(both: list[Path], tmp_path: Path) -> None:
     said = run("-m", "lws_kueue.cli", "--help", cwd=tmp_path, path=both)
-    for command in ("demo", "sandbox"):
+    for command in ("bench", "demo", "sandbox"):
         assert f"\n  {command} " in said
         help_text = run("-m", "lws_kueue.cli", command, "--help", cwd=tmp_path, path=both)
         assert help_text.startswith(f"Usage: python -m lws_kueue.cli {command}")

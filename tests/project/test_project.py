@@ -100,7 +100,7 @@ def test_the_judge_of_quota_has_nothing_of_the_product() -> None:
 
 def test_every_make_target_that_a_document_names_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
-    assert {"demo", "test", "lint", "crds", "sandbox", "e2e-kind"} <= targets
+    assert {"demo", "bench", "test", "lint", "crds", "sandbox", "e2e-kind"} <= targets
     for document in documents():
         content = document.read_text(encoding="utf-8")
         named = {

@@ -11,10 +11,10 @@ import os
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from lws_kueue_lab import manifests, sandbox
+from lws_kueue_lab.bench import processes
 from lws_kueue_lab.sandbox import client, process
 
 from lws_kueue.api import names
@@ -132,21 +132,15 @@ def _patch(api: client.Client, releaser: client.Client, spec: dict[str, Any]) ->
 def _cost(api: client.Client, releaser: client.Client, server: int) -> float:
     # What an API server does once after a change of its policies is none of a pod's.
     _make_and_release(api, releaser, WARM_UP)
-    before = _cpu_seconds(server)
+    before = processes.cpu_seconds(server)
     _make_and_release(api, releaser, REQUESTS)
-    return (_cpu_seconds(server) - before) / REQUESTS
+    return (processes.cpu_seconds(server) - before) / REQUESTS
 
 
 def _make_and_release(api: client.Client, releaser: client.Client, times: int) -> None:
     for _ in range(times):
         api.create(_pod(f"{_SET}-1"), dry_run=True)
         _patch(api, releaser, {"schedulingGates": None})
-
-
-def _cpu_seconds(pid: int) -> float:
-    """The CPU that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lws_kueue.api import names, quantity
-from lws_kueue_lab import manifests, sandbox
-from lws_kueue_lab.demo import controller, screen, snapshot, table, watching
+from lws_kueue_lab import controller, manifests, sandbox
+from lws_kueue_lab.demo import screen, snapshot, table, watching
 from lws_kueue_lab.sandbox import binaries, kueue
 
 # A step takes a second or two; a busy machine may need longer, but never this long.

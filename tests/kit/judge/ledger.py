@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from lws_kueue_lab.sandbox.recorder import Object
+
 from lws_kueue.api import names
-from tests.kit.judge.recorder import Object
 from tests.kit.live import harness
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import recorder
+from lws_kueue_lab.sandbox.recorder import Object
 
 from lws_kueue.api import names
-from tests.kit.judge import history, recorder
-from tests.kit.judge.recorder import Object
+from tests.kit.judge import history
 
 # An object by its kind and name.
 Objects = Mapping[tuple[str, str], Object]

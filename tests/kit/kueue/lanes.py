@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox.recorder import Object
 
 from lws_kueue.api import names
-from tests.kit.judge.recorder import Object
 from tests.kit.judge.watcher import Objects, Watcher
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import true

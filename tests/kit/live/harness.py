@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lws_kueue_lab import manifests, sandbox
-from lws_kueue_lab.sandbox import client
+from lws_kueue_lab.sandbox import client, recorder
 
 from lws_kueue.api import names
 from tests.kit import polling
 from tests.kit.builders import cluster as build
 from tests.kit.builders import sets
-from tests.kit.judge import recorder
 
 Recording = recorder.Recorder
 

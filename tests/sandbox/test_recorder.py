@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import pytest
 from lws_kueue_lab import sandbox
-
-from tests.kit.judge import recorder
+from lws_kueue_lab.sandbox import recorder
 
 POD = ("v1", "Pod")
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from pythonjsonlogger import json as json_logging
 
-from lws_kueue.runtime import watch
+from lws_kueue.runtime import reflector, watch
 
 Encoder = Literal["console", "json"]
 TimeEncoding = Literal["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"]
@@ -115,13 +115,21 @@ class OnceAMinute(logging.Filter):
         if record.name == "asyncio":
             # A callback of the library for a watch that ends fails if its task has ended before.
             return "stream.<locals>.request_cancel_callback" not in record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if record.name == reflector.logger.name:
+            if error is not None:
+                return True
+            return self._first()
         if not record.name.startswith("kopf."):
             return True
-        error = record.exc_info[1] if record.exc_info else None
         if error is not None and watch.out_of_reach(error):
             record.exc_info = record.exc_text = None
         elif error is not None or not record.getMessage().startswith("Request attempt"):
             return True
+        return self._first()
+
+    def _first(self) -> bool:
+        """Whether a record is the first of a minute."""
         now = self._clock()
         if self._last is not None and now - self._last < self.EVERY:
             return False

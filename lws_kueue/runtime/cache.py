@@ -6,20 +6,24 @@ leaves its UID behind for a while, because a late event may still describe it. T
 facts, not JSON: they are parsed once for each version of an object.
 """
 
+import itertools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pydantic
 
-from lws_kueue.api import completion, facts, kueue, lws
+from lws_kueue.api import completion, facts, kueue, lws, names
 from lws_kueue.controller.revision import normalise
-from lws_kueue.runtime import keys, resources
+from lws_kueue.runtime import alike, keys, resources
 
 TOMBSTONE_SECONDS: Final = 600.0
+
+# So many objects that a list lacks are forgotten at a time.
+_MOST_FORGOTTEN: Final = 500
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,10 @@ _PARSERS: Final[Mapping[resources.Resource, Callable[[facts.Object], Any]]] = {
     resources.ADMISSION_CHECKS: kueue.AdmissionCheck.of,
 }
 
+# What each group has one of, or more, and what is much like that of the next group. Others may be
+# nested as deep as anybody likes (revisions).
+_SHARING: Final = (resources.PODS, resources.STATEFUL_SETS, resources.WORKLOADS)
+
 
 def newer(left: str, right: str) -> bool:
     """Whether resourceVersion ``left`` is later than ``right`` (both are decimal numbers)."""
@@ -67,6 +75,13 @@ def newer(left: str, right: str) -> bool:
         return int(left) > int(right)
     except ValueError:
         return left != right
+
+
+def _without_fields(meta: facts.Object) -> facts.Object:
+    """Return metadata that say who has written to an object, and not which fields."""
+    writers = meta.get("managedFields") or ()
+    kept = [{what: of for what, of in one.items() if what != "fieldsV1"} for one in writers]
+    return {**meta, "managedFields": kept}
 
 
 def _owners(resource: resources.Resource, meta: facts.Meta) -> frozenset[str]:
@@ -123,6 +138,7 @@ class Cache:
         # the sets that this concerns.
         self._owned: _Owned = defaultdict(lambda: defaultdict(dict))
         self._gone: dict[str, _Tombstone] = {}
+        self._alike = alike.Alike()
         self.on_removed: Callable[[Removed], None] = lambda _: None
         """Told of every object that is removed, while its set's other objects are still there."""
 
@@ -181,7 +197,9 @@ class Cache:
             return None
         if old and not newer(meta.resource_version, old.meta.resource_version):
             return None
-        fact = _PARSERS[resource](obj)
+        fact = _PARSERS[resource](self._kept(resource, meta, obj))
+        # Its maps are those that are shared.
+        meta = fact.meta
         before = old.adopted_by if old and old.meta.uid == meta.uid else None
         adopted_by = belongs_to or before
         concerned = keys.sets_of(resource, meta) | ({adopted_by} if adopted_by else set())
@@ -194,6 +212,19 @@ class Cache:
             self._owned[resource][uid][at] = fact
         before_it = old.belongs_to if old else frozenset()
         return set(concerned | before_it | self._parts(resource, owners))
+
+    def _kept(
+        self, resource: resources.Resource, meta: facts.Meta, obj: facts.Object
+    ) -> facts.Object:
+        """Return an object as facts may keep parts of it, which others like it may have as well."""
+        key = keys.set_of(resource, meta)
+        if key is None or resource not in _SHARING:
+            return obj
+        if resource != resources.STATEFUL_SETS:
+            obj = {**obj, "metadata": _without_fields(obj["metadata"])}
+        leads = meta.labels.get(names.WORKER_INDEX) == "0"
+        made_by = meta.controller.kind if meta.controller else ""
+        return self._alike.sharing(key, (resource, leads, made_by), obj)
 
     def remove(
         self,
@@ -223,29 +254,26 @@ class Cache:
         parts = self._parts(resource, old.owners)
         return set(old.belongs_to) | parts | (needing & self._entries[resources.SETS].keys())
 
-    def replace(
-        self, resource: resources.Resource, items: Iterable[facts.Object], *, as_of: str
-    ) -> set[keys.SetKey]:
-        """Take an authoritative list: what it lacks and what is not newer than it is gone."""
-        touched: set[keys.SetKey] = set()
-        seen: set[tuple[str, str]] = set()
-        for obj in items:
-            meta = obj["metadata"]
-            seen.add((meta.get("namespace", ""), meta["name"]))
-            try:
-                touched |= self.upsert(resource, obj) or set()
-            except Exception:
-                # One odd object must not hide the others.
-                logger.exception("A %s was not understood: %s", resource.kind, meta["name"])
-        for at, entry in list(self._entries[resource].items()):
-            if keys.unlabelled(resource, entry.meta):
-                continue
-            if at not in seen and not newer(entry.meta.resource_version, as_of):
-                gone = self.remove(
-                    resource, namespace=at[0], name=at[1], uid=entry.meta.uid, version=as_of
-                )
-                touched |= gone or set()
-        return touched
+    def renewal(self, resource: resources.Resource) -> "Renewal":
+        """Begin to take an authoritative list of a kind."""
+        return Renewal(self, resource)
+
+    def listed(self, resource: resources.Resource) -> list[tuple[str, str]]:
+        """Return the namespaces and names of what lists of a kind tell of."""
+        return [
+            at
+            for at, entry in self._entries[resource].items()
+            if not keys.unlabelled(resource, entry.meta)
+        ]
+
+    def remove_unless_newer(
+        self, resource: resources.Resource, at: tuple[str, str], *, than: str
+    ) -> set[keys.SetKey] | None:
+        """Forget what a list lacked that was made as of resourceVersion ``than``."""
+        entry = self._entries[resource].get(at)
+        if entry is None or newer(entry.meta.resource_version, than):
+            return None
+        return self.remove(resource, namespace=at[0], name=at[1], uid=entry.meta.uid, version=than)
 
     def forget(self, resource: resources.Resource) -> None:
         """Drop all objects of a kind that is no longer served."""
@@ -279,6 +307,7 @@ class Cache:
             children[resource].pop(at[1], None)
             if not any(children.values()):
                 del self._sets[key]
+                self._alike.forget(key)
 
     def is_gone(self, uid: str) -> bool:
         """Whether an object was removed a while ago or less."""
@@ -302,3 +331,41 @@ class Cache:
         # They stand in the order of their times.
         while (oldest := next(iter(self._gone.items())))[1].at < now - TOMBSTONE_SECONDS:
             del self._gone[oldest[0]]
+
+
+class Renewal:
+    """An authoritative list of a kind that is taken page by page.
+
+    Other facts may come in between: of each object the newest counts.
+    """
+
+    def __init__(self, store: Cache, resource: resources.Resource) -> None:
+        self._cache = store
+        self._resource = resource
+        self._seen: set[tuple[str, str]] = set()
+
+    def take(self, items: Iterable[facts.Object]) -> set[keys.SetKey]:
+        """Take some of what is listed; returns the sets concerned."""
+        touched: set[keys.SetKey] = set()
+        for obj in items:
+            meta = obj["metadata"]
+            self._seen.add((meta.get("namespace", ""), meta["name"]))
+            try:
+                touched |= self._cache.upsert(self._resource, obj) or set()
+            except Exception:
+                # One odd object must not hide the others.
+                logger.exception("A %s was not understood: %s", self._resource.kind, meta["name"])
+        return touched
+
+    def gone(self, *, as_of: str) -> Iterator[set[keys.SetKey]]:
+        """After the last page, forget what all of them lack and what is not newer than they are.
+
+        Gives the sets concerned, some objects at a time, so that others may have a turn.
+        """
+        left = (at for at in self._cache.listed(self._resource) if at not in self._seen)
+        while some := tuple(itertools.islice(left, _MOST_FORGOTTEN)):
+            touched: set[keys.SetKey] = set()
+            for at in some:
+                gone = self._cache.remove_unless_newer(self._resource, at, than=as_of)
+                touched |= gone or set()
+            yield touched

@@ -8,7 +8,8 @@ pause, no request is sent before it is over (`pause`).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib import parse
@@ -93,9 +94,16 @@ def _error(response: aiohttp.ClientResponse, body: bytes, *, request: str) -> Ap
     )
 
 
+def _unanswered(error: Exception, *, request: str) -> ApiError:
+    late = isinstance(error, TimeoutError)
+    reason = _NO_ANSWER if late else type(error).__name__
+    message = "no answer in time" if late else str(error)
+    return ApiError(status=0, reason=reason, message=message, request=request)
+
+
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """All objects of a kind as of ``resource_version``."""
+class Page:
+    """Some of the objects of a kind; all pages of a list are as of one ``resource_version``."""
 
     items: tuple[dict[str, Any], ...]
     resource_version: str
@@ -187,6 +195,16 @@ class Client:
             )
         return self._own_session
 
+    @property
+    def _route(self) -> dict[str, Any]:
+        """What each request has to say of the way to the API server."""
+        given = self._configuration
+        return {
+            "server_hostname": given.tls_server_name,
+            "proxy": given.proxy,
+            "proxy_headers": given.proxy_headers,
+        }
+
     async def _identity(self) -> dict[str, str]:
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         return {"User-Agent": USER_AGENT, **({"Authorization": token} if token else {})}
@@ -264,17 +282,12 @@ class Client:
                 headers=headers,
                 data=None if body is None else encoding.dumps(body),
                 timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT,
-                server_hostname=self._configuration.tls_server_name,
-                proxy=self._configuration.proxy,
-                proxy_headers=self._configuration.proxy_headers,
+                **self._route,
             ) as response:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.requested(code=0, host=self._host, method=method)
-            late = isinstance(error, TimeoutError)
-            reason = _NO_ANSWER if late else type(error).__name__
-            message = "no answer in time" if late else str(error)
-            raise ApiError(status=0, reason=reason, message=message, request=name) from error
+            raise _unanswered(error, request=name) from error
         metrics.requested(code=response.status, host=self._host, method=method)
         if not 200 <= response.status < 300:
             raise _error(response, data, request=name)
@@ -296,23 +309,62 @@ class Client:
                 return None
             raise
 
-    async def list(self, resource: resources.Resource, *, label_selector: str = "") -> "Listing":
-        """List all objects of a kind in all namespaces, page by page, as of one moment."""
-        items: list[dict[str, Any]] = []
+    async def pages(
+        self, resource: resources.Resource, *, label_selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """List all objects of a kind in all namespaces, page by page, as of one moment.
+
+        Raises:
+            ApiError: as for `request`; 410 says that the list took so long that the API server has
+                forgotten that moment.
+        """
         query = {"limit": str(_PAGE)}
         if label_selector:
             query["labelSelector"] = label_selector
         while True:
-            page = await self.request("GET", resource.path(), query=query)
-            for item in page.get("items") or ():
+            answer = await self.request("GET", resource.path(), query=query)
+            meta = answer.get("metadata") or {}
+            items = tuple(answer.pop("items", None) or ())
+            for item in items:
                 # Items of a list carry no type of their own.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
-                items.append(item)
-            meta = page.get("metadata") or {}
+            yield Page(items, str(meta.get("resourceVersion", "")))
             if not meta.get("continue"):
-                return Listing(tuple(items), str(meta.get("resourceVersion", "")))
+                return
             query["continue"] = meta["continue"]
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], silence: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Begin to read an answer that goes on; gives its bytes as they come, until it ends.
+
+        It is neither counted nor limited as requests are. With nothing to read for ``silence``
+        seconds the connection counts as lost.
+
+        Raises:
+            ApiError: as for `request`, also while the answer is read.
+        """
+        await self._pause.over()
+        name = f"GET {path}"
+        try:
+            async with self._session.get(
+                f"{self.server}{path}?{parse.urlencode(query)}",
+                headers={**await self._identity(), "Accept": "application/json"},
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_READ_TIMEOUT.total, sock_read=silence
+                ),
+                **self._route,
+            ) as response:
+                if response.status != 200:
+                    raise _error(response, await response.read(), request=name)
+                yield response.content.iter_any()
+        except ApiError as error:
+            self._pause.begin(error.retry_after)
+            raise
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unanswered(error, request=name) from error
 
     async def create(self, body: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
         """Create an object; ApiError 409 AlreadyExists when the name is taken."""

@@ -76,7 +76,7 @@ class Cluster:
         Sets are woken by it in the queue.
         """
         await watch.until(
-            stop, api=self._api, sink=self.informer.on_event, also=self._also, started=started
+            stop, api=self._api, source=self.informer, also=self._also, started=started
         )
 
     async def carry_out(

@@ -7,6 +7,16 @@ from typing import Any
 from lws_kueue.runtime import client, resources
 
 
+def may_go(kind: resources.Resource) -> bool:
+    """Whether a kind may come and go: its group is a domain, as that of a definition has to be."""
+    return "." in kind.group
+
+
+def name(kind: resources.Resource) -> str:
+    """Return the name of the definition of a kind."""
+    return f"{kind.plural}.{kind.group}"
+
+
 async def served(api: client.Client, kinds: Iterable[resources.Resource]) -> frozenset[str]:
     """Return the names of the definitions of those kinds that the API server serves now."""
     found = set()
@@ -27,19 +37,19 @@ class Definitions:
 
     def __init__(self, kinds: Iterable[resources.Resource], *, before: frozenset[str]) -> None:
         """``before`` is what was `served` before watching began."""
-        self._kinds = {f"{kind.plural}.{kind.group}": kind for kind in kinds}
+        self._kinds = {name(kind): kind for kind in kinds}
         self._before = before
         self.changed = asyncio.Event()
         """Set when a kind is served that was not, or the other way round."""
 
     def tell(self, event: str | None, definition: Mapping[str, Any]) -> None:
         """Take an event of a watch on CustomResourceDefinitions."""
-        name = definition["metadata"]["name"]
-        kind = self._kinds.get(name)
+        which = definition["metadata"]["name"]
+        kind = self._kinds.get(which)
         if kind is None:
             return
         serves = event != "DELETED" and _serves(definition, version=kind.version)
-        if serves != (name in self._before):
+        if serves != (which in self._before):
             self.changed.set()
 
 

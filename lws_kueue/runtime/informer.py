@@ -38,6 +38,12 @@ SHARED: Final = frozenset(
 # Kueue was seen to replace list items in bursts after a reconnect; one list answers them all.
 RELIST_DELAY: Final = 1.0
 
+# So many objects of a list are taken before others have a turn.
+_TAKEN: Final = 50
+
+# How often a list is begun that takes too long for the API server.
+_LISTS: Final = 3
+
 logger = logging.getLogger(__name__)
 
 
@@ -82,6 +88,7 @@ class Informer:
         self._unlabelled = unlabelled
         self._fingerprints: dict[tuple[resources.Resource, str, str], tuple[Any, ...]] = {}
         self._relists: dict[resources.Resource, asyncio.Task[None]] = {}
+        self._listed: dict[resources.Resource, str] = {}
         self.support: observed.Support = "missing"
         self.detail = ""
         self._built_in = built_in.BuiltIn(api)
@@ -95,9 +102,11 @@ class Informer:
         else:
             touched = self._cache.upsert(resource, obj)
         if kind is None:
-            # A gap in one watch is most often one in all, and an empty list makes no event.
+            # A gap in one watch is most often one in all, and an empty list makes no event. Our own
+            # watches know of their gaps, and list by themselves.
             for each in self._watched():
-                self._relist_soon(each)
+                if each not in resources.MANY:
+                    self._relist_soon(each)
         await self._enqueue(touched or set())
         if resource in SHARED and touched is not None:
             await self._on_shared(resource, obj, deleted=kind == "DELETED")
@@ -194,9 +203,9 @@ class Informer:
             logger.exception("Listing %s failed", resource.plural)
 
     async def _list(self, resource: resources.Resource) -> set[keys.SetKey]:
-        selector = names.SET_NAME if resource in resources.BY_SET_NAME else ""
+        """Take a list of a kind; returns the sets concerned."""
         try:
-            listing = await self._api.list(resource, label_selector=selector)
+            touched, as_of = await self._renew(resource)
         except client.ApiError as error:
             if resource != resources.POD_GROUPS or error.status != 404:
                 raise
@@ -204,10 +213,52 @@ class Informer:
             logger.warning("PodGroups are not served: Volcano is not installed")
             self._cache.forget(resource)
             return set()
-        touched = self._cache.replace(resource, listing.items, as_of=listing.resource_version)
-        if resource in SHARED:
-            await self._compare_shared(resource, listing.items)
+        self._listed[resource] = as_of
         return touched
+
+    async def _renew(self, resource: resources.Resource) -> tuple[set[keys.SetKey], str]:
+        """List a kind page by page; returns the sets concerned, and as of which version that is."""
+        for _ in range(_LISTS):
+            try:
+                return await self._renew_once(resource)
+            except client.ApiError as error:
+                # The API server has forgotten how a long list began.
+                if error.status != 410:
+                    raise
+                forgotten = error
+        raise forgotten
+
+    async def _renew_once(self, resource: resources.Resource) -> tuple[set[keys.SetKey], str]:
+        renewal, touched, as_of = self._cache.renewal(resource), set[keys.SetKey](), ""
+        shared: list[facts.Object] = []
+        pages = self._api.pages(resource, label_selector=resources.label_selector(resource))
+        async for page in pages:
+            for at in range(0, len(page.items), _TAKEN):
+                touched |= renewal.take(page.items[at : at + _TAKEN])
+                await asyncio.sleep(0)
+            as_of = page.resource_version
+            if resource in SHARED:
+                shared.extend(page.items)
+        for some in renewal.gone(as_of=as_of):
+            touched |= some
+            await asyncio.sleep(0)
+        if resource in SHARED:
+            await self._compare_shared(resource, shared)
+        return touched, as_of
+
+    def listed(self, resource: resources.Resource) -> str:
+        """Return as of which version a kind was last listed, "" if it has not been."""
+        return self._listed.get(resource, "")
+
+    async def list_anew(self, resource: resources.Resource) -> str:
+        """List a kind because its watch has a gap; returns as of which version that is.
+
+        Raises:
+            client.ApiError: it could not be listed.
+        """
+        touched, as_of = await self._renew(resource)
+        await self._enqueue(touched)
+        return as_of
 
     async def _compare_shared(
         self, resource: resources.Resource, items: Iterable[facts.Object]

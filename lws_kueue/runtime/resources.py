@@ -117,10 +117,18 @@ KUEUE: Final = (
 # Children of a set carry its name label; watching only those keeps other pods out of memory.
 BY_SET_NAME: Final = (STATEFUL_SETS, REVISIONS, PODS, SERVICES, POD_GROUPS)
 
+# What comes in thousands: these are watched by ourselves, all others by kopf.
+MANY: Final = (*BY_SET_NAME, WORKLOADS)
+
 _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
     for resource in (*PLAIN, *KUEUE, POD_GROUPS, EVENTS, *INSTALLED)
 }
+
+
+def label_selector(resource: Resource) -> str:
+    """Return by which labels the objects of a kind are chosen that concern us, "" for all."""
+    return names.SET_NAME if resource in BY_SET_NAME else ""
 
 
 def of(api_version: str, kind: str) -> Resource:

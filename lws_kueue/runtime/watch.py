@@ -1,35 +1,52 @@
-"""kopf as the watcher: raw events of every kind of interest, handed to one function.
+"""What watches: raw events of every kind of interest, handed to one function.
 
-Only ``on.event`` handlers exist, so kopf never writes to an object: no annotation, no finalizer
-(design decision 8). Deletions that happen while a watch is down are not synthesised by kopf; what
-it lists again after a reconnect arrives with event type None and is the sign to list ourselves.
+What comes in thousands (`resources.MANY`) has watches of our own (`reflector`); kopf has all other
+kinds. Only ``on.event`` handlers exist, so kopf never writes to an object: no annotation, no
+finalizer (design decision 8). Deletions that happen while a watch is down are not synthesised by
+kopf; what it lists again after a reconnect arrives with event type None and is the sign to list
+ourselves.
 
 When kopf gives up it does not always end, and in ending it would cancel every task of the process
 that is younger than itself. So its tasks are told apart from ours and ended by ourselves
 (`own_tasks`). Nor does it survive that a kind goes: it waits for ever for the watch to end, and
 watches nothing that comes afterwards. So it begins anew when a kind comes or goes (`definitions`).
+Our own watches go on meanwhile; those of kinds that may go begin anew when it does, with a list.
 """
 
 import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import Any, Final, Protocol
 
 import aiohttp
 import kopf
 
-from lws_kueue.api import names
-from lws_kueue.runtime import client, definitions, own_tasks, resources
+from lws_kueue.runtime import client, definitions, own_tasks, reflector, resources
 
-Sink = Callable[[resources.Resource, str | None, dict[str, Any]], Awaitable[None]]
+Sink = reflector.Sink
 Login = Callable[..., Awaitable[kopf.AiohttpSession]]
 
-# Seconds after which watching starts again.
+# Seconds after which kopf starts again.
 PAUSE: Final = 3.0
 
 logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Whoever takes what is watched, and lists what watches cannot tell."""
+
+    async def on_event(
+        self, resource: resources.Resource, kind: str | None, obj: dict[str, Any]
+    ) -> None:
+        """Take an event; ``kind`` None says that kopf has listed anew."""
+
+    def listed(self, resource: resources.Resource) -> str:
+        """Return as of which version a kind was last listed, "" if it has not been."""
+
+    async def list_anew(self, resource: resources.Resource) -> str:
+        """List a kind; returns as of which version that is."""
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -86,9 +103,6 @@ def settings() -> kopf.OperatorSettings:
     result.scanning.disabled = True
     result.networking.error_backoffs = _Forever()
     result.watching.chunk_size = 500
-    for resource in resources.BY_SET_NAME:
-        selector = (resource.group, resource.version, resource.plural)
-        result.watching.label_selectors[selector] = names.SET_NAME
     return result
 
 
@@ -110,43 +124,94 @@ async def until(
     stop: asyncio.Event,
     *,
     api: client.Client,
-    sink: Sink,
+    source: Source,
     also: Iterable[resources.Resource],
     started: Callable[[], None],
 ) -> None:
-    """Let kopf watch until stopped; ``started`` is called whenever it has begun.
+    """Watch until stopped; ``started`` is called whenever kopf has begun.
 
-    It starts anew when a kind comes or goes, or when it ended on an answer of an API server that
+    kopf starts anew when a kind comes or goes, or when it ended on an answer of an API server that
     only means "not now", and what was missed meanwhile is listed. ``also`` are kinds that only some
     settings ask for.
     """
     kinds = (*resources.PLAIN, *resources.KUEUE, *also)
+    kopfs = tuple(kind for kind in kinds if kind not in resources.MANY)
+    many = _Many((kind for kind in kinds if kind in resources.MANY), api=api, source=source)
     with own_tasks.told_apart():
-        while not stop.is_set():
-            try:
-                async with contextlib.AsyncExitStack() as at_the_end:
-                    own = own_tasks.OwnTasks()
-                    defined = definitions.Definitions(
-                        kinds, before=await definitions.served(api, kinds)
+        try:
+            while not stop.is_set():
+                try:
+                    async with contextlib.AsyncExitStack() as at_the_end:
+                        before = await definitions.served(api, kinds)
+                        many.begin(before)
+                        own = own_tasks.OwnTasks()
+                        defined = definitions.Definitions(kinds, before=before)
+                        handlers = registry(
+                            login=_login(api, at_the_end),
+                            sink=_while_it_lasts(own, _with(defined, source.on_event)),
+                            kinds=(*kopfs, resources.CRDS),
+                        )
+                        await own.run(_watch(handlers, started, defined.changed), stop=stop)
+                except Exception as error:
+                    # Of what is to be expected a line tells all; a traceback is for faults of ours.
+                    logger.warning(
+                        "Watching ended; it starts again in %s s: %s: %s",
+                        PAUSE,
+                        type(error).__name__,
+                        error,
+                        exc_info=None if out_of_reach(error) else error,
                     )
-                    handlers = registry(
-                        login=_login(api, at_the_end),
-                        sink=_while_it_lasts(own, _with(defined, sink)),
-                        kinds=(*kinds, resources.CRDS),
-                    )
-                    await own.run(_watch(handlers, started, defined.changed), stop=stop)
-            except Exception as error:
-                # Of what is to be expected a line tells all; a traceback is for faults of ours.
-                logger.warning(
-                    "Watching ended; it starts again in %s s: %s: %s",
-                    PAUSE,
-                    type(error).__name__,
-                    error,
-                    exc_info=None if out_of_reach(error) else error,
-                )
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    await stop.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE):
+                        await stop.wait()
+        finally:
+            await many.end()
+
+
+class _Many:
+    """Our own watches, one of each kind that is served."""
+
+    def __init__(
+        self, kinds: Iterable[resources.Resource], *, api: client.Client, source: Source
+    ) -> None:
+        self._kinds = tuple(kinds)
+        self._api = api
+        self._source = source
+        self._watches: dict[resources.Resource, asyncio.Task[None]] = {}
+        self._before: set[resources.Resource] = set()
+
+    def begin(self, served: frozenset[str]) -> None:
+        """Watch what is served; what may have gone and come back is begun anew, with a list.
+
+        The watch of a kind that goes does not always end.
+        """
+        for kind in self._kinds:
+            running = self._watches.get(kind)
+            if running is not None and not definitions.may_go(kind):
+                continue
+            if running is not None:
+                running.cancel()
+                del self._watches[kind]
+            if not definitions.may_go(kind) or definitions.name(kind) in served:
+                watch = self._watch(kind)
+                self._watches[kind] = asyncio.create_task(watch, name=f"watching {kind.plural}")
+
+    def _watch(self, kind: resources.Resource) -> Coroutine[Any, Any, None]:
+        since = "" if kind in self._before else self._source.listed(kind)
+        self._before.add(kind)
+        return reflector.Reflector(
+            kind,
+            api=self._api,
+            sink=self._source.on_event,
+            list_anew=self._source.list_anew,
+            since=since,
+        ).run()
+
+    async def end(self) -> None:
+        """Watch nothing any more."""
+        for task in self._watches.values():
+            task.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
 
 def out_of_reach(error: BaseException) -> bool:

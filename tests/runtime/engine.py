@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from lws_kueue.api import names, selectors
@@ -110,9 +110,9 @@ class Server:
         """What was written of a kind, in order."""
         return [body for body in self.written if body["kind"] == kind]
 
-    async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
+    async def pages(self, resource: resources.Resource, **_: Any) -> AsyncIterator[client.Page]:
         found = (obj for (kind, _), obj in self.objects.items() if kind == resource.kind)
-        return client.Listing(tuple(copy.deepcopy(obj) for obj in found), str(self._version))
+        yield client.Page(tuple(copy.deepcopy(obj) for obj in found), str(self._version))
 
 
 class Engine:

@@ -2,13 +2,15 @@
 
 import asyncio
 from typing import Any
+from urllib import parse
 
 import aiohttp
 import pytest
 from aiohttp import web
 from kubernetes.aio import client as kube_client
 
-from lws_kueue.runtime import client, encoding
+from lws_kueue.api import names
+from lws_kueue.runtime import client, encoding, resources
 
 
 class Server:
@@ -19,9 +21,20 @@ class Server:
         self.agents: set[str] = set()
 
     async def answer(self, request: web.Request) -> web.Response:
+        if "limit" in request.query:
+            return self.page(request)
         self.agents.add(request.headers["User-Agent"])
         self.heard.append(await request.text())
         return web.json_response({})
+
+    def page(self, request: web.Request) -> web.Response:
+        """Answer with one of three pages; the second one is empty."""
+        self.heard.append(request.query_string)
+        at = int(request.query.get("continue", "0"))
+        following = {"continue": str(at + 1)} if at < 2 else {}
+        items = [] if at == 1 else [{"metadata": {"name": str(at)}}]
+        meta = {"resourceVersion": "7", **following}
+        return web.json_response({"metadata": meta, "items": items or None})
 
 
 def play(server: Server, scenario: Any) -> None:
@@ -103,3 +116,26 @@ def test_what_is_refused_or_never_arrived_is_known_not_to_have_happened() -> Non
     for status, reason in ((0, "ClientConnectorError"), (409, "Conflict"), (500, "InternalError")):
         error = client.ApiError(status=status, reason=reason, message="", request="test")
         assert not client.unknown(error)
+
+
+def test_a_list_comes_page_by_page_as_of_one_moment_and_each_item_says_what_it_is() -> None:
+    server = Server()
+    pages: list[client.Page] = []
+
+    async def scenario(api: client.Client) -> None:
+        selector = resources.label_selector(resources.PODS)
+        pages.extend([page async for page in api.pages(resources.PODS, label_selector=selector)])
+
+    play(server, scenario)
+    assert [page.resource_version for page in pages] == ["7"] * 3
+    assert [[item["metadata"]["name"] for item in page.items] for page in pages] == [
+        ["0"],
+        [],
+        ["2"],
+    ]
+    assert {(item["apiVersion"], item["kind"]) for page in pages for item in page.items} == {
+        ("v1", "Pod")
+    }
+    asked = [dict(parse.parse_qsl(query)) for query in server.heard]
+    assert [query.pop("continue", None) for query in asked] == [None, "1", "2"]
+    assert all(query == {"limit": "500", "labelSelector": names.SET_NAME} for query in asked)

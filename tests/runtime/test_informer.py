@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -65,10 +66,10 @@ class Server:
         self.built_in: dict[str, bool | str] = {}
         self.tried: list[str] = []
 
-    async def list(self, resource: resources.Resource, **_: Any) -> client.Listing:
+    async def pages(self, resource: resources.Resource, **_: Any) -> AsyncIterator[client.Page]:
         if resource in self.broken:
             raise client.ApiError(status=503, reason="", message="", request="list")
-        return client.Listing(tuple(self.lists.get(resource, ())), "100")
+        yield client.Page(tuple(self.lists.get(resource, ())), "100")
 
     async def get(
         self, resource: resources.Resource, *, namespace: str = "", name: str
@@ -366,6 +367,60 @@ def test_a_deletion_that_no_watch_saw_is_noticed_by_the_list() -> None:
         scene.server.lists[resources.SETS] = []
         assert await scene.informer._list(resources.SETS) == {KEY}
         assert scene.store.get(resources.SETS, namespace="ns", name="set") is None
+
+    asyncio.run(scenario())
+
+
+def listed_pod(name: str, version: int) -> dict[str, Any]:
+    meta = {"namespace": "ns", "name": name, "uid": name, "resourceVersion": str(version)}
+    return {"metadata": {**meta, "labels": {names.SET_NAME: "set"}}, "spec": {}}
+
+
+def test_a_list_of_which_the_server_forgets_the_beginning_is_begun_again() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        begun = 0
+
+        async def pages(*_: Any, **__: Any) -> AsyncIterator[client.Page]:
+            nonlocal begun
+            begun += 1
+            yield client.Page((listed_pod(f"of-{begun}", begun),), str(begun))
+            if begun < 3:
+                raise client.ApiError(status=410, reason="Expired", message="", request="list")
+            yield client.Page((listed_pod("last", 2),), "3")
+
+        scene.server.pages = pages  # type: ignore[method-assign]
+        assert await scene.informer.list_anew(resources.PODS) == "3"
+        assert KEY in await scene.woken()
+        pods = scene.store.of_set(KEY, resources.PODS)
+        assert set(pods) == {"of-3", "last"}, "what only a list tells that was not finished is gone"
+
+        begun = -9
+        with pytest.raises(client.ApiError):
+            await scene.informer.list_anew(resources.PODS)
+
+    asyncio.run(scenario())
+
+
+def test_kopf_that_begins_anew_makes_those_kinds_be_listed_that_it_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(informer, "RELIST_DELAY", 0.0)
+
+    async def scenario() -> None:
+        scene = Scene()
+        listed = []
+        pages = scene.server.pages
+
+        def told(resource: resources.Resource, **how: Any) -> AsyncIterator[client.Page]:
+            listed.append(resource)
+            return pages(resource, **how)
+
+        scene.server.pages = told  # type: ignore[method-assign]
+        await scene.informer.on_event(resources.SETS, None, live_set())
+        await asyncio.gather(*scene.informer._relists.values())
+        own = set(resources.MANY)
+        assert set(listed) == {kind for kind in resources.PLAIN if kind not in own}
 
     asyncio.run(scenario())
 

@@ -47,7 +47,8 @@ def test_nothing_is_written_for_a_queued_set_before_it_is_known_who_manages_it(
         answer = server.held["dry run"] = asyncio.Event()
         # A set that comes between two rounds: nobody has tried its namespace yet.
         await made.informer.probe_kueue()
-        (live,) = (await server.list(resources.SETS)).items
+        (page,) = [page async for page in server.pages(resources.SETS)]
+        (live,) = page.items
         await made.informer.on_event(resources.SETS, "ADDED", live)
         working = asyncio.create_task(made.until(lambda: bool(server.of_kind("StatefulSet"))))
         await settled(server, "dry run")

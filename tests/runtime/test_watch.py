@@ -1,10 +1,10 @@
-"""kopf tells what it watches, and winds down without harm to the client."""
+"""All that is watched is told, and kopf winds down without harm to the client."""
 
 import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,9 +19,14 @@ KINDS = (*resources.PLAIN, *resources.KUEUE, resources.NAMESPACES, resources.CRD
 
 
 class Server:
-    """Serves the kinds that are watched, all of them empty, and a pod as an event of each watch."""
+    """Serves the kinds that are watched, all of them empty; an event of each watch is one of them.
+
+    It is a pod, or a set, of which kopf tells: the watch of pods goes on when that begins anew.
+    """
 
     def __init__(self) -> None:
+        self.kinds: tuple[resources.Resource, ...] = KINDS
+        self.of = resources.PODS
         self.closing = asyncio.Event()
         self.forever = asyncio.Event()
         # A kind that is not served any more: its watch ends, and is refused from then on.
@@ -42,7 +47,7 @@ class Server:
         if path == "/api":
             return web.json_response({"versions": ["v1"]})
         if path == "/apis":
-            groups = {(kind.group, kind.version) for kind in KINDS if kind.group}
+            groups = {(kind.group, kind.version) for kind in self.kinds if kind.group}
             served = [
                 {
                     "name": group,
@@ -52,7 +57,7 @@ class Server:
                 for group, version in groups
             ]
             return web.json_response({"groups": served})
-        for kind in KINDS:
+        for kind in self.kinds:
             if path == kind.path():
                 if kind == self.gone and self.goes.is_set():
                     self.refused.set()
@@ -61,7 +66,7 @@ class Server:
                     return await self._watch(request, kind)
                 meta = {"resourceVersion": "1"}
                 return web.json_response({"metadata": meta, "items": []})
-        found = [kind for kind in KINDS if kind.path().rpartition("/")[0] == path]
+        found = [kind for kind in self.kinds if kind.path().rpartition("/")[0] == path]
         listed = [
             {
                 "name": kind.plural,
@@ -77,10 +82,11 @@ class Server:
     async def _watch(self, request: web.Request, kind: resources.Resource) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        if kind == resources.PODS:
+        if kind == self.of:
             meta = b'{"namespace":"ns","name":"p","uid":"u","resourceVersion":"2"}'
-            pod = b'{"apiVersion":"v1","kind":"Pod","metadata":' + meta + b"}"
-            await response.write(b'{"type":"ADDED","object":' + pod + b"}\n")
+            names = f'"apiVersion":"{kind.api_version}","kind":"{kind.kind}"'.encode()
+            told = b"{" + names + b',"metadata":' + meta + b"}"
+            await response.write(b'{"type":"ADDED","object":' + told + b"}\n")
         while kind in self.told and not self.closing.is_set():
             await response.write(await self.told[kind].get())
         await (self.goes if kind == self.gone else self.closing).wait()
@@ -96,13 +102,27 @@ class Watched:
         self.stop, self.heard = asyncio.Event(), asyncio.Event()
         self.started: asyncio.Queue[None] = asyncio.Queue()
         self.kinds: list[resources.Resource] = []
+        self.lists: asyncio.Queue[resources.Resource] = asyncio.Queue()
         self.created: set[asyncio.Task[Any]] = set()
         self.watching: asyncio.Task[None]
 
-    async def sink(self, kind: resources.Resource, _: str | None, __: dict[str, Any]) -> None:
-        self.kinds.append(kind)
+    async def on_event(
+        self,
+        resource: resources.Resource,
+        kind: str | None,
+        obj: dict[str, Any],
+    ) -> None:
+        self.kinds.append(resource)
         self.created.add(asyncio.create_task(self.server.forever.wait()))
         self.heard.set()
+
+    def listed(self, resource: resources.Resource) -> str:
+        return ""
+
+    async def list_anew(self, resource: resources.Resource) -> str:
+        (page,) = [page async for page in self.api.pages(resource)]
+        await self.lists.put(resource)
+        return page.resource_version
 
     async def is_told(self) -> None:
         """Wait for the next event."""
@@ -111,9 +131,14 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def watched(*, gone: resources.Resource | None = None) -> AsyncIterator[Watched]:
+async def watched(
+    *,
+    gone: resources.Resource | None = None,
+    of: resources.Resource = resources.PODS,
+    also: Sequence[resources.Resource] = (),
+) -> AsyncIterator[Watched]:
     server = Server()
-    server.gone = gone
+    server.gone, server.of = gone, of
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=1)
@@ -126,8 +151,8 @@ async def watched(*, gone: resources.Resource | None = None) -> AsyncIterator[Wa
         watch.until(
             seen.stop,
             api=api,
-            sink=seen.sink,
-            also=(),
+            source=seen,
+            also=also,
             started=lambda: seen.started.put_nowait(None),
         )
     )
@@ -146,9 +171,11 @@ def test_kopf_watches_with_a_session_of_its_own_and_the_client_outlasts_it() -> 
     async def run() -> None:
         async with watched() as seen:
             await seen.is_told()
+            await seen.started.get()
+            seen.started.put_nowait(None)
             seen.stop.set()
             await seen.watching
-            assert (await seen.api.list(resources.SETS)).resource_version == "1"
+            assert await seen.list_anew(resources.SETS) == "1"
             assert seen.started.qsize() == 1
             assert seen.kinds == [resources.PODS]
 
@@ -161,7 +188,7 @@ def test_a_kind_that_goes_and_comes_back_is_watched_again_and_no_task_of_ours_is
     monkeypatch.setattr(watch, "PAUSE", 0.1)
 
     async def run() -> None:
-        async with watched(gone=resources.FLAVORS) as seen:
+        async with watched(gone=resources.FLAVORS, of=resources.SETS) as seen:
             await seen.started.get()
             await seen.is_told()
             seen.server.goes.set()
@@ -183,7 +210,7 @@ def test_a_kind_that_is_deleted_and_made_anew_is_watched_again_although_its_watc
     monkeypatch.setattr(watch, "PAUSE", 0.1)
 
     async def run() -> None:
-        async with watched() as seen:
+        async with watched(of=resources.SETS) as seen:
             await seen.started.get()
             await seen.is_told()
             name = f"{resources.FLAVORS.plural}.{resources.FLAVORS.group}"
@@ -197,6 +224,29 @@ def test_a_kind_that_is_deleted_and_made_anew_is_watched_again_although_its_watc
     asyncio.run(run())
 
 
+def test_of_what_we_watch_ourselves_only_kinds_that_may_go_are_listed_when_one_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.1)
+    # Nobody has installed Volcano in this cluster.
+    served = [kind for kind in resources.MANY if kind != resources.POD_GROUPS]
+
+    async def run() -> None:
+        async with watched(also=(resources.POD_GROUPS,)) as seen:
+            await seen.started.get()
+            assert {await seen.lists.get() for _ in served} == set(served)
+            seen.server.kinds = (*KINDS, resources.POD_GROUPS)
+            name = f"{resources.FLAVORS.plural}.{resources.FLAVORS.group}"
+            await seen.server.tell(resources.CRDS, "DELETED", {"metadata": {"name": name}})
+            come = {await seen.lists.get(), await seen.lists.get()}
+            assert come == {resources.WORKLOADS, resources.POD_GROUPS}
+            seen.stop.set()
+            await seen.watching
+            assert seen.lists.empty()
+
+    asyncio.run(run())
+
+
 def test_a_watch_that_the_api_server_ends_with_an_error_begins_anew_and_is_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -204,7 +254,7 @@ def test_a_watch_that_the_api_server_ends_with_an_error_begins_anew_and_is_told_
     caplog.set_level(logging.WARNING)
 
     async def run() -> None:
-        async with watched() as seen:
+        async with watched(of=resources.SETS) as seen:
             await seen.started.get()
             await seen.is_told()
             status = {"kind": "Status", "metadata": {}, "code": 500, "message": "no leader"}

@@ -204,6 +204,11 @@ class Part:
     recheck_after: float | None = None
     faults: tuple[Exception, ...] = ()
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the part asks for nothing and says nothing."""
+        return self is _NOTHING or self == _NOTHING
+
     def __add__(self, other: "Part") -> "Part":
         return joined((self, other))
 
@@ -213,9 +218,12 @@ class Part:
         return replace(self, chains=(row,) if row else ())
 
 
+_NOTHING: Final = Part()
+
+
 def joined(parts: Iterable[Part]) -> Part:
     """Return the sum of parts, their writes in the order of the parts."""
-    parts = tuple(parts)
+    parts = tuple(part for part in parts if not part.nothing)
     return Part(
         prepare=tuple(write for part in parts for write in part.prepare),
         chains=tuple(chain for part in parts for chain in part.chains if chain),

@@ -1,12 +1,14 @@
 """Observed objects, reduced to the facts that decisions are made from.
 
-A fact is parsed once, when an event arrives, and never changed. Labels, annotations and specs are
-shared with the parsed JSON and must be treated as read-only. Parsing never fails on an object that
-an API server accepted: what is missing gets the value the API defines for it.
+A fact is parsed once, when an event arrives, and never changed, so what follows from it is kept
+with it (``derived``). Labels, annotations and specs are shared with the parsed JSON and must be
+treated as read-only. Parsing never fails on an object that an API server accepted: what is missing
+gets the value the API defines for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -27,7 +29,7 @@ class Owner:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Meta:
     """The parts of ``metadata`` that decisions need."""
 
@@ -44,12 +46,12 @@ class Meta:
     deleted: str | None
     grace_seconds: int | None
 
-    @property
+    @cached_property
     def deleting(self) -> bool:
         """Whether the object has a deletion timestamp."""
         return self.deleted is not None
 
-    @property
+    @cached_property
     def controller(self) -> Owner | None:
         """The owner reference with ``controller: true``, if there is one."""
         return next((owner for owner in self.owners if owner.controller), None)
@@ -92,7 +94,7 @@ class Unscheduled:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pod:
     """A pod of a group, leader or worker.
 

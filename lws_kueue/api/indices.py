@@ -16,10 +16,7 @@ class Indices(Set[int]):
         if isinstance(members, range):
             runs = [members] if members else []
         else:
-            # What is consecutive is at the same distance from its place.
-            placed = enumerate(sorted(set(members)))
-            found = (list(run) for _, run in groupby(placed, lambda one: one[1] - one[0]))
-            runs = [range(run[0][1], run[-1][1] + 1) for run in found]
+            runs = _runs(sorted(set(members)))
         self._set(runs)
 
     def _set(self, runs: list[range]) -> None:
@@ -110,6 +107,18 @@ class Indices(Set[int]):
             if keep(start in self, start in others)
         ]
         return Indices._of(_joined(runs))
+
+
+def _runs(members: list[int]) -> list[range]:
+    """Return the runs of numbers that are in order; most often it is one."""
+    if not members:
+        return []
+    whole = range(members[0], members[-1] + 1)
+    if len(whole) == len(members):
+        return [whole]
+    # What is consecutive is at the same distance from its place.
+    found = (list(run) for _, run in groupby(enumerate(members), lambda one: one[1] - one[0]))
+    return [range(run[0][1], run[-1][1] + 1) for run in found]
 
 
 def _joined(runs: Iterable[range]) -> list[range]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from lws_kueue.api import facts
+from lws_kueue.api import derived, facts
 from lws_kueue.api.lws import Condition
 
 
@@ -234,6 +234,10 @@ class Workload(_Model):
                 writers=writers,
                 unreadable=f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
             )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields, which keeps nothing of what followed from these."""
+        return derived.nothing_yet(super().model_copy(update=update, deep=deep))
 
     @cached_property
     def _conditions(self) -> Mapping[str, Condition]:

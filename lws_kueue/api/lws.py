@@ -7,13 +7,13 @@ without them (or written past the policies) means the same here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from lws_kueue.api import facts, names
+from lws_kueue.api import derived, facts, names
 
 RestartPolicy = Literal["RecreateGroupOnPodRestart", "RecreateGroupAfterStart", "None", "Default"]
 IntOrPercent = int | str
@@ -147,10 +147,25 @@ class LeaderWorkerSet(_Model):
             stored_spec=obj.get("spec") or {},
         )
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields, which keeps nothing of what followed from these."""
+        return derived.nothing_yet(super().model_copy(update=update, deep=deep))
+
+    @property
+    def asked(self) -> "LeaderWorkerSet":
+        """The set without its status, and without the version that each write of that makes."""
+        return _asked(self)
+
     @property
     def queue_name(self) -> str:
         """The LocalQueue the set is submitted to, "" for a set that Kueue does not manage."""
         return self.meta.labels.get(names.QUEUE_NAME, "")
+
+
+@derived.once
+def _asked(owner: LeaderWorkerSet) -> LeaderWorkerSet:
+    meta = replace(owner.meta, resource_version="")
+    return owner.model_copy(update={"meta": meta, "status": Status()})
 
 
 def _status(stored: Mapping[str, Any]) -> Status:

@@ -10,7 +10,7 @@ Kueue for one placement and LWS for another.
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lws_kueue.api import facts, lws, names, numbers
+from lws_kueue.api import derived, facts, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import plain
 from lws_kueue.controller.objects import foreign, name_claims, startup
@@ -33,8 +33,9 @@ def _all(at: scope.Scope) -> Iterator[Reason]:
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
     for group in found.groups:
-        yield from _group(owner, group)
-        yield from _revision_of(at, group)
+        yield from _group(group, owner.meta.name)
+        if group.size == 1:
+            yield from _revision_of(at, group)
     yield from _services(at)
     for pod in (*found.former, *found.unowned):
         yield from _outside(owner, pod, found)
@@ -84,8 +85,13 @@ def _leader_set(owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet) -> It
         )
 
 
-def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
+@derived.once_given
+def _group(group: groups.Group, set_name: str) -> tuple[Reason, ...]:
     """Name the objects of a group whose labels or annotations contradict their place."""
+    return tuple(_in_group(group, set_name))
+
+
+def _in_group(group: groups.Group, set_name: str) -> Iterator[Reason]:
     leader, worker_set = group.leader.meta, group.worker_set
     # What a StatefulSet selects its pods by cannot be edited, and its template only by replacing
     # its pods; labels of objects can.
@@ -93,7 +99,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
     made_with = worker_set.template_labels if worker_set else {}
     group_key = selected.get(names.GROUP_KEY) or leader.labels.get(names.GROUP_KEY)
     key = made_with.get(names.REVISION_KEY) or leader.labels.get(names.REVISION_KEY)
-    place = {names.SET_NAME: owner.meta.name, names.GROUP_INDEX: str(group.index)}
+    place = {names.SET_NAME: set_name, names.GROUP_INDEX: str(group.index)}
     shared = {**place, names.GROUP_KEY: group_key, names.REVISION_KEY: key}
     yield from _labels("Pod", leader, {**shared, names.WORKER_INDEX: "0"})
     if worker_set is not None:
@@ -101,7 +107,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
         if group.rescaled:
             text = f"replicas should be {group.size - 1} and is {worker_set.replicas}"
             yield _warning("StatefulSet", worker_set.meta.name, text)
-        yield from foreign.told(worker_set, first=1, set_name=owner.meta.name)
+        yield from foreign.told(worker_set, first=1, set_name=set_name)
     for pod in group.workers:
         ordinal = ordinals.parent_and_ordinal(pod.meta.name)[1]
         yield from _labels("Pod", pod.meta, {**shared, names.WORKER_INDEX: str(ordinal)})
@@ -112,7 +118,7 @@ def _group(owner: lws.LeaderWorkerSet, group: groups.Group) -> Iterator[Reason]:
 
 
 def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:
-    """Name a leader at a revision that there is not; one without workers is told elsewhere.
+    """Name a leader without workers at a revision that there is not; others are told elsewhere.
 
     The revision of a leader that is about to go may go before it: after a scaling down, those that
     stay may be updated while it still ends.
@@ -122,7 +128,7 @@ def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:
     if group.leader.meta.deleting or not stays:
         return
     known = {at.choice.key, *(revisions.key_label(revision) for revision in at.own_revisions)}
-    if group.size == 1 and group.key not in known:
+    if group.key not in known:
         text = (
             f"label {names.REVISION_KEY} is {group.key!r}, and there is no ControllerRevision of "
             "that key"
@@ -205,11 +211,12 @@ def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
         # A group that it keeps from its workers says so itself.
         if group.foreign_worker_set and startup.worker_set(at.owner, group).reason
     }
-    for name, other in sorted(at.seen.stateful_sets.items()):
+    others = ((n, one) for n, one in at.seen.stateful_sets.items() if one.meta.uid not in own)
+    for name, other in sorted(others, key=lambda item: item[0]):
         meta = other.meta
         past = meta.controller is not None and meta.controller.kind == "Pod"
         claimed = meta.labels.get(names.SET_NAME) == at.owner.meta.name
-        if other is at.found.leader_set or meta.uid in own or past or not claimed:
+        if other is at.found.leader_set or past or not claimed:
             continue
         text = f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set"
         yield _warning("StatefulSet", name, text, fix="Remove the label, or delete it")
@@ -225,17 +232,32 @@ def _services(at: scope.Scope) -> Iterator[Reason]:
     """
     yield from _labels_of_services(at)
     named = set()
+    given = (at.owner.meta.name, at.seen.memo.same("services", at.seen.services))
     for group in at.found.groups:
-        # Labels of the pods that somebody edited are told as such.
-        place = {names.SET_NAME: at.owner.meta.name, names.GROUP_INDEX: str(group.index)}
-        for pod in group.pods:
-            service = at.seen.services.get(str(pod.spec.get("subdomain") or ""))
-            if service is None or service.meta.name in named:
-                continue
-            why = _useless(service, pod, labels={**pod.meta.labels, **place})
-            if why is not None:
+        for service, why in _useless_to(group, given):
+            if service.meta.name not in named:
                 named.add(service.meta.name)
                 yield _warning("Service", service.meta.name, _mended(at.owner, service, why))
+
+
+@derived.once_given
+def _useless_to(
+    group: groups.Group, given: tuple[str, Mapping[str, facts.Service]]
+) -> tuple[tuple[facts.Service, str], ...]:
+    """Return the Services through which pods of a group cannot be found, each with why.
+
+    It is given the name of the set, and the Services of its namespace.
+    """
+    set_name, services = given
+    # Labels of the pods that somebody edited are told as such.
+    place = {names.SET_NAME: set_name, names.GROUP_INDEX: str(group.index)}
+    looked_for = ((services.get(str(pod.spec.get("subdomain") or "")), pod) for pod in group.pods)
+    found = (
+        (service, _useless(service, pod, labels={**pod.meta.labels, **place}))
+        for service, pod in looked_for
+        if service is not None
+    )
+    return tuple((service, why) for service, why in found if why is not None)
 
 
 def _mended(owner: lws.LeaderWorkerSet, service: facts.Service, why: str) -> str:
@@ -248,10 +270,16 @@ def _mended(owner: lws.LeaderWorkerSet, service: facts.Service, why: str) -> str
 
 def _labels_of_services(at: scope.Scope) -> Iterator[Reason]:
     """Name the set's own Services that lack its label: nobody would notice that they go."""
-    owners = {at.owner.meta.uid, *(group.leader.meta.uid for group in at.found.groups)}
-    for _, service in sorted(at.seen.services.items()):
-        controller = service.meta.controller
-        if controller is not None and controller.uid in owners:
+    own = at.owner.meta.uid
+    controlled = [
+        (service, service.meta.controller.uid)
+        for _, service in sorted(at.seen.services.items())
+        if service.meta.controller is not None
+    ]
+    others = any(uid != own for _, uid in controlled)
+    leaders = {group.leader.meta.uid for group in at.found.groups} if others else frozenset[str]()
+    for service, uid in controlled:
+        if uid == own or uid in leaders:
             yield from _labels("Service", service.meta, {names.SET_NAME: at.owner.meta.name})
 
 

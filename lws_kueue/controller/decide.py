@@ -110,7 +110,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
         made,
         actions.Part(chains=down),
         replace(bridged, reasons=whys),
-        stopped.freed(at.seen, waiting=bridge.unadmitted(at, admitted, wanted=wanted), now=now),
+        _freed(at, admitted, wanted=wanted, now=now),
         deletion.former(at.seen),
         rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
@@ -118,6 +118,16 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
         status.plan(at, whys, now=now),
         actions.Part(reasons=contradictions.of(at)),
     )
+
+
+def _freed(
+    at: scope.Scope, admitted: admissions.Admissions, *, wanted: int, now: datetime
+) -> actions.Part:
+    """Give back names of pods that were stopped; most often none is kept."""
+    if not any(pod.meta.finalizers for pod in at.seen.pods.values()):
+        return actions.Part()
+    waiting = bridge.unadmitted(at, admitted, wanted=wanted)
+    return stopped.freed(at.seen, waiting=waiting, now=now)
 
 
 def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
@@ -129,6 +139,7 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
     return scope.Scope(
         seen=seen,
         owner=owner,
+        asked=seen.memo.same("set", owner.asked),
         found=found,
         own_revisions=mine,
         choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
@@ -154,7 +165,6 @@ def _takedowns(
     else's, and first of all those are not that the bridge stops (``stopping``). A pod that lost its
     node is not its group, which may be outdated as well.
     """
-    leaders = {group.leader.meta.uid: group.index for group in at.found.groups}
     taken: list[actions.Delete] = []
     alone = stopping
     moved = node_failures.moved(admitted)
@@ -165,8 +175,9 @@ def _takedowns(
     ):
         deletions = takedown(alone)
         taken += deletions
-        whole = (one for one in deletions if one.propagation == "Foreground")
-        alone |= {leaders[one.uid] for one in whole if one.uid in leaders}
+        whole = {one.uid for one in deletions if one.propagation == "Foreground"}
+        if whole:
+            alone |= {g.index for g in at.found.groups if g.leader.meta.uid in whole}
     return tuple(taken)
 
 
@@ -202,9 +213,10 @@ def _lost(at: scope.Scope) -> dict[int, str]:
     """Return the worker pods that vanished between two looks, by group index."""
     remembered = at.seen.remembered
     lost = {
-        group.index: restarts.lost(at.owner, before=remembered[group.index], group=group)
+        group.index: restarts.lost(at.owner, before=before, group=group)
         for group in at.found.groups
-        if group.index in remembered
+        if (before := remembered.get(group.index)) is not None
+        and before is not members.members(group)
     }
     return {index: name for index, name in lost.items() if name is not None}
 
@@ -264,7 +276,7 @@ def complete_members(seen: observed.Observed, plan: actions.Plan) -> dict[int, m
     return {
         group.index: complete
         for group in seen.found.groups
-        if not any(pod.gates for pod in group.pods)
+        if not group.gated
         and group.leader.meta.name not in held
         and (complete := members.members(group)) is not None
     }

@@ -56,7 +56,9 @@ def decide(
     for group in found:
         if group.index in leave_alone or group.leader.meta.deleting:
             continue
-        failed = (lost_pods or {}).get(group.index) or _failed(owner, group, moved)
+        failed = (lost_pods or {}).get(group.index)
+        if failed is None and (group.disturbed or moved):
+            failed = _failed(owner, group, moved)
         if failed is not None:
             deletions.append(_recreate(group, failed))
     return tuple(deletions)

@@ -65,16 +65,16 @@ class Counts:
 
 def count(found: Iterable[groups.Group], *, key: str, bounds: scaling.Bounds) -> Counts:
     """Count groups; one that still lacks its worker StatefulSet counts as nothing."""
-    whole = [group for group in found if group.whole]
-    desired = [group for group in whole if group.index < bounds.replicas]
-    current = [group for group in desired if group.index >= bounds.floor]
+    whole = [(group.index, group.ready, group.updated(key)) for group in found if group.whole]
+    desired = [one for one in whole if one[0] < bounds.replicas]
+    current = [one for one in desired if one[0] >= bounds.floor]
     return Counts(
-        ready=sum(group.ready for group in whole),
-        updated=sum(group.updated(key) for group in whole),
-        ready_desired=sum(group.ready for group in desired),
+        ready=sum(ready for _, ready, _ in whole),
+        updated=sum(updated for _, _, updated in whole),
+        ready_desired=sum(ready for _, ready, _ in desired),
         current=len(current),
-        current_updated=sum(group.updated(key) for group in current),
-        settled=sum(group.ready and group.updated(key) for group in current),
+        current_updated=sum(updated for _, _, updated in current),
+        settled=sum(ready and updated for _, ready, updated in current),
     )
 
 
@@ -169,6 +169,9 @@ def _obsolete(at: scope.Scope) -> actions.Chain:
         makes = leader_set.template_labels.get(names.REVISION_KEY)
         if makes != at.choice.key or not leader_set.settled:
             return ()
+    obsolete = revisions.obsolete(at.own_revisions, at.choice.key)
+    if not obsolete:
+        return ()
     used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
     return tuple(
         actions.Delete(
@@ -177,7 +180,7 @@ def _obsolete(at: scope.Scope) -> actions.Chain:
             ),
             revision.meta.uid,
         )
-        for revision in revisions.obsolete(at.own_revisions, at.choice.key)
+        for revision in obsolete
         if revisions.key_label(revision) not in used - {at.choice.key}
     )
 

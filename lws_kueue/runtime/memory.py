@@ -1,4 +1,4 @@
-"""What is remembered of a set from one pass to the next: six things, all in one place.
+"""What is remembered of a set from one pass to the next: seven things, all in one place.
 
 None of it is stored: a restart forgets it, and `docs/design.md` says of each what that costs.
 """
@@ -12,8 +12,8 @@ from typing import Final
 
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import decide, refusals, repairs
+from lws_kueue.controller.observe import groups, observed
 from lws_kueue.controller.observe import members as group_members
-from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import keys, metrics, writes
 
 # Seconds for which the cause of a Warning has to be away before it is told again: while objects
@@ -85,7 +85,8 @@ class Memory:
     pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
     ``warned`` are the Warnings that were sent, and since when their cause is away; ``fruitless`` is
     how many passes in a row found outdated what they were decided on, and wrote nothing;
-    ``status`` is when the status was written, and what is held back of it.
+    ``status`` is when the status was written, and what is held back of it; ``memo`` is what the set
+    was put together from, which saves work and decides nothing.
     """
 
     status: StatusWrites
@@ -95,6 +96,7 @@ class Memory:
     attempts: repairs.Attempts | None = None
     warned: dict[actions.Event, float | None] = field(default_factory=dict)
     fruitless: int = 0
+    memo: groups.Memo = field(default_factory=groups.Memo)
 
     def due(self, plan: actions.Plan) -> tuple[actions.Plan, float | None]:
         """Return a plan with its status write if its time has come.

@@ -99,6 +99,7 @@ class Observer:
             remembered=members.with_departed(remembered.members, self._departures.lost_pods(key)),
             unwritten=remembered.status.conditions(),
             attempts=remembered.attempts,
+            memo=remembered.memo,
         )
 
     def _kueue(self, namespace: str, live: lws.LeaderWorkerSet | None) -> observed.Kueue:

@@ -7,13 +7,14 @@ removed once none of the group's pods can run any more: until then its quota is 
 it away would start pods beyond it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
-from lws_kueue.api import actions, facts, kueue, lws, names, numbers
+from lws_kueue.api import actions, derived, facts, kueue, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import build, group_mark, naming, podsets, recreate, state
 from lws_kueue.workload import pods as group
@@ -47,21 +48,27 @@ def changes(
     ``workloads`` are those of the set's namespace, or any part of them that holds all that the
     set owns or that have names of its groups. ``pods`` are the set's pods by group index.
     """
-    given = sorted(workloads, key=lambda workload: workload.meta.name)
+    given = sorted(workloads, key=attrgetter("meta.name"))
     by_index = serving(owner.meta, given, options=options)
     scene = _Scene(
         owner=owner,
-        taken={workload.meta.name: workload for workload in given},
+        given=given,
         by_index=by_index,
         pods=pods,
         classes=classes,
         options=options,
         now=now,
     )
-    parts = [_one(scene, index, by_index.get(index), one) for index, one in sorted(wanted.items())]
+    parts = [
+        part
+        for index, one in sorted(wanted.items())
+        if (part := _unless_settled(scene, index, by_index.get(index), one)) is not None
+    ]
     kept = {workload.meta.uid for index, workload in by_index.items() if index in wanted}
     known = {workload.meta.uid for workload in by_index.values()}
     for workload in given:
+        if workload.meta.uid in kept and not workload.meta.deleting:
+            continue
         owned = _owned(owner.meta, workload)
         unwanted = owned and workload.meta.uid not in kept
         going = workload.meta.deleting and (owned or workload.meta.uid in known)
@@ -75,7 +82,7 @@ class _Scene:
     """What the writes for one group may look at."""
 
     owner: lws.LeaderWorkerSet
-    taken: Mapping[str, kueue.Workload]
+    given: Collection[kueue.Workload]
     by_index: Mapping[int, kueue.Workload]
     pods: Mapping[int, Sequence[facts.Pod]]
     classes: build.PriorityClasses
@@ -88,6 +95,11 @@ class _Scene:
         here = {pod.meta.uid for pod in own}
         released = self._released.get(workload.meta.name, ())
         return [*own, *(pod for pod in released if pod.meta.uid not in here)]
+
+    @cached_property
+    def taken(self) -> dict[str, kueue.Workload]:
+        """The Workloads by name."""
+        return {workload.meta.name: workload for workload in self.given}
 
     @cached_property
     def _served(self) -> dict[str, int]:
@@ -107,8 +119,9 @@ def serving(
     MultiKueue copied here is served by Workloads that it copied too and that the set does not own.
     """
     found: dict[int, kueue.Workload] = {}
+    given = (owner, options)
     for workload in workloads:
-        index = _index(owner, workload, options)
+        index = _index(workload, given)
         if index is None:
             continue
         if index not in found or workload.meta.name == _name(owner, index, options):
@@ -127,8 +140,13 @@ def _name(owner: facts.Meta, index: int, options: build.Options) -> str:
     return naming.of_group(owner, index, short=options.short_names)
 
 
-def _index(owner: facts.Meta, workload: kueue.Workload, options: build.Options) -> int | None:
-    """Return the group that the Workload is for, None when it is for none of this set's."""
+@derived.once_given
+def _index(workload: kueue.Workload, given: tuple[facts.Meta, build.Options]) -> int | None:
+    """Return the group that the Workload is for, None when it is for none of this set's.
+
+    It is given the metadata of the set.
+    """
+    owner, options = given
     copied = names.MULTIKUEUE_ORIGIN in owner.labels
     if not _owned(owner, workload) and not copied:
         return None
@@ -144,6 +162,32 @@ def _index_in(name: str) -> int | None:
     """Return the number before the hash of a Workload's name."""
     parts = name.rsplit("-", 2)
     return numbers.natural(parts[1]) if len(parts) == 3 else None
+
+
+def _unless_settled(
+    scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted
+) -> actions.Part | None:
+    """Return the writes for one wanted group; None for nothing, which is remembered.
+
+    That holds at any time: what has to wait says for how long.
+    """
+    if existing is None:
+        return _one(scene, index, existing, wanted)
+    given = (
+        index,
+        wanted.content,
+        wanted.outdated,
+        wanted.in_vain,
+        scene.owner,
+        scene.classes,
+        scene.options,
+    )
+    if derived.settled(existing, __name__, given):
+        return None
+    part = _one(scene, index, existing, wanted)
+    if part.nothing:
+        derived.settle(existing, __name__, given)
+    return part
 
 
 def _one(

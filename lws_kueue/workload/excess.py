@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lws_kueue.api import facts, kueue, quantity, requests
+from lws_kueue.api import derived, facts, kueue, quantity, requests
 from lws_kueue.api.reasons import Reason
 
 EXCEEDS = "PodExceedsAdmission"
@@ -80,11 +80,11 @@ class Allowance:
         if self._unreadable:
             return Excess(_problem(self._unreadable))
         try:
-            beyond = self._beyond(pod.spec)
+            beyond = self._beyond(_asked(pod)) if self._most else {}
             if not beyond:
                 return None
             own = self._own(pod.spec)
-            only_injected = own != pod.spec and not self._beyond(own)
+            only_injected = own != pod.spec and not self._beyond(requests.of_pod(own))
         except ValueError as error:
             return Excess(_problem(f"nobody can tell what pod {pod.meta.name} requests: {error}"))
         told = ", ".join(
@@ -98,15 +98,8 @@ class Allowance:
         )
         return Excess(reason, holds=not (only_injected and self._injected is Injected.WARN))
 
-    def _beyond(self, spec: Mapping[str, Any]) -> dict[str, int]:
-        """Return by resource what a pod asks for where that is too much.
-
-        Raises:
-            ValueError: an amount is no quantity.
-        """
-        if not self._most:
-            return {}
-        asked = requests.of_pod(spec)
+    def _beyond(self, asked: quantity.Amounts) -> dict[str, int]:
+        """Return by resource what of the requests of a pod is too much."""
         return {
             name: asked[name]
             for name, most in self._most.items()
@@ -119,6 +112,16 @@ class Allowance:
         known = {part: _named(self._template, part) for part in parts}
         own = {part: [c for c in spec[part] if c.get("name") in known[part]] for part in parts}
         return {**spec, **own}
+
+
+@derived.once
+def _asked(pod: facts.Pod) -> quantity.Amounts:
+    """Return what a pod requests.
+
+    Raises:
+        ValueError: an amount is no quantity.
+    """
+    return requests.of_pod(pod.spec)
 
 
 def _problem(text: str, *, fix: str = "") -> Reason:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, kueue, names, selectors
+from lws_kueue.api import actions, derived, facts, kueue, names, selectors
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
 from lws_kueue.workload import pods as group
@@ -104,7 +104,8 @@ def _flavor_in_words(name: str, assigned: kueue.PodSetAssignment) -> str:
     return f"ResourceFlavor {name} (of {', '.join(used_for)})"
 
 
-def assignments(workload: kueue.Workload) -> dict[str, kueue.PodSetAssignment]:
+@derived.once
+def assignments(workload: kueue.Workload) -> Mapping[str, kueue.PodSetAssignment]:
     """Return what each podset was admitted with, by its name."""
     admission = workload.status.admission
     return {} if admission is None else {one.name: one for one in admission.pod_set_assignments}

@@ -6,7 +6,7 @@ that was released onto it is then in nobody's account, and has to make room for 
 
 from collections.abc import Iterable, Mapping
 
-from lws_kueue.api import facts, kueue, names
+from lws_kueue.api import derived, facts, kueue, names
 from lws_kueue.tas import assignment
 from lws_kueue.workload import pods as group
 from lws_kueue.workload import state
@@ -36,7 +36,8 @@ def _is_displaced(
     return mine is not None and chosen is not None and chosen not in mine
 
 
-def _nodes(workload: kueue.Workload) -> dict[str, frozenset[str]]:
+@derived.once
+def _nodes(workload: kueue.Workload) -> Mapping[str, frozenset[str]]:
     """Return the host names that each podset is assigned, where assignments go down to nodes."""
     admission = workload.status.admission
     found: dict[str, frozenset[str]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from lws_kueue.api import actions, facts, kueue, names, numbers
+from lws_kueue.api import actions, derived, facts, kueue, names, numbers
 from lws_kueue.workload import podsets
 
 KUEUE_GATES: Final = frozenset({names.ADMISSION_GATE, names.TOPOLOGY_GATE})
@@ -14,6 +14,7 @@ def gated(pod: facts.Pod) -> bool:
     return any(gate in KUEUE_GATES for gate in pod.gates)
 
 
+@derived.once
 def could_run(pod: facts.Pod) -> bool:
     """Whether the pod runs or can still come to run: released, and not over."""
     return not (gated(pod) or pod.finished or _kept_as_over(pod))
@@ -34,6 +35,7 @@ def _kept_as_over(pod: facts.Pod) -> bool:
     return gone and keeps_name(pod)
 
 
+@derived.once
 def worker_index(pod: facts.Pod) -> int | None:
     """Return the pod's place in its group, 0 for the leader, None when it carries none."""
     return numbers.natural(pod.meta.labels.get(names.WORKER_INDEX, ""))

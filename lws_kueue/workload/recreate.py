@@ -88,7 +88,7 @@ def restated(workload: kueue.Workload, made_from: Content) -> str | None:
     settled = state.has_quota(workload) or workload.is_true(state.FINISHED)
     if settled or made_from.shape is None:
         return None
-    same = shape.written(workload.spec.pod_sets) == made_from.written
+    same = shape.stored_writing(workload) == made_from.written
     return None if same else "the way in which pods request the same"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lws_kueue.api import completion, kueue, names, quantity, requests, taints
+from lws_kueue.api import completion, derived, kueue, names, quantity, requests, taints
 
 Template = Mapping[str, Any]
 Tolerations = tuple[Mapping[str, Any], ...]
@@ -78,6 +78,12 @@ def of(
     )
 
 
+@derived.once_given
+def stored(workload: kueue.Workload, completions: Completions) -> Shape:
+    """Return the shape that a Workload was made for."""
+    return of(workload.spec.pod_sets, completions=completions)
+
+
 def difference(
     workload: kueue.Workload,
     wanted: Shape,
@@ -90,12 +96,14 @@ def difference(
     ``flavors`` are all that there are, because an edit of tolerations may open or close any;
     ``completions`` those that ``wanted`` was made with.
     """
-    stored = of(workload.spec.pod_sets, completions=completions)
-    if [one.name for one in stored] != [one.name for one in wanted]:
+    made_for = stored(workload, completions)
+    if made_for == wanted:
+        return None
+    if [one.name for one in made_for] != [one.name for one in wanted]:
         return "pod sets"
     placed = _is_placed(workload)
     ranked_by_pods = not _has_own_class(workload)
-    for old, new in zip(stored, wanted, strict=True):
+    for old, new in zip(made_for, wanted, strict=True):
         differs = {
             "number of pods": old.count != new.count,
             "requests": old.requests != new.requests,
@@ -108,6 +116,12 @@ def difference(
             if changed:
                 return f"{what} of podset {new.name}"
     return None
+
+
+@derived.once
+def stored_writing(workload: kueue.Workload) -> str:
+    """Return how the pods that a Workload was made for come by their requests."""
+    return written(workload.spec.pod_sets)
 
 
 def written(pod_sets: Iterable[kueue.PodSet]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from lws_kueue.api import kueue, names
+from lws_kueue.api import derived, kueue, names
 from lws_kueue.api.reasons import Reason
 
 QUOTA_RESERVED: Final = "QuotaReserved"
@@ -37,6 +37,7 @@ class Admission(Enum):
     DELETING = "deleting"
 
 
+@derived.once
 def admission(workload: kueue.Workload) -> Admission:
     """Return the state of a Workload.
 
@@ -71,6 +72,8 @@ def runs_elsewhere(workload: kueue.Workload, checks: Mapping[str, kueue.Admissio
     """Whether MultiKueue runs the group in another cluster, so that its pods here never start."""
     if workload.status.cluster_name:
         return True
+    if not workload.status.admission_checks:
+        return False
     found = (checks.get(state.name) for state in workload.status.admission_checks)
     return any(
         check is not None and check.controller_name == names.MULTIKUEUE_CONTROLLER
@@ -83,12 +86,16 @@ def may_run(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]
 
     A Workload that was just switched off is not admitted for long, so nothing is started for it.
     """
+    return _may_run_somewhere(workload) and not runs_elsewhere(workload, checks)
+
+
+@derived.once
+def _may_run_somewhere(workload: kueue.Workload) -> bool:
     return (
         admission(workload) is Admission.ADMITTED
         and workload.status.admission is not None
         and not workload.unreadable
         and workload.spec.active
-        and not runs_elsewhere(workload, checks)
     )
 
 

@@ -4,12 +4,12 @@ Each group is looked at by itself. What its pods are made from is the revision o
 the set as it is now: during an update groups differ, and each has the admission that fits it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from lws_kueue.api import actions, completion, facts, kueue, lws, names
+from lws_kueue.api import actions, completion, derived, facts, kueue, lws, names
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import groups, scope
@@ -40,8 +40,9 @@ class Admissions:
 
     ``pods`` are all that have their place in a group, also what a former group has left.
     ``outdated`` says in words what of a group its Workload was not made for, ``in_vain`` why it
-    asks for quota that it cannot use; ``short`` is what pods are missing. ``look_again`` is in how
-    many seconds a group will have waited for a while.
+    asks for quota that it cannot use; ``short`` is what pods are missing. ``before`` are the groups
+    from before the set waited for Kueue, ``running`` those whose Workload lets pods go.
+    ``look_again`` is in how many seconds a group will have waited for a while.
     """
 
     own: Mapping[int, groups.Group] = field(default_factory=dict)
@@ -52,12 +53,16 @@ class Admissions:
     waiting: unadmitted.Unadmitted = unadmitted.NOBODY
     look_again: float | None = None
     short: shortages.Shortages | None = None
+    before: Set[int] = frozenset()
+    running: Set[int] = frozenset()
     in_vain: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, index: int) -> diff.Wanted:
         """Return what the Workload of a group has to be for."""
-        content = self.contents.of(index) if self.contents else None
-        return diff.Wanted(content, self.outdated.get(index), self.in_vain.get(index))
+        wanted = self.contents.wanted(index) if self.contents else diff.Wanted(None)
+        if index not in self.outdated and index not in self.in_vain:
+            return wanted
+        return diff.Wanted(wanted.content, self.outdated.get(index), self.in_vain.get(index))
 
     def may_ask(self, index: int) -> bool:
         """Whether a group has the pods for which it would get quota."""
@@ -65,8 +70,7 @@ class Admissions:
 
     def taken_in(self, index: int) -> bool:
         """Whether the group is one that waits for Kueue, and not one from before the set did."""
-        group = self.own.get(index)
-        return group is None or group.in_queue
+        return index not in self.before
 
 
 class Contents:
@@ -75,19 +79,31 @@ class Contents:
     def __init__(self, at: scope.Scope, *, options: build.Options) -> None:
         self._at = at
         self._options = options
-        self._groups = {group.index: group for group in at.found.groups}
+        self._groups = at.found.by_index
         self._by_key: dict[str, recreate.Content | None] = {}
-        self.completions = completion.completions(
-            at.seen.limit_ranges.values(), at.seen.runtime_classes.values()
+        self._wanted: dict[str, diff.Wanted] = {}
+        self._flavors = at.seen.memo.same("flavors", at.seen.kueue.flavors)
+        self.completions = at.seen.memo.same(
+            "completions",
+            completion.completions(at.seen.limit_ranges.values(), at.seen.runtime_classes.values()),
         )
-        self.current = self._content(at.owner, at.choice.key)
+        self.current = self._content(at.asked, at.choice.key)
 
     def of(self, index: int) -> recreate.Content | None:
         """Return what a group is made from; None if nobody can tell."""
         group = self._groups.get(index)
         if group is not None:
-            return self._at_key(group.key)
+            return self.current if group.key == self.current.key else self._at_key(group.key)
         return self.current if self._comes_at_current(index) else None
+
+    def wanted(self, index: int) -> diff.Wanted:
+        """Return what the Workload of a group has to be for, where nothing speaks against it."""
+        content = self.of(index)
+        if content is None:
+            return diff.Wanted(None)
+        if content.key not in self._wanted:
+            self._wanted[content.key] = diff.Wanted(content)
+        return self._wanted[content.key]
 
     def _comes_at_current(self, index: int) -> bool:
         """Whether a group that is not there will come at the current revision.
@@ -103,8 +119,6 @@ class Contents:
         return index >= leader_set.partition or leader_set.settled
 
     def _at_key(self, key: str) -> recreate.Content | None:
-        if key == self.current.key:
-            return self.current
         if key not in self._by_key:
             self._by_key[key] = self._restored(key)
         return self._by_key[key]
@@ -114,33 +128,28 @@ class Contents:
         if revision is None:
             return None
         try:
-            restored = revisions.restore(self._at.owner, revision)
+            restored = revisions.restore(self._at.asked, revision)
         except revisions.BrokenRevision:
             return None
         return self._content(restored, key)
 
     def _content(self, owner: lws.LeaderWorkerSet, key: str) -> recreate.Content:
-        return recreate.content(owner, key, options=self._options, completions=self.completions)
+        made = _content(owner, (key, self._options, self.completions))
+        return self._at.seen.memo.same(f"content {key}", made)
 
     def outdated(self, index: int, workload: kueue.Workload, pods: Pods) -> str | None:
         """Return in words what of a group its Workload was not made for, None if it fits."""
         content = self.of(index)
         if content is None:
             return None
-        return recreate.outdated(
-            workload,
-            content,
-            pods,
-            flavors=self._at.seen.kueue.flavors,
-            completions=self.completions,
-        )
+        return _outdated(workload, (content, tuple(pods), self._flavors, self.completions))
 
     def becomes(self, workload: kueue.Workload, *, outdated: bool) -> Change:
         """Return what the current revision makes of an admission.
 
         ``outdated`` says that a group of that revision has found it to be for something else.
         """
-        wanted, flavors = self.current.shape, self._at.seen.kueue.flavors
+        wanted, flavors = self.current.shape, self._flavors
         if wanted is None:
             return Change.ANOTHER
         completions = self.completions
@@ -148,8 +157,25 @@ class Contents:
             workload, wanted, flavors=flavors, completions=completions
         ):
             return Change.NONE
-        stored = shape.of(workload.spec.pod_sets, completions=completions)
+        stored = shape.stored(workload, completions)
         return Change.SMALLER if shape.shrinks(stored, wanted) else Change.ANOTHER
+
+
+@derived.once_given
+def _content(
+    owner: lws.LeaderWorkerSet, given: tuple[str, build.Options, shape.Completions]
+) -> recreate.Content:
+    key, options, completions = given
+    return recreate.content(owner, key, options=options, completions=completions)
+
+
+_Compared = tuple[recreate.Content, tuple[facts.Pod, ...], shape.Flavors, shape.Completions]
+
+
+@derived.once_given
+def _outdated(workload: kueue.Workload, compared: _Compared) -> str | None:
+    content, pods, flavors, completions = compared
+    return recreate.outdated(workload, content, pods, flavors=flavors, completions=completions)
 
 
 def of(
@@ -166,21 +192,24 @@ def of(
     if not at.managed_by.stops:
         return Admissions()
     contents = Contents(at, options=options)
-    own = {group.index: group for group in at.found.groups}
+    own = at.found.by_index
     pods = {index: group.pods for index, group in own.items()}
     for pod in at.found.former:
         if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
             pods[place] = (*pods.get(place, ()), pod)
-    workloads = diff.serving(at.owner.meta, at.seen.workloads.values(), options=options)
+    workloads = diff.serving(at.asked.meta, at.seen.workloads.values(), options=options)
     outdated = {
         index: what
         for index, workload in workloads.items()
         if (what := contents.outdated(index, workload, pods.get(index, ())))
     }
-    waiting = _waiting(at, own, workloads, outdated)
+    checks = at.seen.kueue.admission_checks
+    running = frozenset(i for i, workload in workloads.items() if state.may_run(workload, checks))
+    before = frozenset(index for index, group in own.items() if not group.in_queue)
+    waiting = _waiting(at, running - outdated.keys(), before)
     ages = {
-        index: _age(group, workloads.get(index), now=now)
-        for index, group in own.items()
+        index: _age(own[index], workloads.get(index), now=now)
+        for index in (own if waiting else ())
         if index in waiting
     }
     change = _change(at, contents, workloads, outdated)
@@ -208,6 +237,8 @@ def of(
             (*ages.values(), timedelta(0)) if len(ages) < len(waiting) else ages.values()
         ),
         short=short,
+        before=before,
+        running=running,
         in_vain=_in_vain(at, short, own, workloads, now=now),
     )
 
@@ -222,32 +253,24 @@ def _in_vain(
 ) -> dict[int, str]:
     """Return the groups that ask for quota in vain; MultiKueue's Workloads are not ours to end."""
     checks = at.seen.kueue.admission_checks
+    lacking = short.workers
     if names.MULTIKUEUE_ORIGIN in at.owner.meta.labels:
         return {}
     return {
         index: why
         for index, workload in workloads.items()
-        if (index not in own or own[index].in_queue)
+        if (index not in own or (index in lacking and own[index].in_queue))
         and not state.runs_elsewhere(workload, checks)
         and (why := short.in_vain(index, workload, now=now)) is not None
     }
 
 
-def _waiting(
-    at: scope.Scope,
-    own: Mapping[int, groups.Group],
-    workloads: Mapping[int, kueue.Workload],
-    outdated: Mapping[int, str],
-) -> Indices:
-    """Return the groups that cannot be ready before Kueue has admitted them."""
+def _waiting(at: scope.Scope, run: Set[int], before: Set[int]) -> Indices:
+    """Return the groups that cannot be ready before Kueue has admitted them.
+
+    Those that ``run`` are admitted for what they are, and those ``before`` do without.
+    """
     leader_set = at.found.leader_set
-    checks = at.seen.kueue.admission_checks
-    run = (
-        index
-        for index, workload in workloads.items()
-        if state.may_run(workload, checks) and index not in outdated
-    )
-    before = (index for index, group in own.items() if not group.in_queue)
     every = range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
     return Indices(every) - {*run, *before}
 

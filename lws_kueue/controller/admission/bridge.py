@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from lws_kueue.api import actions, kueue, reasons
+from lws_kueue.api import actions, derived, kueue, reasons
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions, built_in, follow, unmanaged, waiting
 from lws_kueue.controller.observe import scope
-from lws_kueue.workload import build, diff, state
+from lws_kueue.workload import backing, build, diff, state
 
 
 def plan(
@@ -62,7 +62,7 @@ def _held(
     now: datetime,
 ) -> actions.Part:
     """Let nothing go of a set, and ask for nothing, because that may be Kueue's own to do."""
-    scene = follow.Scene(at.seen, at.owner, admitted, terms=at.seen.terms(options), now=now)
+    scene = follow.Scene(at.seen, at.owner, admitted, terms=_terms(at, options), now=now)
     stops = actions.joined(_steps(scene, wanted=wanted).values())
     why = waiting.manager_unknown(at.seen, wanted=wanted)
     return stops + actions.Part(reasons=(why,) if wanted else ())
@@ -78,33 +78,34 @@ def _bridged(
     now: datetime,
 ) -> actions.Part:
     seen, owner = at.seen, at.owner
-    desired = _desired(admitted, wanted=wanted, most=options.max_pending)
+    pending = len(_pending(admitted, wanted=wanted))
+    desired = _desired(admitted, wanted=wanted, free=max(0, options.max_pending - pending))
+    classes = build.PriorityClasses(
+        workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
+    )
     changes = diff.changes(
-        owner,
+        at.asked,
         seen.workloads.values(),
         wanted={index: admitted.wanted(index) for index in desired},
         pods=admitted.pods,
-        classes=build.PriorityClasses(
-            workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
-        ),
+        classes=seen.memo.same("classes", classes),
         options=options,
         now=now,
     )
-    scene = follow.Scene(seen, owner, admitted, terms=seen.terms(options), now=now)
+    scene = follow.Scene(seen, owner, admitted, terms=_terms(at, options), now=now)
     unchanged = {index: reason for reason in changes.reasons for index in reason.groups}
     steps = _steps(scene, wanted=wanted)
     problems = {
         i: reason for step in steps.values() for reason in step.reasons for i in reason.groups
     }
     problems |= unchanged
+    # A change that has to wait is worth a warning, but its group waits for nothing.
+    run = admitted.running - (problems.keys() - unchanged.keys())
     held = {
         index: waiting.why(seen, owner, admitted.workloads.get(index), problem=problems.get(index))
         for index in desired
-        # A change that has to wait is worth a warning, but its group waits for nothing.
-        if admitted.taken_in(index)
-        and not (index in unchanged and scene.may_run(admitted.workloads.get(index)))
+        if index not in run and admitted.taken_in(index)
     }
-    pending = len(_pending(admitted, wanted=wanted))
     at_limit = pending >= options.max_pending
     lacking = waiting.for_pods(seen, owner, admitted, wanted=made, desired=desired)
     if at_limit:
@@ -125,9 +126,14 @@ def _bridged(
     return replace(actions.joined((changes, *steps.values())), reasons=explained)
 
 
-def _desired(admitted: admissions.Admissions, *, wanted: int, most: int) -> tuple[int, ...]:
+def _terms(at: scope.Scope, options: build.Options) -> backing.Terms:
+    return at.seen.memo.same("terms", at.seen.terms(options))
+
+
+def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> tuple[int, ...]:
     """Return the indices of the groups that are to have a Workload after this pass.
 
+    Of those that have none ``free`` may begin to wait.
     A set that is scaled to a million groups gets them some at a time: all other sets wait while a
     pass decides, and Kueue keeps every Workload that waits. Each pass that writes is followed by
     the next one. Groups from before the set waited for Kueue run, so they are counted at once.
@@ -138,7 +144,6 @@ def _desired(admitted: admissions.Admissions, *, wanted: int, most: int) -> tupl
         for index in sorted(admitted.own)
         if index < wanted and index not in existing and admitted.may_ask(index)
     ]
-    free = max(0, most - len(_pending(admitted, wanted=wanted)))
     waits = islice((index for index in missing if admitted.taken_in(index)), free)
     runs = (index for index in missing if not admitted.taken_in(index))
     return tuple(sorted({*existing, *islice((*runs, *waits), waiting.MOST_NEW)}))
@@ -150,8 +155,8 @@ def _pending(admitted: admissions.Admissions, *, wanted: int) -> list[int]:
         index
         for index, workload in admitted.workloads.items()
         if index < wanted
-        and admitted.taken_in(index)
         and state.admission(workload) is state.Admission.PENDING
+        and admitted.taken_in(index)
     ]
 
 
@@ -164,9 +169,10 @@ def _steps(scene: follow.Scene, *, wanted: int) -> dict[int, actions.Part]:
     """
     workloads = scene.admitted.workloads
     steps = {
-        index: _safely(follow.group, scene, index, workload)
+        index: step
         for index, workload in workloads.items()
         if index < wanted and scene.admitted.taken_in(index)
+        if (step := _step(scene, index, workload)) is not None
     }
     unserved = {
         index: None
@@ -186,6 +192,18 @@ def _steps(scene: follow.Scene, *, wanted: int) -> dict[int, actions.Part]:
             if index < wanted and not scene.admitted.taken_in(index)
         }
     )
+
+
+def _step(scene: follow.Scene, index: int, workload: kueue.Workload) -> actions.Part | None:
+    """Return what one group asks for; None for nothing, which is remembered."""
+    given = scene.given(index)
+    if derived.settled(workload, follow.__name__, given):
+        return None
+    step = _safely(follow.group, scene, index, workload)
+    if step.nothing:
+        derived.settle(workload, follow.__name__, given)
+        return None
+    return step
 
 
 def _safely(

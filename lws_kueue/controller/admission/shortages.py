@@ -15,7 +15,7 @@ they are there. The deletion is a mark that outlives this process: the finalizer
 until what runs has been stopped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -97,13 +97,13 @@ class Shortages:
     def __init__(self, at: scope.Scope, *, now: datetime) -> None:
         self._at = at
         self._now = now
-        self._groups = {group.index: group for group in at.found.groups}
+        self._groups = at.found.by_index
         leader_set = at.found.leader_set
         self._leaders = self._of(leader_set, start=0) if leader_set else None
         self._workers = {
             group.index: found
             for group in at.found.groups
-            if (found := self._of_workers(group)) is not None
+            if not group.staffed and (found := self._of_workers(group)) is not None
         }
 
     def _of(self, owner: facts.StatefulSet, *, start: int) -> Shortage | None:
@@ -163,6 +163,11 @@ class Shortages:
         if leader_set is None or index >= leader_set.replicas:
             return None
         return None if f"{leader_set.meta.name}-{index}" in self._at.seen.pods else self._leaders
+
+    @property
+    def workers(self) -> Mapping[int, Shortage]:
+        """What groups that are there are short of."""
+        return self._workers
 
     def complete(self, index: int) -> bool:
         """Whether the pods of a group are there, as far as they come before an admission."""

@@ -63,7 +63,10 @@ def for_pods(
 ) -> dict[int, Reason]:
     """Return why groups without a Workload, that get none in this pass, do not ask for quota."""
     known = frozenset(desired)
-    missing = islice((index for index in range(wanted) if index not in known), MOST_NEW)
+    lacking = (index for index in range(wanted) if index not in known)
+    missing = tuple(islice(lacking, MOST_NEW))
+    if not missing:
+        return {}
     trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
     stopped = {
         groups.index_of(seen.name, pod): _KEPT for pod in seen.pods.values() if keeps_name(pod)

@@ -3,9 +3,9 @@
 The leader StatefulSet comes first, then what each group gets made.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from lws_kueue.api import actions, names
+from lws_kueue.api import actions, derived, names
 from lws_kueue.controller.objects import (
     apply_diff,
     foreign,
@@ -14,7 +14,7 @@ from lws_kueue.controller.objects import (
     statefulsets,
     worker_sets,
 )
-from lws_kueue.controller.observe import scope
+from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.rollout import planner
 
 
@@ -30,13 +30,27 @@ def plan(
     Pods of the groups ``exceeding`` request more than was admitted.
     """
     staying = [group for group in at.found.groups if group.leader.meta.uid not in going]
-    made = (group_objects.missing(at, group) for group in staying)
+    made = _made(at, staying)
     kept = actions.Part(chains=tuple(worker_sets.put_right(group) for group in staying))
     cleared = (group_objects.cleared(at, group) for group in staying if group.index in exceeding)
     revision = actions.Part(prepare=(at.choice.create,) if at.choice.create else ())
     leaders = _leader_set(at, target, exceeding=bool(exceeding))
     service = actions.Part(chains=(_shared_service(at),))
     return actions.joined((revision, leaders, service, *made, kept, *cleared))
+
+
+def _made(at: scope.Scope, staying: Iterable[groups.Group]) -> list[actions.Part]:
+    """Return what the groups lack; that one lacks nothing is remembered of it."""
+    given = (at.asked, at.seen.memo.same("PodGroups", at.seen.pod_groups))
+    found = []
+    for group in staying:
+        if derived.settled(group, __name__, given):
+            continue
+        part = group_objects.missing(at, group)
+        if part.nothing:
+            derived.settle(group, __name__, given)
+        found.append(part)
+    return found
 
 
 def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> actions.Part:

@@ -9,6 +9,7 @@ Argo CD, for which it can be a mark, leaves objects that have an owner alone.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from lws_kueue.api import facts, names
@@ -37,6 +38,8 @@ _DOMAINS: Final = frozenset(
 _KEYS: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
+# All objects of all sets have the same few keys.
+@lru_cache(maxsize=1024)
 def is_one(key: str) -> bool:
     """Whether a label or an annotation of this key marks the objects of a tool."""
     if key in _KEYS:

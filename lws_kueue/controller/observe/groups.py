@@ -7,8 +7,9 @@ to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, TypeVar
 
 from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.controller.observe import ordinals
@@ -16,8 +17,13 @@ from lws_kueue.controller.observe import ordinals
 # The label by which a pod names the revision of its StatefulSet's template.
 MADE_FROM: Final = "controller-revision-hash"
 
+# Revisions come and go: so many values are kept for comparison, and then it begins anew.
+MOST_SAME: Final = 32
 
-@dataclass(frozen=True, slots=True)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
 class Group:
     """One group: its leader pod, its workers by ordinal, their StatefulSet, and its own Service.
 
@@ -42,22 +48,22 @@ class Group:
     gated_as_wanted: bool = True
     managed_by_kueue: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The revision key of the leader."""
         return self.leader.meta.labels.get(names.REVISION_KEY, "")
 
-    @property
+    @cached_property
     def pods(self) -> tuple[facts.Pod, ...]:
         """All pods of the group, the leader first."""
         return (self.leader, *self.workers)
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether the group has its worker StatefulSet, or needs none."""
         return self.size == 1 or self.worker_set is not None
 
-    @property
+    @cached_property
     def ready(self) -> bool:
         """Whether the leader runs and is ready, and the workers are (lws-contract 4.1)."""
         if not (self.leader.phase == "Running" and self.leader.ready):
@@ -66,7 +72,7 @@ class Group:
             return True
         return self.worker_set is not None and self.worker_set.ready and not self.rescaled
 
-    @property
+    @cached_property
     def rescaled(self) -> bool:
         """Whether its worker StatefulSet wants another number of pods than the group has places.
 
@@ -75,11 +81,31 @@ class Group:
         own = self.worker_set
         return self.size > 1 and own is not None and own.replicas != self.size - 1
 
+    @cached_property
+    def marked(self) -> bool:
+        """Whether its leader says that we gate it."""
+        return is_marked(self.leader.meta.annotations)
+
+    @cached_property
+    def staffed(self) -> bool:
+        """Whether it has its worker StatefulSet, and that does not say that it lacks pods."""
+        return self.worker_set is not None and not self.worker_set.short
+
+    @cached_property
+    def disturbed(self) -> bool:
+        """Whether one of its pods is being deleted or has been restarted."""
+        return any(pod.meta.deleting or pod.restarted for pod in self.pods)
+
+    @cached_property
+    def gated(self) -> bool:
+        """Whether anybody's gate holds one of its pods."""
+        return any(pod.gates for pod in self.pods)
+
     def has_place(self, name: str) -> bool:
         """Whether a pod of that name is one of the group, and not one too many."""
         return ordinals.parent_and_ordinal(name)[1] < self.size or name == self.leader.meta.name
 
-    @property
+    @cached_property
     def in_queue(self) -> bool:
         """Whether its pods have waited, or wait, for its Workload, whoever gates them."""
         return self.gated_as_wanted or self.managed_by_kueue
@@ -94,7 +120,7 @@ class Group:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Groups:
     """The groups of a set by index, and what else there is.
 
@@ -109,10 +135,188 @@ class Groups:
     unowned: tuple[facts.Pod, ...] = ()
     foreign: facts.StatefulSet | None = None
 
-    @property
+    @cached_property
+    def by_index(self) -> Mapping[int, Group]:
+        """The groups by index, in order."""
+        return {group.index: group for group in self.groups}
+
+    @cached_property
     def pods(self) -> tuple[facts.Pod, ...]:
         """All pods that are, or may have been, the set's."""
         return (*(pod for group in self.groups for pod in group.pods), *self.former)
+
+
+class Memo:
+    """What the groups of a set were put together from, so that the next look changes that alone.
+
+    Nothing depends on what it holds: with an empty one the same is found. What it holds of a set is
+    right for one set only. Facts are never changed, so one that is still there says what it said.
+    """
+
+    def __init__(self) -> None:
+        self._filed = _Filed()
+        self._same: dict[str, Any] = {}
+
+    def same(self, what: str, value: V) -> V:
+        """Return ``value``, as the very object of the last time if it was equal then.
+
+        So what depends on it and was kept is found by identity, and not compared at length.
+        """
+        kept: V | None = self._same.get(what)
+        if kept is not None and (kept is value or kept == value):
+            return kept
+        if len(self._same) >= MOST_SAME:
+            self._same.clear()
+        self._same[what] = value
+        return value
+
+    def groups(
+        self,
+        owner: lws.LeaderWorkerSet,
+        leader_set: facts.StatefulSet,
+        *,
+        stateful_sets: Mapping[str, facts.StatefulSet],
+        pods: Mapping[str, facts.Pod],
+        services: Mapping[str, facts.Service],
+    ) -> tuple[Group, ...]:
+        """Return the groups by index; those of which all is as it was are the same objects."""
+        # What an error cuts off in the middle is begun anew.
+        filed, self._filed = self._filed, _Filed()
+        made_for = (owner.meta.name, owner.spec.leader_worker_template.size, leader_set.meta.uid)
+        if filed.made_for != made_for:
+            filed = _Filed(made_for)
+        found = filed.update(owner, stateful_sets=stateful_sets, pods=pods, services=services)
+        self._filed = filed
+        return found
+
+
+@dataclass
+class _Filed:
+    """The objects of a set by what they belong to, and the groups that were made of them.
+
+    ``made_for`` are the name of the set, its size, and the UID of its leader StatefulSet.
+    ``children`` are pods by the UID of their controller, ``places`` by the StatefulSet that their
+    names say, both by name; a mapping is never changed, but replaced. ``of_uid`` are the names of
+    the leaders that own something by a UID, their own or that of their worker StatefulSet.
+    """
+
+    made_for: tuple[str, int, str] = ("", 0, "")
+    pods: Mapping[str, facts.Pod] = field(default_factory=dict)
+    stateful_sets: Mapping[str, facts.StatefulSet] = field(default_factory=dict)
+    services: Mapping[str, facts.Service] = field(default_factory=dict)
+    children: dict[str, dict[str, facts.Pod]] = field(default_factory=dict)
+    places: dict[str, dict[str, facts.Pod]] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    of_uid: dict[str, str] = field(default_factory=dict)
+
+    def update(
+        self,
+        owner: lws.LeaderWorkerSet,
+        *,
+        stateful_sets: Mapping[str, facts.StatefulSet],
+        pods: Mapping[str, facts.Pod],
+        services: Mapping[str, facts.Service],
+    ) -> tuple[Group, ...]:
+        """Make those groups anew of which anything has changed; return all of them by index."""
+        changed = _changed(self.pods, pods)
+        uids, parents = self._refile(changed, pods)
+        concerned = {
+            *changed,
+            *parents,
+            *_changed(self.stateful_sets, stateful_sets),
+            *_changed(self.services, services),
+            *(self.of_uid[uid] for uid in uids if uid in self.of_uid),
+        }
+        self.pods, self.stateful_sets, self.services = pods, stateful_sets, services
+        leaders = self.children.get(self.made_for[2], {})
+        for name in concerned:
+            if (before := self.groups.pop(name, None)) is not None:
+                for uid in _uids(before):
+                    self.of_uid.pop(uid, None)
+            leader = leaders.get(name)
+            if leader is None or (made := self._group(owner, leader)) is None:
+                continue
+            self.groups[name] = made
+            self.of_uid.update(dict.fromkeys(_uids(made), name))
+        return tuple(sorted(self.groups.values(), key=lambda group: group.index))
+
+    def _refile(
+        self, changed: Iterable[str], pods: Mapping[str, facts.Pod]
+    ) -> tuple[Iterable[str], Iterable[str]]:
+        """File the pods that have changed; return the UIDs and the names that it concerns."""
+        children: dict[str, dict[str, facts.Pod]] = {}
+        places: dict[str, dict[str, facts.Pod]] = {}
+        for name in changed:
+            old, new = self.pods.get(name), pods.get(name)
+            for pod in (old, new):
+                if pod is None:
+                    continue
+                where = [_entry(places, self.places, ordinals.parent_and_ordinal(name)[0])]
+                if pod.meta.controller is not None:
+                    where.append(_entry(children, self.children, pod.meta.controller.uid))
+                for entry in where:
+                    if pod is new:
+                        entry[name] = pod
+                    else:
+                        entry.pop(name, None)
+        _replace(self.children, children)
+        _replace(self.places, places)
+        return children, places
+
+    def _group(self, owner: lws.LeaderWorkerSet, pod: facts.Pod) -> Group | None:
+        """Return the group of a leader; None for a pod that only has the owner of one."""
+        parent, index = ordinals.parent_and_ordinal(pod.meta.name)
+        if parent != owner.meta.name or pod.meta.name != f"{parent}-{index}":
+            return None
+        same_name = self.stateful_sets.get(pod.meta.name)
+        worker_set = same_name if same_name and _controls(pod.meta, same_name.meta) else None
+        workers = _workers(pod, worker_set=worker_set, children=self.children)
+        here = {worker.meta.uid for worker in workers}
+        places = sorted(self.places.get(pod.meta.name, {}).items())
+        return Group(
+            index=index,
+            size=_size(owner, pod, worker_set),
+            leader=pod,
+            workers=workers,
+            worker_set=worker_set,
+            service=self.services.get(pod.meta.name),
+            foreign_worker_set=None if worker_set else same_name,
+            name_conflicts=tuple(p for _, p in places if p.meta.uid not in here),
+            managed_by_kueue=_mark(pod.meta.annotations) == names.KUEUE_LWS_FRAMEWORK,
+        )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names under which there is not the same fact as before."""
+    changed = [name for name, fact in now.items() if before.get(name) is not fact]
+    if changed or len(before) != len(now):
+        changed += [name for name in before if name not in now]
+    return changed
+
+
+def _entry(
+    changed: dict[str, dict[str, facts.Pod]], kept: Mapping[str, dict[str, facts.Pod]], key: str
+) -> dict[str, facts.Pod]:
+    """Return the entry of a key that is to be changed, which begins as a copy of what is kept."""
+    if key not in changed:
+        changed[key] = dict(kept.get(key, {}))
+    return changed[key]
+
+
+def _replace(
+    kept: dict[str, dict[str, facts.Pod]], changed: Mapping[str, dict[str, facts.Pod]]
+) -> None:
+    for key, entry in changed.items():
+        if entry:
+            kept[key] = entry
+        else:
+            kept.pop(key, None)
+
+
+def _uids(group: Group) -> tuple[str, ...]:
+    """Return the UIDs of what owns pods of a group."""
+    leader = group.leader.meta.uid
+    return (leader, group.worker_set.meta.uid) if group.worker_set else (leader,)
 
 
 def observe(
@@ -121,47 +325,36 @@ def observe(
     stateful_sets: Mapping[str, facts.StatefulSet],
     pods: Mapping[str, facts.Pod],
     services: Mapping[str, facts.Service],
+    memo: Memo | None = None,
 ) -> Groups:
-    """Put the objects of a set together. Mappings are by name, of the set's namespace."""
+    """Put the objects of a set together. Mappings are by name, of the set's namespace.
+
+    ``memo`` is that of the set's last look, and learns what there is now.
+    """
     named = stateful_sets.get(owner.meta.name)
     ours = named is not None and _is_ours(owner, named)
     leader_set = named if ours else None
-    children = _by_controller(pods)
-    places = _by_parent(pods)
-    groups = []
-    for pod in children.get(leader_set.meta.uid, ()) if leader_set else ():
-        parent, index = ordinals.parent_and_ordinal(pod.meta.name)
-        if parent != owner.meta.name or pod.meta.name != f"{parent}-{index}":
-            continue
-        same_name = stateful_sets.get(pod.meta.name)
-        worker_set = same_name if same_name and _controls(pod.meta, same_name.meta) else None
-        workers = _workers(pod, worker_set=worker_set, children=children)
-        here = {worker.meta.uid for worker in workers}
-        groups.append(
-            Group(
-                index=index,
-                size=_size(owner, pod, worker_set),
-                leader=pod,
-                workers=workers,
-                worker_set=worker_set,
-                service=services.get(pod.meta.name),
-                foreign_worker_set=None if worker_set else same_name,
-                name_conflicts=tuple(
-                    p for p in places.get(pod.meta.name, ()) if p.meta.uid not in here
-                ),
-                managed_by_kueue=_mark(pod.meta.annotations) == names.KUEUE_LWS_FRAMEWORK,
-            )
+    groups: tuple[Group, ...] = ()
+    if leader_set is not None:
+        groups = (memo or Memo()).groups(
+            owner, leader_set, stateful_sets=stateful_sets, pods=pods, services=services
         )
-    groups.sort(key=lambda group: group.index)
-    members = {pod.meta.uid for group in groups for pod in group.pods}
-    others = [pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members]
+    others = _others(groups, pods)
     return Groups(
         leader_set=leader_set,
-        groups=tuple(groups),
+        groups=groups,
         former=tuple(pod for pod in others if may_belong(owner.meta.name, pod)),
         unowned=tuple(pod for pod in others if not may_belong(owner.meta.name, pod)),
         foreign=None if ours else named,
     )
+
+
+def _others(groups: Iterable[Group], pods: Mapping[str, facts.Pod]) -> list[facts.Pod]:
+    """Return the pods that are in no group, by name; none is in two."""
+    if sum(len(group.pods) for group in groups) == len(pods):
+        return []
+    members = {pod.meta.uid for group in groups for pod in group.pods}
+    return [pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members]
 
 
 def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] = ()) -> Groups:
@@ -170,13 +363,12 @@ def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] 
     ``revisions`` are those of the namespace that the StatefulSet controller keeps of templates.
     """
     leader_set = found.leader_set
-    if leader_set is None:
+    if leader_set is None or all(group.marked == gated for group in found.groups):
         return found
     templates = _Templates(leader_set, revisions)
     groups = tuple(
         group
-        if is_marked(group.leader.meta.annotations) == gated
-        or not templates.otherwise(group.leader, gated=gated)
+        if group.marked == gated or not templates.otherwise(group.leader, gated=gated)
         else replace(group, gated_as_wanted=False)
         for group in found.groups
     )
@@ -345,32 +537,16 @@ def missed_pods(found: Groups) -> Iterator[str]:
             yield from places_of(group.worker_set, start=1)
 
 
-def _by_controller(pods: Mapping[str, facts.Pod]) -> dict[str, list[facts.Pod]]:
-    children: dict[str, list[facts.Pod]] = {}
-    for pod in pods.values():
-        if pod.meta.controller is not None:
-            children.setdefault(pod.meta.controller.uid, []).append(pod)
-    return children
-
-
-def _by_parent(pods: Mapping[str, facts.Pod]) -> dict[str, list[facts.Pod]]:
-    """Return the pods whose names make them workers of a leader, by its name."""
-    places: dict[str, list[facts.Pod]] = {}
-    for name, pod in sorted(pods.items()):
-        places.setdefault(ordinals.parent_and_ordinal(name)[0], []).append(pod)
-    return places
-
-
 def _workers(
     leader: facts.Pod,
     *,
     worker_set: facts.StatefulSet | None,
-    children: Mapping[str, list[facts.Pod]],
+    children: Mapping[str, Mapping[str, facts.Pod]],
 ) -> tuple[facts.Pod, ...]:
     """Return a group's workers: pods of the worker StatefulSet, or of the leader itself."""
     workers = [
-        *(children.get(worker_set.meta.uid, ()) if worker_set else ()),
-        *children.get(leader.meta.uid, ()),
+        *(children.get(worker_set.meta.uid, {}).values() if worker_set else ()),
+        *children.get(leader.meta.uid, {}).values(),
     ]
     placed = {
         ordinal: pod

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from lws_kueue.api import facts, names
+from lws_kueue.api import derived, facts, names
 from lws_kueue.controller.observe import groups
 from lws_kueue.tas import assignment
 
@@ -47,6 +47,7 @@ def with_departed(
     return known
 
 
+@derived.once
 def members(group: groups.Group) -> Members | None:
     """Return who a group consists of, to be kept for ``lost``; None while it is incomplete."""
     if group.worker_set is None or len(group.pods) != group.size:

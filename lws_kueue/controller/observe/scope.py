@@ -40,10 +40,15 @@ class ManagedBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A live set, its groups, its own revisions, the one it is at, and who manages its groups."""
+    """A live set, its groups, its own revisions, the one it is at, and who manages its groups.
+
+    ``asked`` is the set without what is only told of it, its status: the same object for as long as
+    nobody asks for anything else.
+    """
 
     seen: observed.Observed
     owner: lws.LeaderWorkerSet
+    asked: lws.LeaderWorkerSet
     found: groups.Groups
     own_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice

@@ -27,12 +27,14 @@ def decide(
     leader_set, key = stage.leader_set, stage.key
     if leader_set is None or not stage.settled:
         return ()
+    waiting = range(stage.bounds.floor, leader_set.partition)
+    if not waiting:
+        return ()
     present = {group.index: group for group in stage.found}
     opened = range(leader_set.partition, leader_set.replicas)
     if not all(_settled(present.get(index), key) for index in opened):
         # The update goes on by itself.
         return ()
-    waiting = range(stage.bounds.floor, leader_set.partition)
     return tuple(
         replacement.deletion(group.leader.meta, because=f"back from {group.key}")
         for index, group in sorted(present.items())

@@ -12,7 +12,7 @@ from typing import Any
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.admission import shortages
-from lws_kueue.controller.observe import members, observed
+from lws_kueue.controller.observe import groups, members, observed
 from lws_kueue.workload import build, conditions
 from tests.kit.memory import kubernetes_model
 from tests.kit.memory.kubernetes_model import Object, copied, true
@@ -58,6 +58,7 @@ class Cluster(kubernetes_model.Kubernetes):
         # Of a controller that has written a lot before; the model's own writes are not counted.
         self.attempts = repairs.Attempts()
         self._facts: dict[tuple[str, str], tuple[str, Any]] = {}
+        self._memos: dict[str, groups.Memo] = {}
 
     def stamp(self) -> str:
         return conditions.stamp(self.now)
@@ -89,6 +90,7 @@ class Cluster(kubernetes_model.Kubernetes):
             workloads=seen["Workload"],
             remembered=self.memory,
             attempts=self.attempts,
+            memo=self._memos.setdefault(name, groups.Memo()),
         )
         nodes = {
             node: None if node in self.lost_nodes else self.nodes.get(node, _NODE)
@@ -109,13 +111,26 @@ class Cluster(kubernetes_model.Kubernetes):
             known = self._facts[kind, name] = (version, _FACTS[kind](copied(obj)))
         return known[1]
 
+    def afresh(self, name: str) -> observed.Observed:
+        """Observe a set as a new process does, which has parsed nothing and remembers no look."""
+        facts, memos = self._facts, self._memos
+        self._facts, self._memos = {}, {}
+        try:
+            return self.observe(name)
+        finally:
+            self._facts, self._memos = facts, memos
+
     def decide(self, name: str) -> actions.Plan:
-        return decide.decide(self.observe(name), now=self.now, options=self.options)
+        return self.planned(self.observe(name))
+
+    def planned(self, seen: observed.Observed) -> actions.Plan:
+        """Return what is decided on what is observed; for tests to override."""
+        return decide.decide(seen, now=self.now, options=self.options)
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         """Run one pass, killed after ``writes`` writes; returns whether it wanted to write."""
         seen = self.observe(name)
-        plan = decide.decide(seen, now=self.now, options=self.options)
+        plan = self.planned(seen)
         if seen.lws is None:
             self.memory = {}
         else:

@@ -41,7 +41,7 @@ def fights(
     return rivals.fight(installed, chosen, seconds=seconds)
 
 
-@pytest.mark.row("WAR-02")
+@pytest.mark.row("WAR-02", "WAR-07")
 @rows
 def test_what_a_rival_undoes_is_written_six_times_at_most_before_the_longest_pause_and_told(
     fights: dict[str, rivals.Fight], what: str

@@ -20,12 +20,13 @@ WHOLE_SYSTEM = numbered("S", 17, separator="") | {
 }
 
 # What people reported elsewhere (P), clients of every kind (GIT), neighbours in the cluster (NBR),
-# and writers who undo what the controller writes (WAR).
+# writers who undo what the controller writes (WAR), and deletions that others hold up (HLD).
 AT_HOME = (
     numbered("P", 10, width=1, separator="")
     | numbered("GIT", 40)
     | numbered("NBR", 7)
-    | numbered("WAR", 3)
+    | numbered("WAR", 8)
+    | numbered("HLD", 1)
 )
 
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,

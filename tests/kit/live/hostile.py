@@ -27,7 +27,7 @@ Object = dict[str, Any]
 LWS: Final = (names.LWS_API_VERSION, names.LWS_KIND)
 UNDER_WAY: Final = "under way"
 QUEUE: Final = "user-queue"
-# What an administrator gives a tenant: nothing else bounds what a StatefulSet makes, ours or not.
+# What an administrator gives a tenant: nothing else bounds what plain StatefulSets make.
 PODS: Final = 1_000
 GIANT: Final = 1_000_000
 PAUSE: Final = 3.0

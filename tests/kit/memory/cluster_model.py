@@ -6,7 +6,8 @@ What Kubernetes does with the objects stands in ``kubernetes_model``.
 """
 
 import datetime
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
@@ -269,16 +270,31 @@ def _managed(live: Object | None) -> list[Object]:
 
 
 def in_order(plan: actions.Plan) -> Iterator[actions.Action | actions.StatusWrite]:
+    """Return the writes of a plan as one at a time would come, the most urgent ones first.
+
+    What has pods made waits for what is prepared; all else does not.
+    """
+    chains = actions.in_order(plan.chains)
+    urgent = [
+        chain
+        for chain in chains
+        if actions.urgency(chain[0]) < actions.Urgency.OBJECT
+        and not any(map(actions.makes_pods, chain))
+    ]
+    yield from _flat(urgent)
     yield from plan.prepare
-    for chain in plan.chains:
-        for action in chain:
-            if isinstance(action, actions.Release):
-                yield from action.patches
-            else:
-                yield action
+    yield from _flat(chain for chain in chains if chain not in urgent)
     if plan.status:
         yield plan.status
     yield from plan.finish
+
+
+def _flat(chains: Iterable[actions.Chain]) -> Iterator[actions.Action]:
+    for action in itertools.chain.from_iterable(chains):
+        if isinstance(action, actions.Release):
+            yield from action.patches
+        else:
+            yield action
 
 
 def _merge(live: Object, patch: Object) -> None:

@@ -160,6 +160,7 @@ def test_the_sets_without_a_queue_become_ready_beside_each_other(served: Kubectl
 @pytest.mark.usefixtures("queues")
 def test_the_queue_has_room_for_exactly_three_groups_of_the_sample(served: Kubectl) -> None:
     served("apply", "-f", path("leaderworkerset.yaml"))
+    harness.wait_ready(served.cluster, "sample", namespace="default", groups=2)
     served("scale", "leaderworkerset", "sample", "--replicas=4")
     harness.wait_ready(served.cluster, "sample", namespace="default", groups=3)
     # Which of the two new groups comes first is Kueue's affair: their Workloads are equally old.

@@ -1,9 +1,12 @@
 """A plain set that runs and gets a queue is taken into it group by group, within its budget."""
 
+import datetime
+
 import pytest
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
+from tests.kit import polling
 from tests.kit.builders import cluster as build
 from tests.kit.kueue import queued
 from tests.kit.live import harness
@@ -32,7 +35,15 @@ def plain(cluster: sandbox.Sandbox, *, namespace: str, name: str) -> queued.Queu
         change=without_queue,
     )
     one.wait_ready(GROUPS)
+    polling.trying()(_is_from_before, one)
     return one
+
+
+def _is_from_before(one: queued.Queued) -> None:
+    """Whether its pods are older than what comes now: nobody believes that of the same second."""
+    newest = max(pod["metadata"]["creationTimestamp"] for pod in one.pods().values())
+    now = datetime.datetime.now(datetime.UTC)
+    assert now - datetime.datetime.fromisoformat(newest) >= datetime.timedelta(seconds=1)
 
 
 def fewest_ready(record: harness.Recording, one: queued.Queued) -> int:

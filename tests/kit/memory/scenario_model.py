@@ -196,14 +196,29 @@ class Model(cluster_model.Cluster):
             assert len(ready) - 1 >= bounds.replicas - len(wait) - unavailable, "over the budget"
 
     def _waiting(self, replicas: int) -> list[int]:
-        """The desired groups that Kueue has not admitted."""
+        """The desired groups that Kueue has not admitted for what they are, or will come as."""
         if not self.shape.queue:
             return []
         workloads = [self.objects["Workload", name] for name in self.admitted()]
         admitted = {
-            int(w["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX]) for w in workloads
+            index
+            for workload in workloads
+            if self._fits(
+                workload,
+                index := int(workload["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX]),
+            )
         }
         return [index for index in range(replicas) if index not in admitted]
+
+    def _fits(self, workload: Object, index: int) -> bool:
+        """Whether as many pods have been admitted as a group was made with, or will come with."""
+        leader = self.objects.get(("Pod", f"{SET}-{index}"))
+        size = int(
+            leader["metadata"]["annotations"][names.SIZE]
+            if leader
+            else self.live["spec"]["leaderWorkerTemplate"]["size"]
+        )
+        return sum(int(pod_set["count"]) for pod_set in workload["spec"]["podSets"]) == size
 
     def check(self) -> None:
         """Look whether everything is as it has to be at any time."""

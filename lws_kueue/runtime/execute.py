@@ -10,9 +10,10 @@ A failure in one chain never stops another chain (kueue-contract 5.1, R37).
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from lws_kueue.api import actions, facts
@@ -123,14 +124,7 @@ class Executor:
         The cache may lag behind an eviction by a moment; the reads before the patches close that
         gap as far as the API allows (kueue-contract 8.3 item 1).
         """
-        urgency = actions.Urgency.RELEASE
-        fresh = await self._writer.read(run.key, action.workload, urgency=urgency)
-        if fresh is None or _version(fresh) != (action.uid, action.resource_version):
-            if fresh is not None:
-                self._writer.learn(run, fresh)
-            run.outcome.stale = True
-            return
-        look = _Look(_given(fresh), self._clock())
+        look = _Look()
         patches = (self._release_one(run, action, patch, look) for patch in action.patches)
         if any(await _all(patches)):
             self._writer.emit(run, action.events)
@@ -158,20 +152,22 @@ class Executor:
         return True
 
     async def _stands(self, run: writes.Run, release: actions.Release, look: "_Look") -> bool:
-        """Whether a Workload still is admitted for what it was at the first ``look``.
+        """Whether a Workload still is admitted for what it was when its release was decided.
 
-        It is read again where the last look is old; whoever asks has a slot.
+        It is read by the first pod that asks, and again where that is long ago: by one of those
+        that ask together, for all of them. Whoever asks has a slot.
         """
-        if self._clock() - look.at > FRESH:
-            fresh = await self._writer.get(release.workload)
-            # What no longer stands stays old: whoever comes next does not rely on it.
-            if fresh is None or _given(fresh) != look.given:
-                return False
-            look.at = self._clock()
-            self._writer.learn(run, fresh)
+        async with look.one:
+            if not look.over and self._clock() - look.at > FRESH:
+                fresh = await self._writer.get(release.workload)
+                look.over = fresh is None or not look.is_of(fresh, release)
+                look.at = self._clock()
+                if fresh is not None:
+                    self._writer.learn(run, fresh)
         cached = self._writer.cached(release.workload)
         return (
-            cached is not None
+            not look.over
+            and cached is not None
             and cached.meta.uid == release.uid
             and cached.spec.active
             and state.admission(cached) is state.Admission.ADMITTED
@@ -180,10 +176,27 @@ class Executor:
 
 @dataclass(slots=True)
 class _Look:
-    """What a Workload had been given when its release was begun, and when it was last read."""
+    """What the pods that are released together know of their Workload.
 
-    given: Any
-    at: float
+    ``given`` is the admission that it had when it was first read, ``at`` when it was last read;
+    ``over``: it was no longer what the release was decided on, and what is left of it is off.
+    """
+
+    given: Any = None
+    at: float = -math.inf
+    over: bool = False
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def is_of(self, fresh: Mapping[str, Any], release: actions.Release) -> bool:
+        """Whether a Workload as it was just read is what ``release`` was decided on.
+
+        At first that is the very version. Our own writes and Kueue's make later ones of the same
+        admission while its pods are released.
+        """
+        if self.given is None:
+            self.given = _given(fresh)
+            return _version(fresh) == (release.uid, release.resource_version)
+        return bool(_given(fresh) == self.given)
 
 
 def _version(workload: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -380,6 +381,40 @@ def test_pods_are_released_when_the_workload_is_what_the_decision_saw() -> None:
     assert events.sent == [PLACED]
 
 
+def test_however_many_groups_wait_for_their_turn_each_workload_is_read_once() -> None:
+    class Far(ScriptedApi):
+        """Every answer takes a while, also for those who wait for their turn meanwhile."""
+
+        async def get(self, *args: Any, **sent: Any) -> Any:
+            await travel()
+            return await super().get(*args, **sent)
+
+        async def merge_patch(self, *args: Any, **sent: Any) -> dict[str, Any]:
+            await travel()
+            return await super().merge_patch(*args, **sent)
+
+    async def travel() -> None:
+        arrival = now[0] + execute.FRESH / 10
+        while now[0] < arrival:
+            await asyncio.sleep(0)
+            now[0] += execute.FRESH / 1000
+
+    now = [0.0]
+    api = Far()
+    known = [workload("5", uid=f"w{number}") for number in range(100)]
+    chains: list[actions.Chain] = []
+    for there in known:
+        name = there["metadata"]["name"] = there["metadata"]["uid"]
+        api.objects[name] = there
+        ((act,),) = release(*(f"{name}-{pod}" for pod in range(4))).chains
+        assert isinstance(act, actions.Release)
+        chains.append((replace(act, uid=name, workload=replace(act.workload, name=name)),))
+    plan = actions.Plan(chains=tuple(chains))
+    outcome, _, _ = carry_out(plan, api, known=known, clock=lambda: now[0])
+    assert outcome.writes == 400
+    assert sum(call.startswith("get") for call in api.calls) == 100
+
+
 @pytest.mark.row("O18")
 def test_nothing_is_released_when_the_workload_has_moved_on() -> None:
     for current in (workload("6"), workload("5", uid="another"), None):
@@ -584,7 +619,7 @@ def test_stops_come_first_then_releases_then_workloads_then_objects_and_the_stat
     api.objects["w"] = workload("5")
     carry_out(plan, api, known=[workload("5")])
     # The revision found a free slot. What comes next in a chain waits for the next one.
-    first = ["create revision", "delete p", "get w", "create x", "patch a"]
+    first = ["create revision", "delete p", "get w", "patch a", "create x"]
     assert api.calls == [*first, *(f"create s{n}" for n in range(4)), "patch set"]
 
 

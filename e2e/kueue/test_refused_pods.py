@@ -13,6 +13,7 @@ from lws_kueue.api import names
 from lws_kueue.controller.admission import shortages
 from tests.kit.kueue import queued
 from tests.kit.live import harness
+from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS, Object
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("P6")]
@@ -87,7 +88,7 @@ def test_a_set_whose_statefulset_is_refused_holds_no_quota(
     installed: sandbox.Sandbox, namespace: str, queue: str
 ) -> None:
     def mount_what_is_not_there(body: Object) -> None:
-        (template,) = queued.templates(body)
+        (template,) = sets.templates(body)
         mounts = [{"name": "weights", "mountPath": "/weights"}]
         template["spec"]["containers"][0]["volumeMounts"] = mounts
 
@@ -189,7 +190,7 @@ def marked(name: str) -> Callable[[Object], None]:
     """Have the pods of a set carry the label that a policy goes by."""
 
     def change(body: Object) -> None:
-        for template in queued.templates(body):
+        for template in sets.templates(body):
             template["metadata"]["labels"] = {MARK: name}
 
     return change

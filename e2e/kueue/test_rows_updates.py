@@ -17,7 +17,7 @@ NEW_IMAGE = "registry.k8s.io/pause:3.9"
 def change_images(one: queued.Queued) -> None:
     """Give every container of the set's templates the new image."""
     obj = one.get()
-    for pod in queued.templates(obj):
+    for pod in sets.templates(obj):
         for container in pod["spec"]["containers"]:
             container["image"] = NEW_IMAGE
     one.patch({"leaderWorkerTemplate": obj["spec"]["leaderWorkerTemplate"]})

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
@@ -21,8 +20,6 @@ WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
 TAKEN = {"lws-kueue.example.com/taken": "yes"}
 
 CONFIGURATION = {
-    "apiVersion": "config.lws.x-k8s.io/v1alpha1",
-    "kind": "Configuration",
     "lwsKueue": {
         "manageJobsWithoutQueueName": True,
         "managedJobsNamespaceSelector": {"matchLabels": TAKEN},
@@ -42,11 +39,10 @@ def holding_controller(
     if shared_controller.running:
         shared_controller.stop()
     folder = tmp_path_factory.mktemp("holding-controller")
-    (folder / "configuration.yaml").write_text(yaml.safe_dump(CONFIGURATION))
     process = harness.ControllerProcess(
         kubeconfig=installed.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
         log=folder / "controller.log",
-        arguments=("--config", str(folder / "configuration.yaml")),
+        configuration=CONFIGURATION,
     )
     process.start()
     yield process

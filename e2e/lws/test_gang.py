@@ -5,7 +5,6 @@ the setting; Volcano itself does not run. So pods go to the default scheduler, b
 example, which asks for Volcano's: a test binds them by hand.
 """
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,11 +15,7 @@ from tests.kit.live import harness
 from tests.kit.lws import checks, podgroups, sets
 from tests.kit.lws.sample import LWS, Sample, create
 
-CONFIGURATION = {
-    "apiVersion": "config.lws.x-k8s.io/v1alpha1",
-    "kind": "Configuration",
-    "gangSchedulingManagement": {"schedulerProvider": "volcano"},
-}
+CONFIGURATION = {"gangSchedulingManagement": {"schedulerProvider": "volcano"}}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +31,13 @@ def ganged(
     if backend == "kubeconfig":
         pytest.skip("the policy would change the pods of all sets of the given cluster")
     folder = tmp_path_factory.mktemp("gang")
-    configuration = folder / "configuration.yaml"
-    configuration.write_text(json.dumps(CONFIGURATION))
     with sandbox.open(backend, options=sandbox.Options(nodes=4, audit_log=False)) as own:
         podgroups.define(own)
         harness.install(own, "--gang-scheduling", "volcano")
         process = harness.ControllerProcess(
             kubeconfig=own.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
             log=folder / "controller.log",
-            arguments=("--config", str(configuration)),
+            configuration=CONFIGURATION,
         )
         process.start()
         yield own

@@ -9,6 +9,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue.api import quantity
 from tests.kit.kueue import queued
 from tests.kit.live import harness, telling
+from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-04")]
@@ -44,13 +45,13 @@ def _requests(pod: Object) -> Any:
 
 
 def without_requests(body: Object) -> None:
-    for pod in queued.templates(body):
+    for pod in sets.templates(body):
         for container in pod["spec"]["containers"]:
             container.pop("resources")
 
 
 def with_limits_alone(body: Object) -> None:
-    for pod in queued.templates(body):
+    for pod in sets.templates(body):
         for container in pod["spec"]["containers"]:
             container["resources"] = {"limits": {"cpu": "300m"}}
 

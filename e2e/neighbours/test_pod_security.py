@@ -11,6 +11,7 @@ from lws_kueue_lab import sandbox
 
 from tests.kit.kueue import queued
 from tests.kit.live import harness, telling
+from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-03")]
@@ -41,7 +42,7 @@ def restricted(installed: sandbox.Sandbox, namespace: str) -> str:
 
 def conform(body: Object) -> None:
     """Give the pods of a set what `restricted` asks for."""
-    for pod in queued.templates(body):
+    for pod in sets.templates(body):
         pod["spec"]["securityContext"] = {
             "runAsNonRoot": True,
             "runAsUser": 1000,

@@ -12,6 +12,7 @@ from lws_kueue_lab import sandbox
 from e2e.neighbours.conftest import Mutate
 from tests.kit.kueue import queued
 from tests.kit.live import harness, telling
+from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS
 
 pytestmark = [pytest.mark.usefixtures("controller"), pytest.mark.row("NBR-01")]
@@ -84,7 +85,7 @@ def test_pod_level_requests_have_room_for_what_is_injected(
     mutate(sidecar)
 
     def whole(body: Object) -> None:
-        for pod in queued.templates(body):
+        for pod in sets.templates(body):
             pod["spec"]["resources"] = {"requests": {"cpu": "300m"}}
 
     one = queued.create(installed, namespace=namespace, queue=queue, size=SIZE, change=whole)

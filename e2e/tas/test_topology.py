@@ -10,6 +10,7 @@ from e2e.tas.conftest import Grow
 from lws_kueue.api import names
 from tests.kit.judge import budget
 from tests.kit.kueue import queued
+from tests.kit.lws import sets
 from tests.kit.tas import trees
 from tests.kit.tas.trees import Object
 
@@ -62,7 +63,7 @@ def test_leader_and_workers_in_one_group_are_ranked_together(grow: Grow) -> None
 @pytest.mark.row("T04")
 def test_a_leader_without_a_gpu_shares_the_host_of_the_first_worker(grow: Grow) -> None:
     def light_leader(body: Object) -> None:
-        leader, worker = queued.templates(body)
+        leader, worker = sets.templates(body)
         trees.take(leader, {"cpu": "1"})
         trees.take(worker, {"cpu": "1", trees.GPU: "1"})
 

@@ -9,6 +9,7 @@ from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
 from tests.kit.live import harness
+from tests.kit.lws import sets
 from tests.kit.lws.sample import LWS, Object, Sample
 
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
@@ -248,18 +249,12 @@ def create(
     if priority_class:
         body["metadata"]["labels"][names.PRIORITY_CLASS] = priority_class
     body["metadata"]["labels"] |= labels or {}
-    for pod in templates(body):
+    for pod in sets.templates(body):
         pod["spec"]["terminationGracePeriodSeconds"] = grace
     if change is not None:
         change(body)
     cluster.api.create(body)
     return Queued(cluster, namespace, name)
-
-
-def templates(body: Object) -> list[Object]:
-    """Return the pod templates of a set, to be changed in place."""
-    group = body["spec"]["leaderWorkerTemplate"]
-    return [group[field] for field in ("leaderTemplate", "workerTemplate") if field in group]
 
 
 def by_group(workloads: dict[str, Object], set_name: str) -> dict[int, Object]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lws_kueue_lab import manifests, sandbox
 from lws_kueue_lab.sandbox import client, recorder
 
@@ -44,12 +45,22 @@ class ControllerProcess:
         kubeconfig: Path,
         log: Path,
         arguments: tuple[str, ...] = (),
+        configuration: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``arguments`` and ``environment`` come on top of those that tests usually need."""
+        """``arguments`` and ``environment`` come on top of those that tests usually need.
+
+        ``configuration`` are sections of the controller's configuration file, which is written
+        beside its log.
+        """
         self.kubeconfig = kubeconfig
         self.log = log
         self.arguments = arguments
+        if configuration is not None:
+            file = log.with_name("configuration.yaml")
+            head = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
+            file.write_text(yaml.safe_dump({**head, **configuration}))
+            self.arguments = (*arguments, "--config", str(file))
         self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -16,6 +16,7 @@ from lws_kueue.api import names
 from tests.kit.builders import cluster as build
 from tests.kit.kueue import queued
 from tests.kit.live import harness
+from tests.kit.lws import sets
 
 BLOCK = "cloud.provider.com/topology-block"
 RACK = "cloud.provider.com/topology-rack"
@@ -100,7 +101,7 @@ class Tree:
 
 def take_gpus(body: Object) -> None:
     """Let every pod ask for one GPU and nothing else."""
-    for template in queued.templates(body):
+    for template in sets.templates(body):
         take(template, {GPU: "1"})
 
 

@@ -16,9 +16,14 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Options for the program behind a target: make demo ARGS=--keep
 ARGS ?=
 
-# How many clusters the whole-system tests run on side by side; 0 for a cluster that is given:
+# How many clusters the whole-system tests run on side by side: more than there are cores, because a
+# test waits for about half of its time; those of test-long, which play many sets at once, do not.
+# Each takes up to 2 GiB of memory. 0 for a cluster that is given:
 # make test CLUSTERS=0 ARGS='--kubeconfig FILE'
-CLUSTERS ?= 2
+test: CLUSTERS ?= 4
+test-long: CLUSTERS ?= 2
+# Whole files, in the order of tests/kit/live/handing_out.py: what is long is begun first.
+HAND_OUT := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo bench test test-long lint crds sandbox e2e-kind constraints lock clean
 
@@ -32,12 +37,12 @@ bench: $(INSTALLED) ## Measure sets beside their peers: docs/benchmarks says wha
 	$(BIN)/lws-kueue bench $(ARGS)
 
 test: $(INSTALLED) ## All tests but those of test-long; the summary says what was skipped and why.
-	$(BIN)/pytest tests -n 2
-	$(BIN)/pytest e2e -m 'not long' -n $(CLUSTERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest tests -m 'not long' -n 2 --dist worksteal
+	$(BIN)/pytest e2e -m 'not long' -n $(CLUSTERS) $(HAND_OUT) $(ARGS)
 
 test-long: $(INSTALLED) ## What takes long: a hundred kills, more random lives of sets, all rows of large tables.
-	$(BIN)/pytest tests -m 'long or hypothesis' --hypothesis-profile long -n 2
-	$(BIN)/pytest e2e -m long -n $(CLUSTERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest tests -m 'long or hypothesis' --hypothesis-profile long -n 2 --dist worksteal
+	$(BIN)/pytest e2e -m long -n $(CLUSTERS) $(HAND_OUT) $(ARGS)
 
 lint: $(INSTALLED) ## Style, types, layers and shell scripts.
 	$(BIN)/ruff check

@@ -14,10 +14,9 @@ from typing import Any, cast
 
 import pytest
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import client, engine, kueue
+from lws_kueue_lab.sandbox import engine, kueue
 
-from lws_kueue.api import names
-from tests.kit.live import harness
+from tests.kit.live import handing_out, harness
 from tests.kit.live.fixtures import controller, installed, shared_controller
 
 __all__ = ["controller", "installed", "shared_controller"]
@@ -43,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--kubeconfig") and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("tests on a given cluster cannot run side by side: use -n 0")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order what is left once tests were deselected."""
+    items[:] = handing_out.handed_out(items)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -129,17 +134,17 @@ def process_only(backend: sandbox.Backend) -> None:
         pytest.skip(f"the {backend} back end does not own the processes")
 
 
+def namespace_of(request: pytest.FixtureRequest) -> str:
+    """Return a name for the namespace of a test, which no other one has."""
+    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    return f"{slug}-{secrets.token_hex(3)}"
+
+
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest, cluster: sandbox.Sandbox) -> Iterator[str]:
     """A fresh namespace that is deleted, without waiting for it, when the test is over."""
-    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
-    name = harness.make_namespace(cluster, f"{slug}-{secrets.token_hex(3)}")
-    yield name
-    cluster.api.delete("v1", "Namespace", name, missing_ok=True)
-    # Queues of the whole cluster that a test makes for itself have the name of its namespace.
-    for kind in ("ClusterQueue", "ResourceFlavor"):
-        with contextlib.suppress(LookupError, client.ApiError):
-            cluster.api.delete(names.KUEUE_API_VERSION, kind, name, missing_ok=True)
+    with harness.own_namespace(cluster, namespace_of(request)) as name:
+        yield name
 
 
 def skip_if_given(backend: sandbox.Backend) -> None:

@@ -1,10 +1,14 @@
 """Fixtures of the admission tests: the API installed, and nothing that reconciles it."""
 
-import pytest
-from lws_kueue_lab.sandbox import Sandbox, client
+from collections.abc import Iterator
 
+import pytest
+from lws_kueue_lab.sandbox import Backend, Sandbox, client
+
+from e2e.conftest import namespace_of
 from lws_kueue.api import names
 from tests.kit.admission import support
+from tests.kit.live import harness
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +22,13 @@ def installed(cluster: Sandbox) -> client.Client:
 
 
 @pytest.fixture
-def sets(installed: client.Client, namespace: str) -> support.Sets:
-    """LeaderWorkerSets, with every policy."""
-    return support.Sets(installed, namespace)
+def sets(
+    request: pytest.FixtureRequest, installed: client.Client, cluster: Sandbox, backend: Backend
+) -> Iterator[support.Sets]:
+    """LeaderWorkerSets, with every policy, in a namespace that belongs to the test."""
+    kept = backend != "kubeconfig"
+    with harness.own_namespace(cluster, namespace_of(request), kept=kept) as name:
+        yield support.Sets(installed, name)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,13 @@ from tests.kit.memory.scenarios import SET
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
 
+# Four groups are as many as the largest surge and the largest budget have room for together. What
+# more of them show is the same again, and each costs more.
+SEVERAL = 4
 COMBINATIONS = [
-    (replicas, surge, unavailable)
+    pytest.param(
+        replicas, surge, unavailable, marks=() if replicas <= SEVERAL else pytest.mark.long
+    )
     for replicas, surge, unavailable in itertools.product(range(1, 7), range(3), range(3))
     if surge or unavailable
 ]

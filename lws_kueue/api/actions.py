@@ -207,7 +207,11 @@ class Part:
     @property
     def nothing(self) -> bool:
         """Whether the part asks for nothing and says nothing."""
-        return self is _NOTHING or self == _NOTHING
+        if self is _NOTHING:
+            return True
+        writes = self.prepare or self.chains or self.status or self.finish
+        says = self.reasons or self.stopping or self.recheck_after is not None or self.faults
+        return not (writes or says)
 
     def __add__(self, other: "Part") -> "Part":
         return joined((self, other))
@@ -221,9 +225,16 @@ class Part:
 _NOTHING: Final = Part()
 
 
+def unless_nothing(part: Part) -> Part | None:
+    """Return a part that asks for something, None for one that does not."""
+    return None if part.nothing else part
+
+
 def joined(parts: Iterable[Part]) -> Part:
     """Return the sum of parts, their writes in the order of the parts."""
     parts = tuple(part for part in parts if not part.nothing)
+    if not parts:
+        return _NOTHING
     return Part(
         prepare=tuple(write for part in parts for write in part.prepare),
         chains=tuple(chain for part in parts for chain in part.chains if chain),

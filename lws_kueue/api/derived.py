@@ -7,16 +7,21 @@ What is kept is no part of the fact: two facts that say the same are equal, what
 them, and a copy with other fields starts with nothing. A fact must not have slots.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
 F = TypeVar("F")
 G = TypeVar("G")
+P = TypeVar("P")
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
+
+# So many parts that facts share are known at a time: sets have few templates each.
+_MOST_PARTS: Final = 256
 
 # Where it is kept among the attributes of a fact.
 _KEPT = "kept with the fact"
@@ -76,14 +81,28 @@ def once_given(derive: Callable[[F, G], V]) -> Callable[[F, G], V]:
     return derived
 
 
-def settle(fact: object, what: str, given: tuple[object, ...]) -> None:
-    """Note that ``what`` asks for nothing of a fact, as long as it is given the same."""
-    _kept(fact)[what] = given
+def of_part(derive: Callable[[P, G], V]) -> Callable[[P, G], V]:
+    """Make a function of a part of facts, and of one more value, work out its value once.
 
+    Facts that are alike share parts that are equal (``runtime.alike``), as the pods of all groups
+    do. So this looks for the very object, among the last ones that were asked about; parts are
+    never changed either.
+    """
+    kept: OrderedDict[int, tuple[P, G, V]] = OrderedDict()
 
-def settled(fact: object, what: str, given: tuple[object, ...]) -> bool:
-    """Whether ``what`` is known to ask for nothing of a fact, given this."""
-    return bool(_kept(fact).get(what) == given)
+    @wraps(derive)
+    def derived(part: P, given: G) -> V:
+        last = kept.get(id(part))
+        # What is kept holds its part, so nothing else has that identity.
+        if last is not None and (last[1] is given or last[1] == given):
+            return last[2]
+        value = derive(part, given)
+        kept[id(part)] = (part, given, value)
+        if len(kept) > _MOST_PARTS:
+            kept.popitem(last=False)
+        return value
+
+    return derived
 
 
 def nothing_yet(copied: M) -> M:

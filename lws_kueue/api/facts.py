@@ -304,7 +304,7 @@ class Node:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Revision:
     """An apps/v1 ControllerRevision that carries the set's name label."""
 

@@ -1,9 +1,14 @@
 """Sets of group indices, kept as runs: a set may have millions of groups that do not exist yet."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Set
-from itertools import groupby, pairwise
-from typing import Any
+from collections.abc import Iterable, Iterator, Set
+from itertools import groupby
+from typing import Any, Final
+
+# Which parts of two sets make their intersection, union and difference (``Indices._with``).
+_BOTH: Final = frozenset({3})
+_EITHER: Final = frozenset({1, 2, 3})
+_ONLY_MINE: Final = frozenset({1})
 
 
 class Indices(Set[int]):
@@ -58,13 +63,13 @@ class Indices(Set[int]):
         return f"Indices({list(self._runs)})"
 
     def __and__(self, other: Iterable[Any]) -> "Indices":
-        return self._with(other, lambda mine, others: mine and others)
+        return self._with(other, _BOTH)
 
     def __or__(self, other: Iterable[Any]) -> "Indices":
-        return self._with(other, lambda mine, others: mine or others)
+        return self._with(other, _EITHER)
 
     def __sub__(self, other: Iterable[Any]) -> "Indices":
-        return self._with(other, lambda mine, others: mine and not others)
+        return self._with(other, _ONLY_MINE)
 
     __rand__ = __and__
     __ror__ = __or__
@@ -96,17 +101,28 @@ class Indices(Set[int]):
             runs.append(range(run.start - gone, run.stop - gone))
         return Indices._of(_joined(runs))
 
-    def _with(self, other: Iterable[int], keep: Callable[[bool, bool], bool]) -> "Indices":
+    def _with(self, other: Iterable[int], kept: frozenset[int]) -> "Indices":
+        """Return what is in one of the ``kept`` parts: 1 is mine alone, 2 the other's, 3 both."""
         others = other if isinstance(other, Indices) else Indices(other)
-        edges = sorted(
-            {edge for each in (self, others) for run in each.runs for edge in (run.start, run.stop)}
-        )
-        runs = [
-            range(start, stop)
-            for start, stop in pairwise(edges)
-            if keep(start in self, start in others)
-        ]
-        return Indices._of(_joined(runs))
+        # An even number is an edge of mine, an odd one of the other's.
+        edges = sorted([2 * edge for edge in self._edges] + [2 * e + 1 for e in others._edges])
+        part, within = 0, False
+        found: list[int] = []
+        for edge in edges:
+            part ^= 1 + edge % 2
+            if (part in kept) is within:
+                continue
+            within = not within
+            # What ends where it begins, or goes on where it ends, has no edge there.
+            if found and found[-1] == edge // 2:
+                found.pop()
+            else:
+                found.append(edge // 2)
+        return Indices._of(list(map(range, found[::2], found[1::2])))
+
+    @property
+    def _edges(self) -> list[int]:
+        return [edge for run in self._runs for edge in (run.start, run.stop)]
 
 
 def _runs(members: list[int]) -> list[range]:

@@ -5,7 +5,7 @@ and whether they wait for it. What a set's condition and its events say is made 
 ``actions.Plan.warnings``, and nowhere else.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -73,6 +73,20 @@ def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
             warns=any(one.warns for one in same),
         )
         for same in by_cause.values()
+    )
+
+
+def by_cause(reasons: Mapping[int, Reason | None]) -> tuple[Reason, ...]:
+    """Return the reasons of groups as ``merged`` does; None is no reason."""
+    causes: dict[tuple[str, str], tuple[list[int], list[Reason]]] = {}
+    for index in sorted(reasons):
+        if (why := reasons[index]) is not None:
+            groups, same = causes.setdefault((why.code, why.message), ([], []))
+            groups.append(index)
+            same.append(why)
+    return tuple(
+        replace(same[0], groups=tuple(groups), warns=any(one.warns for one in same))
+        for groups, same in causes.values()
     )
 
 

@@ -8,9 +8,9 @@ Kueue for one placement and LWS for another.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
-from lws_kueue.api import derived, facts, lws, names, numbers
+from lws_kueue.api import facts, lws, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import plain
 from lws_kueue.controller.objects import foreign, name_claims, startup
@@ -32,10 +32,7 @@ def _all(at: scope.Scope) -> Iterator[Reason]:
     yield from _topology(owner) if at.managed_by.gates else plain.held(found)
     if found.leader_set is not None:
         yield from _leader_set(owner, found.leader_set)
-    for group in found.groups:
-        yield from _group(group, owner.meta.name)
-        if group.size == 1:
-            yield from _revision_of(at, group)
+    yield from _groups(at)
     yield from _services(at)
     for pod in (*found.former, *found.unowned):
         yield from _outside(owner, pod, found)
@@ -85,10 +82,23 @@ def _leader_set(owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet) -> It
         )
 
 
-@derived.once_given
-def _group(group: groups.Group, set_name: str) -> tuple[Reason, ...]:
-    """Name the objects of a group whose labels or annotations contradict their place."""
-    return tuple(_in_group(group, set_name))
+def _groups(at: scope.Scope) -> Iterator[Reason]:
+    """Name the objects of groups whose labels or annotations contradict their place."""
+    set_name, leader_set = at.owner.meta.name, at.found.leader_set
+    wanted = leader_set.replicas if leader_set is not None else 0
+    known = frozenset({at.choice.key, *map(revisions.key_label, at.own_revisions)})
+    told = at.found.each(
+        "contradictions",
+        lambda group: (
+            (
+                *_in_group(group, set_name),
+                *_revision_of(group, wanted=wanted, known=known),
+            )
+            or None
+        ),
+        given=(set_name, wanted, known),
+    )
+    return chain.from_iterable(told.values())
 
 
 def _in_group(group: groups.Group, set_name: str) -> Iterator[Reason]:
@@ -117,18 +127,14 @@ def _in_group(group: groups.Group, set_name: str) -> Iterator[Reason]:
         yield _warning("Pod", leader.name, text)
 
 
-def _revision_of(at: scope.Scope, group: groups.Group) -> Iterator[Reason]:
+def _revision_of(group: groups.Group, *, wanted: int, known: frozenset[str]) -> Iterator[Reason]:
     """Name a leader without workers at a revision that there is not; others are told elsewhere.
 
     The revision of a leader that is about to go may go before it: after a scaling down, those that
     stay may be updated while it still ends.
     """
-    leader_set = at.found.leader_set
-    stays = leader_set is not None and group.index < leader_set.replicas
-    if group.leader.meta.deleting or not stays:
-        return
-    known = {at.choice.key, *(revisions.key_label(revision) for revision in at.own_revisions)}
-    if group.key not in known:
+    stays = group.index < wanted and not group.leader.meta.deleting
+    if group.size == 1 and stays and group.key not in known:
         text = (
             f"label {names.REVISION_KEY} is {group.key!r}, and there is no ControllerRevision of "
             "that key"
@@ -204,19 +210,28 @@ def _selector_of_place(
 
 def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
     """Name StatefulSets that have the set's label and are none of its own or of its past."""
-    own = {group.worker_set.meta.uid for group in at.found.groups if group.worker_set}
-    own |= {
-        group.foreign_worker_set.meta.uid
-        for group in at.found.groups
-        # A group that it keeps from its workers says so itself.
-        if group.foreign_worker_set and startup.worker_set(at.owner, group).reason
-    }
-    others = ((n, one) for n, one in at.seen.stateful_sets.items() if one.meta.uid not in own)
-    for name, other in sorted(others, key=lambda item: item[0]):
-        meta = other.meta
-        past = meta.controller is not None and meta.controller.kind == "Pod"
-        claimed = meta.labels.get(names.SET_NAME) == at.owner.meta.name
-        if other is at.found.leader_set or past or not claimed:
+    set_name = at.owner.meta.name
+
+    def claims(_name: str, one: facts.StatefulSet) -> facts.StatefulSet | None:
+        past = one.meta.controller is not None and one.meta.controller.kind == "Pod"
+        return one if not past and one.meta.labels.get(names.SET_NAME) == set_name else None
+
+    # Most belong to pods. A group that one keeps from its workers says so itself.
+    told = at.found.each(
+        "kept from workers",
+        lambda group: (
+            group.foreign_worker_set.meta.uid
+            if group.foreign_worker_set and startup.worker_set(at.asked, group).reason
+            else None
+        ),
+        given=(at.asked,),
+    )
+    claiming = at.seen.memo.each("claim", claims, at.seen.stateful_sets, given=(set_name,))
+    for name, other in claiming.items():
+        own = other is at.found.leader_set or any(
+            group.worker_set is other for group in at.found.groups
+        )
+        if own or other.meta.uid in told.values():
             continue
         text = f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set"
         yield _warning("StatefulSet", name, text, fix="Remove the label, or delete it")
@@ -233,22 +248,20 @@ def _services(at: scope.Scope) -> Iterator[Reason]:
     yield from _labels_of_services(at)
     named = set()
     given = (at.owner.meta.name, at.seen.memo.same("services", at.seen.services))
-    for group in at.found.groups:
-        for service, why in _useless_to(group, given):
+    useless = at.found.each(
+        "useless", lambda group: _useless_to(group, *given) or None, given=given
+    )
+    for found in useless.values():
+        for service, why in found:
             if service.meta.name not in named:
                 named.add(service.meta.name)
                 yield _warning("Service", service.meta.name, _mended(at.owner, service, why))
 
 
-@derived.once_given
 def _useless_to(
-    group: groups.Group, given: tuple[str, Mapping[str, facts.Service]]
+    group: groups.Group, set_name: str, services: Mapping[str, facts.Service]
 ) -> tuple[tuple[facts.Service, str], ...]:
-    """Return the Services through which pods of a group cannot be found, each with why.
-
-    It is given the name of the set, and the Services of its namespace.
-    """
-    set_name, services = given
+    """Return the Services through which pods of a group cannot be found, each with why."""
     # Labels of the pods that somebody edited are told as such.
     place = {names.SET_NAME: set_name, names.GROUP_INDEX: str(group.index)}
     looked_for = ((services.get(str(pod.spec.get("subdomain") or "")), pod) for pod in group.pods)
@@ -318,13 +331,20 @@ def _revisions(at: scope.Scope) -> Iterator[Reason]:
 
 def _unusable(at: scope.Scope) -> Iterator[Reason]:
     stored = {revisions.key_label(revision) for revision in at.own_revisions}
-    for name, revision in sorted(at.seen.revisions.items()):
+    set_name, uid = at.owner.meta.name, at.owner.meta.uid
+
+    def concerns(_name: str, revision: facts.Revision) -> facts.Revision | None:
+        holder = revision.meta.controller
+        foreign = holder is not None and not _of_this_name(set_name, holder)
+        return revision if foreign or revisions.is_own(at.owner, revision.meta) else None
+
+    # Most are of the set's StatefulSets.
+    odd = at.seen.memo.each("odd revisions", concerns, at.seen.revisions, given=(set_name, uid))
+    for name, revision in odd.items():
         meta = revision.meta
-        if revision in at.own_revisions:
-            try:
-                revisions.restore(at.owner, revision)
-            except revisions.BrokenRevision as error:
-                yield Reason("InvalidControllerRevision", str(error))
+        if revisions.is_own(at.owner, meta):
+            if (why := revisions.broken(revision)) is not None:
+                yield Reason("InvalidControllerRevision", why)
             named = revisions.hash_in_name(meta.name)
             # Under another key than its name tells it may be a back-filled one, unless its own
             # key is missed.
@@ -334,7 +354,7 @@ def _unusable(at: scope.Scope) -> Iterator[Reason]:
                 names.REVISION_KEY: named if missed else None,
             }
             yield from _labels("ControllerRevision", meta, wanted)
-        elif meta.controller is not None and not _of_this_name(at.owner, meta.controller):
+        elif meta.controller is not None:
             text = (
                 f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "
                 f"{meta.controller.kind} {meta.controller.name}"
@@ -342,7 +362,7 @@ def _unusable(at: scope.Scope) -> Iterator[Reason]:
             yield _warning("ControllerRevision", name, text, fix="Remove the label")
 
 
-def _of_this_name(owner: lws.LeaderWorkerSet, controller: facts.Owner) -> bool:
+def _of_this_name(set_name: str, controller: facts.Owner) -> bool:
     """Whether a revision's owner is the set, a former one, or one of their StatefulSets.
 
     The StatefulSet controller gives the revisions that it makes the labels of the template, so
@@ -350,5 +370,5 @@ def _of_this_name(owner: lws.LeaderWorkerSet, controller: facts.Owner) -> bool:
     """
     parent, _ = ordinals.parent_and_ordinal(controller.name)
     if controller.kind == "StatefulSet":
-        return owner.meta.name in (controller.name, parent)
-    return (controller.kind, controller.name) == (names.LWS_KIND, owner.meta.name)
+        return set_name in (controller.name, parent)
+    return (controller.kind, controller.name) == (names.LWS_KIND, set_name)

@@ -124,7 +124,10 @@ def _freed(
     at: scope.Scope, admitted: admissions.Admissions, *, wanted: int, now: datetime
 ) -> actions.Part:
     """Give back names of pods that were stopped; most often none is kept."""
-    if not any(pod.meta.finalizers for pod in at.seen.pods.values()):
+    kept = at.found.which(
+        "finalizers", lambda group: any(pod.meta.finalizers for pod in group.pods)
+    )
+    if not kept and not any(pod.meta.finalizers for pod in at.found.outside):
         return actions.Part()
     waiting = bridge.unadmitted(at, admitted, wanted=wanted)
     return stopped.freed(at.seen, waiting=waiting, now=now)
@@ -134,7 +137,7 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
     """Return what there is of a live set: who manages it, its groups, its revision."""
     manager = managed_by.of(seen, owner)
     found = groups.compared(seen.found, gated=manager.gates, revisions=seen.revisions.values())
-    mine = revisions.own(owner, seen.revisions.values())
+    mine = _own_revisions(seen, owner)
     leader_key = revisions.key_of_set(found.leader_set, mine)
     return scope.Scope(
         seen=seen,
@@ -142,14 +145,27 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
         asked=seen.memo.same("set", owner.asked),
         found=found,
         own_revisions=mine,
-        choice=revisions.choose(owner, revisions=seen.revisions.values(), leader_key=leader_key),
+        choice=revisions.choose(
+            owner, revisions=mine, leader_key=leader_key, taken=seen.revisions.keys()
+        ),
         managed_by=manager,
     )
 
 
+def _own_revisions(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet
+) -> tuple[facts.Revision, ...]:
+    """Return the revisions of a set; each of its StatefulSets has some of its own beside them."""
+    own = seen.memo.each(
+        "own revisions",
+        lambda _, revision: revision if revisions.is_own(owner, revision.meta) else None,
+        seen.revisions,
+        given=(owner.meta.uid, owner.meta.name),
+    )
+    return tuple(own.values())
+
+
 Takedown = Callable[[frozenset[int]], tuple[actions.Delete, ...]]
-# The pods of each group whose node is not theirs any more.
-Moved = Mapping[int, tuple[facts.Pod, ...]]
 
 
 def _takedowns(
@@ -167,7 +183,7 @@ def _takedowns(
     """
     taken: list[actions.Delete] = []
     alone = stopping
-    moved = node_failures.moved(admitted)
+    moved = node_failures.moved(at.seen, admitted)
     for takedown in (
         _restarts(at, admitted, moved),
         _displaced(at, admitted, moved),
@@ -181,18 +197,25 @@ def _takedowns(
     return tuple(taken)
 
 
-def _restarts(at: scope.Scope, admitted: admissions.Admissions, moved: Moved) -> Takedown:
+def _restarts(
+    at: scope.Scope, admitted: admissions.Admissions, moved: node_failures.Moved
+) -> Takedown:
     """Restart groups in which a pod failed; what becomes of those not admitted is no failure."""
+    lost = _lost(at)
+    disturbed = at.found.which("disturbed", lambda group: group.disturbed)
+    concerned = sorted({*lost, *moved, *disturbed})
     return lambda alone: restarts.decide(
         at.owner,
-        at.found.groups,
+        [at.found.by_index[index] for index in concerned],
         leave_alone=alone | admitted.waiting.groups,
-        lost_pods=_lost(at),
+        lost_pods=lost,
         moved={pod.meta.uid for pods in moved.values() for pod in pods},
     )
 
 
-def _displaced(at: scope.Scope, admitted: admissions.Admissions, moved: Moved) -> Takedown:
+def _displaced(
+    at: scope.Scope, admitted: admissions.Admissions, moved: node_failures.Moved
+) -> Takedown:
     return lambda alone: node_failures.deletions(at.seen, admitted, moved=moved, leave_alone=alone)
 
 
@@ -202,23 +225,26 @@ def _outdated(
     """Replace groups that an update has reached, and take back those of one that was given up."""
     leader_set = at.found.leader_set
     bounds = planner.bounds_of(at.owner, leader_set=leader_set, waiting=admitted.waiting)
-    stage = replacement.Stage(bounds, leader_set, target, at.found.groups, at.choice.key)
+    stage = replacement.Stage(bounds, leader_set, target, at.found, at.choice.key)
     return (
         lambda alone: replacement.decide(stage, leave_alone=alone, waiting=admitted.waiting),
         lambda alone: revert.decide(stage, leave_alone=alone),
     )
 
 
-def _lost(at: scope.Scope) -> dict[int, str]:
+def _lost(at: scope.Scope) -> Mapping[int, str]:
     """Return the worker pods that vanished between two looks, by group index."""
-    remembered = at.seen.remembered
-    lost = {
-        group.index: restarts.lost(at.owner, before=before, group=group)
-        for group in at.found.groups
-        if (before := remembered.get(group.index)) is not None
-        and before is not members.members(group)
-    }
-    return {index: name for index, name in lost.items() if name is not None}
+    return at.seen.memo.each(
+        "lost",
+        lambda _, group, before: (
+            None
+            if before is None or before is members.members(group)
+            else restarts.lost(at.owner, before=before, group=group)
+        ),
+        at.found.by_index,
+        at.seen.remembered,
+        given=(at.asked,),
+    )
 
 
 def _until_deleted(
@@ -266,17 +292,17 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     )
 
 
-def complete_members(seen: observed.Observed, plan: actions.Plan) -> dict[int, members.Members]:
+def complete_members(seen: observed.Observed, plan: actions.Plan) -> Mapping[int, members.Members]:
     """Return the members of every complete group, to be given back as ``remembered``.
 
     A group with gated pods is not remembered: what Kueue holds or takes back is no failure. Of one
     whose restart the plan holds back, what it was before is what has to be remembered.
     """
+    complete = seen.found.each(
+        "members", lambda group: None if group.gated else members.members(group)
+    )
     held = {key.ref.name for key in plan.held if key.verb == "delete"}
-    return {
-        group.index: complete
-        for group in seen.found.groups
-        if not group.gated
-        and group.leader.meta.name not in held
-        and (complete := members.members(group)) is not None
-    }
+    if not held:
+        return complete
+    by_index = seen.found.by_index
+    return {i: one for i, one in complete.items() if by_index[i].leader.meta.name not in held}

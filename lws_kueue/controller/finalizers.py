@@ -10,9 +10,10 @@ object owns is gone, which is looked at as well. Ours go when pods have ended: t
 (``admission.stopped``) and that of a Workload (``workload.diff``).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from lws_kueue.api import actions, facts, names, numbers, reasons
@@ -112,23 +113,27 @@ def _going(seen: observed.Observed) -> Iterator[_Going]:
     """Return what of the set is being deleted, and what a former group has left in its place."""
     if seen.lws is None:
         return
-    for pod in seen.found.pods:
-        if pod.meta.deleting:
-            # One that runs waits for its kubelet, and whoever holds it may wait for that.
-            over = pod.finished or not pod.node or pod.meta.grace_seconds == 0
-            yield _Going("Pod", pod.meta, groups.index_of(seen.name, pod), over)
-    for name, one in sorted(seen.stateful_sets.items()):
+    in_groups = seen.found.each("pods that go", lambda group: _deleted(group.pods) or None)
+    for pod in (*chain.from_iterable(in_groups.values()), *_deleted(seen.found.former)):
+        # One that runs waits for its kubelet, and whoever holds it may wait for that.
+        over = pod.finished or not pod.node or pod.meta.grace_seconds == 0
+        yield _Going("Pod", pod.meta, groups.index_of(seen.name, pod), over)
+    for name, one in seen.stateful_sets_that_go.items():
         owner = one.meta.controller
-        if not one.meta.deleting or owner is None:
+        if owner is None:
             continue
         parent, index = ordinals.parent_and_ordinal(name)
         if (owner.kind, owner.name, name) == (names.LWS_KIND, seen.name, seen.name):
             yield _Going("StatefulSet", one.meta, None)
         elif (owner.kind, owner.name, parent) == ("Pod", name, seen.name):
             yield _Going("StatefulSet", one.meta, index)
-    for _, workload in sorted(seen.workloads.items()):
+    for workload in seen.workloads_that_go.values():
         meta = workload.meta
         claimed = numbers.natural(meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, ""))
         owned = any(owner.uid == seen.lws.meta.uid for owner in meta.owners)
-        if meta.deleting and owned and claimed is not None:
+        if owned and claimed is not None:
             yield _Going("Workload", meta, claimed)
+
+
+def _deleted(pods: Iterable[facts.Pod]) -> tuple[facts.Pod, ...]:
+    return tuple(pod for pod in pods if pod.meta.deleting)

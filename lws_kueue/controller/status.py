@@ -6,7 +6,7 @@ see stays: messages of False conditions are those of the time when they were Tru
 carries the generation, and UpdateInProgress does not exist before the first update.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -63,18 +63,17 @@ class Counts:
     settled: int = 0
 
 
-def count(found: Iterable[groups.Group], *, key: str, bounds: scaling.Bounds) -> Counts:
+def count(found: groups.Groups, *, key: str, bounds: scaling.Bounds) -> Counts:
     """Count groups; one that still lacks its worker StatefulSet counts as nothing."""
-    whole = [(group.index, group.ready, group.updated(key)) for group in found if group.whole]
-    desired = [one for one in whole if one[0] < bounds.replicas]
-    current = [one for one in desired if one[0] >= bounds.floor]
+    ready, updated = found.ready, found.updated(key)
+    current = range(bounds.floor, bounds.replicas)
     return Counts(
-        ready=sum(ready for _, ready, _ in whole),
-        updated=sum(updated for _, _, updated in whole),
-        ready_desired=sum(ready for _, ready, _ in desired),
-        current=len(current),
-        current_updated=sum(updated for _, _, updated in current),
-        settled=sum(ready and updated for _, ready, updated in current),
+        ready=len(ready),
+        updated=len(updated),
+        ready_desired=len(ready.below(bounds.replicas)),
+        current=len(found.whole & current),
+        current_updated=len(updated & current),
+        settled=len(ready & updated & current),
     )
 
 
@@ -85,7 +84,7 @@ def plan(at: scope.Scope, reasons: Collection[Reason], *, now: datetime) -> acti
     """
     outcome = compute(
         at.owner,
-        found=at.found.groups,
+        found=at.found,
         key=at.choice.key,
         leader_set=at.found.leader_set,
         unwritten=at.seen.unwritten,
@@ -108,7 +107,7 @@ def blocked(
     """Return the write of the status of a set that has no groups because it can make none."""
     outcome = compute(
         owner,
-        found=(),
+        found=groups.Groups(None),
         key="",
         leader_set=None,
         unwritten=seen.unwritten,
@@ -188,7 +187,7 @@ def _obsolete(at: scope.Scope) -> actions.Chain:
 def compute(
     owner: lws.LeaderWorkerSet,
     *,
-    found: Iterable[groups.Group],
+    found: groups.Groups,
     key: str,
     leader_set: facts.StatefulSet | None,
     unwritten: tuple[lws.Condition, ...] | None = None,

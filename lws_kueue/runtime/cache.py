@@ -153,6 +153,14 @@ class Cache:
         entry = self._entries[resource].get((namespace, name))
         return entry.fact if entry else None
 
+    def named(
+        self, resource: resources.Resource, names: Iterable[str], *, namespace: str
+    ) -> dict[str, Any]:
+        """Return those facts of a namespace that have one of these names, by name."""
+        entries = self._entries[resource]
+        found = ((name, entries.get((namespace, name))) for name in names)
+        return {name: entry.fact for name, entry in found if entry is not None}
+
     def owned_by(self, resource: resources.Resource, uid: str) -> tuple[Any, ...]:
         """Return the Workloads or the sets that name an object as their owner."""
         return tuple(self._owned[resource].get(uid, {}).values())

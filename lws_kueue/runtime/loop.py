@@ -3,13 +3,14 @@
 Passes of one set never overlap; a set that fails comes back later and holds up no other.
 """
 
+import asyncio
 import datetime
 import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
-from lws_kueue.api import actions, facts
+from lws_kueue.api import actions, facts, memos
 from lws_kueue.controller import decide
 from lws_kueue.controller.observe import observed
 from lws_kueue.runtime import (
@@ -29,7 +30,24 @@ from lws_kueue.workload import build
 LEAST_SECONDS: Final = 0.5
 LEAST_SHARE: Final = 4
 
+# For so long a decision works out what it did not know before it lets others have a turn.
+PIECE_SECONDS: Final = 0.03
+
 logger = logging.getLogger(__name__)
+
+
+class _Piece:
+    """Says when a piece of a decision is over; what was known before it is none of it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: float | None = None
+
+    def __call__(self) -> bool:
+        now = self._clock()
+        if self._until is None:
+            self._until = now + PIECE_SECONDS
+        return now > self._until
 
 
 class Loop:
@@ -110,19 +128,35 @@ class Loop:
             built_in.NotYetKnown: what Kueue does is being found out; the queue gives the set again.
         """
         seen = await self._cluster.observer.of(key)
-        return seen, self._decide(key, seen)
+        return seen, await self._decide(key, seen)
 
-    def _decide(self, key: keys.SetKey, seen: observed.Observed) -> actions.Plan:
-        """Decide about a set; an error in that costs neither other sets nor what has to stop."""
+    async def _decide(self, key: keys.SetKey, seen: observed.Observed) -> actions.Plan:
+        """Decide about a set, in pieces between which others have a turn.
+
+        What was seen and the time are the same in all of them, and so is what comes of it.
+        """
         now = datetime.datetime.now(datetime.UTC)
-        try:
-            plan = decide.decide(seen, now=now, options=self._options)
-        except Exception as error:
-            plan = decide.undecided(seen, error, now=now, options=self._options)
+        decision = object()
+        while True:
+            try:
+                with seen.memo.pieces(decision, _Piece(self._clock)):
+                    plan = self._decided(seen, now=now)
+                break
+            except memos.Paused:
+                await asyncio.sleep(0)
         for fault in plan.faults:
             metrics.panics.inc()
             logger.error("%s/%s: an error in deciding", key.namespace, key.name, exc_info=fault)
         return plan
+
+    def _decided(self, seen: observed.Observed, *, now: datetime.datetime) -> actions.Plan:
+        """Decide about a set; an error in that costs neither other sets nor what has to stop."""
+        try:
+            return decide.decide(seen, now=now, options=self._options)
+        except memos.Paused:
+            raise
+        except Exception as error:
+            return decide.undecided(seen, error, now=now, options=self._options)
 
     async def _name_rivals(
         self, key: keys.SetKey, seen: observed.Observed, plan: actions.Plan

@@ -113,9 +113,11 @@ class Memory:
         """
         # What is forgotten by a restart is only that a pod went unseen while nobody looked.
         complete = decide.complete_members(seen, plan)
-        there = {group.index for group in seen.found.groups}
-        left = {index: one for index, one in self.members.items() if index in there}
-        self.members = left | complete
+        there = seen.found.by_index.keys()
+        left = self.members
+        if not left.keys() <= there:
+            left = {index: one for index, one in left.items() if index in there}
+        self.members = {**left, **complete}
         occasion = seen.attempts.occasion(seen.lws)
         now = datetime.datetime.now(datetime.UTC)
         seen.attempts.wants(refusals.keys(plan), now=now)

@@ -4,10 +4,10 @@ import asyncio
 import dataclasses
 import datetime
 import logging
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Literal
 
-from lws_kueue.api import facts, lws
+from lws_kueue.api import facts, lws, memos
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import members, observed, ordinals
@@ -83,14 +83,16 @@ class Observer:
         if remembered.attempts is None:
             now = datetime.datetime.now(datetime.UTC)
             remembered.attempts = repairs.Attempts.of(live, now=now)
+        pods = dict(store.of_set(key, resources.PODS))
+        leaders = leaders_in(pods, key, memo=remembered.memo)
         return observed.Observed(
             namespace=key.namespace,
             name=key.name,
             lws=live,
             kueue=self._kueue(key.namespace, live),
-            stateful_sets=by_name(store, key, resources.STATEFUL_SETS),
-            pods=dict(store.of_set(key, resources.PODS)),
-            services=by_name(store, key, resources.SERVICES),
+            stateful_sets=by_name(store, key, resources.STATEFUL_SETS, leaders=leaders),
+            pods=pods,
+            services=by_name(store, key, resources.SERVICES, leaders=leaders),
             revisions=dict(store.of_set(key, resources.REVISIONS)),
             workloads=dict(store.of_set(key, resources.WORKLOADS)),
             limit_ranges=self._named(resources.LIMIT_RANGES, namespace=key.namespace),
@@ -154,18 +156,29 @@ class Observer:
         return found
 
 
-def by_name(store: cache.Cache, key: keys.SetKey, resource: resources.Resource) -> dict[str, Any]:
+def leaders_in(
+    pods: Mapping[str, facts.Pod], key: keys.SetKey, *, memo: memos.Memo
+) -> Collection[str]:
+    """Return the names of leaders among the pods of a set."""
+
+    def leads(name: str, _: facts.Pod) -> Literal[True] | None:
+        return True if ordinals.parent_and_ordinal(name)[0] == key.name else None
+
+    return memo.each("leaders", leads, pods, given=(key.name,))
+
+
+def by_name(
+    store: cache.Cache,
+    key: keys.SetKey,
+    resource: resources.Resource,
+    *,
+    leaders: Iterable[str],
+) -> dict[str, Any]:
     """Return the facts of one kind that belong to a set, or have a name that it needs.
 
     Those are the set's own name, for its leaders, and those of its leader pods, for their
     groups; the objects may be another set's.
     """
-    leaders = (
-        name
-        for name in store.of_set(key, resources.PODS)
-        if ordinals.parent_and_ordinal(name)[0] == key.name
-    )
-    needed = (key.name, *leaders)
-    found = {name: store.get(resource, namespace=key.namespace, name=name) for name in needed}
-    named = {name: fact for name, fact in found.items() if fact is not None}
-    return {**named, **store.of_set(key, resource)}
+    own = store.of_set(key, resource)
+    needed = (name for name in (key.name, *leaders) if name not in own)
+    return {**store.named(resource, needed, namespace=key.namespace), **own}

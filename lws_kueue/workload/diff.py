@@ -7,14 +7,13 @@ removed once none of the group's pods can run any more: until then its quota is 
 it away would start pods beyond it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
-from lws_kueue.api import actions, derived, facts, kueue, lws, names, numbers
+from lws_kueue.api import actions, facts, kueue, lws, memos, names, numbers
 from lws_kueue.api.reasons import Reason
 from lws_kueue.workload import build, group_mark, naming, podsets, recreate, state
 from lws_kueue.workload import pods as group
@@ -35,46 +34,66 @@ class Wanted:
 
 def changes(
     owner: lws.LeaderWorkerSet,
-    workloads: Iterable[kueue.Workload],
+    workloads: Mapping[str, kueue.Workload],
     *,
     wanted: Mapping[int, Wanted],
     pods: Mapping[int, Sequence[facts.Pod]],
     classes: build.PriorityClasses,
     options: build.Options,
     now: datetime,
+    known: memos.Memo | None = None,
 ) -> actions.Part:
     """Return what makes the set's Workloads those of the ``wanted`` groups, by index.
 
-    ``workloads`` are those of the set's namespace, or any part of them that holds all that the
-    set owns or that have names of its groups. ``pods`` are the set's pods by group index.
+    ``workloads`` are those of the set's namespace, by name, or any part of them that holds all that
+    the set owns or that have names of its groups. ``pods`` are the set's pods by group index.
+    ``known`` is what was found out about them before.
     """
-    given = sorted(workloads, key=attrgetter("meta.name"))
-    by_index = serving(owner.meta, given, options=options)
+    kept = memos.Memo() if known is None else known
+    by_index = served(owner.meta, workloads, options=options, memo=kept)
     scene = _Scene(
         owner=owner,
-        given=given,
+        given=workloads,
         by_index=by_index,
         pods=pods,
         classes=classes,
         options=options,
         now=now,
     )
-    parts = [
-        part
-        for index, one in sorted(wanted.items())
-        if (part := _unless_settled(scene, index, by_index.get(index), one)) is not None
-    ]
-    kept = {workload.meta.uid for index, workload in by_index.items() if index in wanted}
-    known = {workload.meta.uid for workload in by_index.values()}
-    for workload in given:
-        if workload.meta.uid in kept and not workload.meta.deleting:
-            continue
-        owned = _owned(owner.meta, workload)
-        unwanted = owned and workload.meta.uid not in kept
-        going = workload.meta.deleting and (owned or workload.meta.uid in known)
-        if unwanted or going:
-            parts.append(actions.Part(chains=(removal(workload, scene.pods_of(workload)),)))
-    return actions.joined(parts)
+    # That nothing is to be done holds at any time: what has to wait says for how long.
+    parts = kept.each(
+        __name__,
+        lambda index, one, existing: actions.unless_nothing(_one(scene, index, existing, one)),
+        wanted,
+        by_index,
+        given=(owner, classes, options),
+        anew=True,
+    )
+    return actions.joined((*parts.values(), *_removals(scene, wanted, kept)))
+
+
+def _removals(
+    scene: "_Scene", wanted: Mapping[int, Wanted], kept: memos.Memo
+) -> Iterator[actions.Part]:
+    """Return the removal of Workloads that are not wanted, and of those that are going."""
+    owner, workloads, by_index = scene.owner.meta, scene.given, scene.by_index
+    claimed = _claimed(owner, workloads, options=scene.options, memo=kept)
+    going = kept.each("Workloads that go", state.going, workloads)
+    unwanted = {by_index[index].meta.name for index in by_index.keys() - wanted.keys()}
+    # Of several that claim one group the others serve none.
+    beside = workloads.keys() - claimed.keys() if len(by_index) == len(claimed) else workloads
+    doubtful = {*going, *unwanted, *beside}
+    if not doubtful:
+        return
+    serving = {workload.meta.name for workload in by_index.values()}
+    for name in sorted(doubtful):
+        workload = workloads[name]
+        serves = name in serving
+        owned = _owned(owner, workload)
+        if (owned and not (serves and name not in unwanted)) or (
+            workload.meta.deleting and (owned or serves)
+        ):
+            yield actions.Part(chains=(removal(workload, scene.pods_of(workload)),))
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,7 @@ class _Scene:
     """What the writes for one group may look at."""
 
     owner: lws.LeaderWorkerSet
-    given: Collection[kueue.Workload]
+    given: Mapping[str, kueue.Workload]
     by_index: Mapping[int, kueue.Workload]
     pods: Mapping[int, Sequence[facts.Pod]]
     classes: build.PriorityClasses
@@ -95,11 +114,6 @@ class _Scene:
         here = {pod.meta.uid for pod in own}
         released = self._released.get(workload.meta.name, ())
         return [*own, *(pod for pod in released if pod.meta.uid not in here)]
-
-    @cached_property
-    def taken(self) -> dict[str, kueue.Workload]:
-        """The Workloads by name."""
-        return {workload.meta.name: workload for workload in self.given}
 
     @cached_property
     def _served(self) -> dict[str, int]:
@@ -129,6 +143,33 @@ def serving(
     return found
 
 
+def served(
+    owner: facts.Meta,
+    workloads: Mapping[str, kueue.Workload],
+    *,
+    options: build.Options,
+    memo: memos.Memo,
+) -> Mapping[int, kueue.Workload]:
+    """Return what ``serving`` does; while no Workload changes it is the same object."""
+    claimed = _claimed(owner, workloads, options=options, memo=memo)
+    found = dict(zip(claimed.values(), map(workloads.__getitem__, claimed), strict=True))
+    if len(found) < len(claimed):
+        found = serving(owner, map(workloads.__getitem__, claimed), options=options)
+    return memo.each("served", lambda _, workload: workload, found)
+
+
+def _claimed(
+    owner: facts.Meta,
+    workloads: Mapping[str, kueue.Workload],
+    *,
+    options: build.Options,
+    memo: memos.Memo,
+) -> Mapping[str, int]:
+    """Return which group each Workload is for, by its name; what is for none is left out."""
+    given = (owner, options)
+    return memo.each("claimed", lambda _, workload: _index(workload, given), workloads, given=given)
+
+
 def _owned(owner: facts.Meta, workload: kueue.Workload) -> bool:
     """Whether the set owns the Workload, or did until somebody took the reference away."""
     if not workload.meta.owners:
@@ -140,7 +181,6 @@ def _name(owner: facts.Meta, index: int, options: build.Options) -> str:
     return naming.of_group(owner, index, short=options.short_names)
 
 
-@derived.once_given
 def _index(workload: kueue.Workload, given: tuple[facts.Meta, build.Options]) -> int | None:
     """Return the group that the Workload is for, None when it is for none of this set's.
 
@@ -162,32 +202,6 @@ def _index_in(name: str) -> int | None:
     """Return the number before the hash of a Workload's name."""
     parts = name.rsplit("-", 2)
     return numbers.natural(parts[1]) if len(parts) == 3 else None
-
-
-def _unless_settled(
-    scene: _Scene, index: int, existing: kueue.Workload | None, wanted: Wanted
-) -> actions.Part | None:
-    """Return the writes for one wanted group; None for nothing, which is remembered.
-
-    That holds at any time: what has to wait says for how long.
-    """
-    if existing is None:
-        return _one(scene, index, existing, wanted)
-    given = (
-        index,
-        wanted.content,
-        wanted.outdated,
-        wanted.in_vain,
-        scene.owner,
-        scene.classes,
-        scene.options,
-    )
-    if derived.settled(existing, __name__, given):
-        return None
-    part = _one(scene, index, existing, wanted)
-    if part.nothing:
-        derived.settle(existing, __name__, given)
-    return part
 
 
 def _one(
@@ -253,7 +267,7 @@ def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
     if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
         return actions.Part()  # MultiKueue brings the Workload itself.
     name = _name(owner.meta, index, scene.options)
-    if (taken := scene.taken.get(name)) is not None:
+    if (taken := scene.given.get(name)) is not None:
         return actions.Part(reasons=(_name_taken(taken, index),))
     body = build.workload(wanted.content.owner, index, classes=scene.classes, options=scene.options)
     if isinstance(body, Reason):

@@ -26,6 +26,11 @@ def displaced(workload: kueue.Workload | None, pods: Iterable[facts.Pod]) -> tup
     return tuple(pod for pod in pods if _is_displaced(pod, workload, nodes))
 
 
+def is_placed(workload: kueue.Workload) -> bool:
+    """Whether a Workload is admitted on nodes that its assignment names."""
+    return state.admission(workload) is state.Admission.ADMITTED and bool(_nodes(workload))
+
+
 def _is_displaced(
     pod: facts.Pod, workload: kueue.Workload, nodes: Mapping[str, frozenset[str]]
 ) -> bool:

@@ -62,12 +62,13 @@ def podset_of(pod: facts.Pod, assignments: Mapping[str, kueue.PodSetAssignment])
 
 def in_order(pods: Iterable[facts.Pod]) -> Sequence[facts.Pod]:
     """Return the pods from the leader on."""
+    return sorted(pods, key=_place)
 
-    def place(pod: facts.Pod) -> tuple[bool, int, str]:
-        index = worker_index(pod)
-        return (index is None, index or 0, pod.meta.name)
 
-    return sorted(pods, key=place)
+@derived.once
+def _place(pod: facts.Pod) -> tuple[bool, int, str]:
+    index = worker_index(pod)
+    return (index is None, index or 0, pod.meta.name)
 
 
 def ref(pod: facts.Pod) -> actions.Ref:

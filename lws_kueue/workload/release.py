@@ -25,6 +25,8 @@ def plan_release(
     other problem holds all gated pods of the group. ``beside`` is how many pods run in their place
     that are none of the group: until they have ended the admission has no room for it.
     """
+    if not any(group.gated(pod) for pod in pods):
+        return None, ()
     # A gated pod that is being deleted neither needs a place nor takes one.
     live = [
         pod

@@ -68,8 +68,8 @@ def of(
         PodSetShape(
             name=one.name,
             count=one.count,
-            requests=_requests(one.template, completions),
-            placement=_placement(one.template),
+            requests=_requests(_spec(one.template), completions),
+            placement=_placement(_spec(one.template), None),
             topology=_topology(one),
             pod_priority_class=str(_spec(one.template).get("priorityClassName") or ""),
             tolerations=tuple(_spec(one.template).get("tolerations") or ()),
@@ -202,8 +202,8 @@ def _reduced(value: Any) -> Any:
     return [_reduced(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _requests(template: Template, completions: Completions) -> Requests:
-    spec = _spec(template)
+@derived.of_part
+def _requests(spec: Mapping[str, Any], completions: Completions) -> Requests:
     try:
         return Requests(
             amounts=tuple(requests.of_pod(spec, completed=one) for one in completions),
@@ -218,8 +218,8 @@ def _requests(template: Template, completions: Completions) -> Requests:
         )
 
 
-def _placement(template: Template) -> str:
-    spec = _spec(template)
+@derived.of_part
+def _placement(spec: Mapping[str, Any], _: None) -> str:
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     # A label may have to be empty, which is not the same as any or none.

@@ -58,6 +58,11 @@ def admission(workload: kueue.Workload) -> Admission:
     return Admission.RESERVED if reserved else Admission.PENDING
 
 
+def going(_name: str, workload: kueue.Workload) -> kueue.Workload | None:
+    """Return a Workload that is being deleted, None for any other."""
+    return workload if workload.meta.deleting else None
+
+
 def has_quota(workload: kueue.Workload) -> bool:
     """Whether quota is reserved for the Workload."""
     return workload.is_true(QUOTA_RESERVED)
@@ -121,6 +126,11 @@ class Queues:
     cluster_queue: kueue.ClusterQueue | None = None
     support: Support = "served"
     detail: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where somebody could change what is short; "" while nobody knows."""
+        return f"ClusterQueue {self.local_queue.cluster_queue}: " if self.local_queue else ""
 
 
 def why_waiting(
@@ -242,11 +252,10 @@ def _pending(workload: kueue.Workload, queues: Queues) -> Reason:
     if quota is None or not quota.message:
         message = f"Kueue has not considered Workload {workload.meta.name} yet"
         return _waits("Pending", message)
-    # Kueue's message says what is short, but not where somebody could change it.
-    where = f"ClusterQueue {queues.local_queue.cluster_queue}: " if queues.local_queue else ""
     about = any(word in quota.message for word in ("topology", "level"))
     asked = _topology_asked(workload) if about else ""
-    text = where + quota.message + asked
+    # Kueue's message says what is short, but not where somebody could change it.
+    text = queues.where + quota.message + asked
     if _NOT_COVERED in quota.message:
         fix = (
             "Waiting does not help: add the resource to spec.resourceGroups of the ClusterQueue, or"

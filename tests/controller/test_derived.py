@@ -1,6 +1,7 @@
 """What follows from a fact is worked out once, and that changes nothing of what is decided."""
 
 import dataclasses
+import datetime
 import random
 import sys
 from collections import Counter
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import given as from_strategy
 from hypothesis import strategies as st
 
-from lws_kueue.api import actions, derived, facts, kueue, names, requests
+from lws_kueue.api import actions, kueue, memos, requests
 from lws_kueue.controller import contradictions, decide
-from lws_kueue.controller.admission import follow
+from lws_kueue.controller.admission import follow, shortages
 from lws_kueue.controller.objects import group_objects
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.workload import build, diff, recreate, shape, state
@@ -24,6 +25,9 @@ from tests.kit.memory import cluster_model, scenario_model, scenarios
 
 RANDOM = st.randoms(use_true_random=False, note_method_calls=False)
 SIZE = 3
+MOST_ANSWERS = 40
+# To put a group into the order of the groups, and to look whether all its pods are known.
+MOST_CALLS_A_GROUP = 3
 
 
 class Compared(scenario_model.Model):
@@ -34,7 +38,35 @@ class Compared(scenario_model.Model):
         fresh = self.afresh(scenarios.SET)
         assert seen == fresh, "a decision has changed a fact"
         assert plan == decide.decide(fresh, now=self.now, options=self.options)
+        for asks in (decide.nodes_asked, shortages.asked):
+            assert asks(seen) == asks(fresh)
+        assert decide.complete_members(seen, plan) == decide.complete_members(fresh, plan)
+        assert plan == in_pieces(self.afresh(scenarios.SET), now=self.now, options=self.options)
         return plan
+
+
+class Piece:
+    """Says that a piece of a decision is over when a few answers were found out."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+
+    def __call__(self) -> bool:
+        self.answers += 1
+        return self.answers > MOST_ANSWERS
+
+
+def in_pieces(
+    seen: observed.Observed, *, now: datetime.datetime, options: build.Options
+) -> actions.Plan:
+    """Decide on what was seen in many pieces."""
+    decision = object()
+    while True:
+        try:
+            with seen.memo.pieces(decision, Piece()):
+                return decide.decide(seen, now=now, options=options)
+        except memos.Paused:
+            pass
 
 
 @from_strategy(RANDOM, st.booleans(), st.booleans())
@@ -150,6 +182,42 @@ def test_what_a_pass_costs_grows_with_the_set_and_no_faster() -> None:
     assert again[1] < first[1] / 4
 
 
+def calls_in(seen: observed.Observed) -> int:
+    """Return how many functions of ours a decision and what belongs to it call."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event == "call" and "lws_kueue" in frame.f_code.co_filename
+
+    sys.setprofile(profile)
+    try:
+        plan = decide.decide(seen, now=cluster_model.NOW, options=build.Options())
+        decide.complete_members(seen, plan)
+        decide.nodes_asked(seen)
+        shortages.asked(seen)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("queue", [True, False])
+def test_a_pass_after_one_pod_has_changed_calls_as_much_however_many_groups_there_are(
+    queue: bool,
+) -> None:
+    found = []
+    for replicas in (4, 24):
+        model = at_rest(replicas, queue=queue)
+        for _ in range(2):
+            model.touch(model.objects["Pod", f"{scenarios.SET}-2-1"])
+            seen = model.observe(scenarios.SET)
+            count = calls_in(seen)
+        found.append(count)
+    few, many = found
+    # A handful of calls beside each other are made for each group, all others for one.
+    assert many - few < 20 * MOST_CALLS_A_GROUP
+
+
 def a_workload(**options: Any) -> kueue.Workload:
     return builders.admitted(**options)
 
@@ -167,10 +235,3 @@ def test_what_is_kept_with_a_fact_is_no_part_of_it() -> None:
     asked, other = a_workload(), a_workload()
     state.admission(asked)
     assert asked == other
-    pod = facts.Pod.of({"metadata": {"name": "a", "labels": {names.WORKER_INDEX: "1"}}})
-    assert derived.settled(pod, "step", (1,)) is False
-    derived.settle(pod, "step", (1,))
-    assert derived.settled(pod, "step", (1,))
-    assert not derived.settled(pod, "step", (2,))
-    assert pod == facts.Pod.of({"metadata": {"name": "a", "labels": {names.WORKER_INDEX: "1"}}})
-    assert not derived.settled(dataclasses.replace(pod, node="n"), "step", (1,))

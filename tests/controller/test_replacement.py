@@ -66,7 +66,7 @@ def replaced(
         scaling.Bounds(replicas=count, unavailable=unavailable, surge=surge),
         leader_set=at,
         target=target or planner.Target(at.partition, at.replicas),
-        found=found,
+        found=groups.Groups(at, tuple(found)),
         key=NEW[0],
     )
     deletions = replacement.decide(stage, leave_alone=leave_alone or ())
@@ -87,7 +87,8 @@ def test_as_many_as_the_budget_allows_are_replaced_from_the_top() -> None:
 
 def test_a_deletion_names_the_leader_and_takes_its_workers_along() -> None:
     bounds = scaling.Bounds(replicas=6, unavailable=2)
-    stage = replacement.Stage(bounds, leader_set(), planner.Target(0, 6), six(), NEW[0])
+    found = groups.Groups(leader_set(), tuple(six()))
+    stage = replacement.Stage(bounds, leader_set(), planner.Target(0, 6), found, NEW[0])
     (deletion, *_) = replacement.decide(stage)
     assert deletion.ref.kind == "Pod"
     assert deletion.ref.name == "test-sample-5"
@@ -117,7 +118,7 @@ def test_nothing_is_replaced_in_a_pass_that_moves_the_partition_or_scales() -> N
 
 def test_without_a_leader_statefulset_nothing_is_replaced() -> None:
     bounds = scaling.Bounds(replicas=2, unavailable=2)
-    found = [group(0), group(1)]
+    found = groups.Groups(None, (group(0), group(1)))
     stage = replacement.Stage(bounds, None, planner.Target(0, 2), found, NEW[0])
     assert replacement.decide(stage) == ()
 

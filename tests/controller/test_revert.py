@@ -47,7 +47,7 @@ def sent_back(
         scaling.Bounds(replicas=4, unavailable=0, surge=1, floor=floor),
         leader_set=leader_set(partition=partition, observed=observed),
         target=target or planner.Target(partition, 5),
-        found=found,
+        found=groups.Groups(None, found),
         key=NEW[0],
     )
     deletions = revert.decide(stage, leave_alone=leave_alone)

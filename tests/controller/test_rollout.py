@@ -5,6 +5,7 @@ from hypothesis import given as from_strategy
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
+from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, scaling
 from tests.kit.builders import given
 from tests.kit.builders import states as states_of_groups
@@ -454,7 +455,7 @@ def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
         given.an_lws(), stateful_sets=[given.a_leader_set()], pods=[given.a_leader(1)]
     )
     whole = given.a_group(0)
-    states = planner.states_of((whole, *lone.groups), count=3, key="key")
+    states = planner.states_of(groups.Groups(None, (whole, *lone.groups)), count=3, key="key")
     assert states == states_of_groups.of(
         (GroupState(ready=True, updated=True), GroupState(), GroupState())
     )
@@ -463,15 +464,15 @@ def test_incomplete_groups_are_neither_ready_nor_updated() -> None:
 @pytest.mark.row("UT-35")
 def test_groups_stand_at_their_index_with_gaps_and_without_overflow() -> None:
     two, five = given.a_group(2), given.a_group(5)
-    found = planner.states_of((two, five), count=4, key="key")
+    found = planner.states_of(groups.Groups(None, (two, five)), count=4, key="key")
     assert (found.count, list(found.ready), list(found.updated)) == (4, [2], [2])
-    assert planner.states_of((), count=2, key="key") == planner.States(2)
+    assert planner.states_of(groups.Groups(None), count=2, key="key") == planner.States(2)
 
 
 def test_a_group_whose_leader_is_being_deleted_is_no_longer_ready() -> None:
     going = given.a_group(0, deleted=True)
     assert going.ready, "its conditions say so for a moment"
-    states = planner.states_of((going,), count=1, key="key")
+    states = planner.states_of(groups.Groups(None, (going,)), count=1, key="key")
     assert states == states_of_groups.of((GroupState(ready=False, updated=True),))
 
 

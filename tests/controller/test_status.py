@@ -29,7 +29,9 @@ def compute(
         "leader_set": given.a_leader_set(replicas=len(found)),
         "own": {WAITING: waiting},
     }
-    return status.compute(owner, found=found, now=now, **(given_options | options))
+    return status.compute(
+        owner, found=groups.Groups(None, found), now=now, **(given_options | options)
+    )
 
 
 def condition(kind: str, value: str = "True", **changes: Any) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def test_in_an_update_a_new_generation_moves_the_time_of_the_first_condition_onl
 def test_a_group_that_lacks_its_workers_counts_as_nothing() -> None:
     lone = groups.Group(index=1, size=2, leader=given.a_leader(1))
     bounds = scaling.Bounds(replicas=2)
-    counted = status.count([given.a_group(0), lone], key="key", bounds=bounds)
+    counted = status.count(groups.Groups(None, (given.a_group(0), lone)), key="key", bounds=bounds)
     assert counted == status.Counts(
         ready=1, updated=1, ready_desired=1, current=1, current_updated=1, settled=1
     )

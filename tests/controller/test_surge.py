@@ -35,7 +35,7 @@ def kept(
     result, wait = surge.kept(
         planner.Target(partition=1, replicas=target),
         leader_set=leader_set(replicas=replicas, desired=applied),
-        found=found,
+        found={group.index: group for group in found},
         desired=2,
         now=NOW,
     )
@@ -78,4 +78,4 @@ def test_a_target_that_takes_nothing_back_is_left_as_it_is(replicas: int) -> Non
 
 def test_without_a_leader_statefulset_there_is_no_surge() -> None:
     target = planner.Target(partition=0, replicas=2)
-    assert surge.kept(target, leader_set=None, found=(), desired=2, now=NOW) == (target, None)
+    assert surge.kept(target, leader_set=None, found={}, desired=2, now=NOW) == (target, None)

@@ -20,6 +20,18 @@ def namespace(*, version: int, **labels: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
 
 
+def labelled(name: str) -> dict[str, object]:
+    """Return a StatefulSet of which it has to be found out that it is none of the set's."""
+    labels = {names.SET_NAME: engine.KEY.name}
+    meta = {"name": name, "uid": name, "resourceVersion": "1", "labels": labels}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {**meta, "namespace": engine.KEY.namespace},
+        "spec": {"replicas": 1},
+    }
+
+
 def gated(leader_set: dict[str, object]) -> bool:
     return names.OUR_SUSPENDING_PARENT in str(leader_set)
 
@@ -114,3 +126,28 @@ def test_a_pass_gives_way_where_there_is_news_and_it_has_gone_on_for_a_while(
         assert not soon(enough)
 
     asyncio.run(scenario())
+
+
+def test_between_the_pieces_of_a_long_decision_others_have_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def turns_during(piece: float) -> int:
+        monkeypatch.setattr(loop, "PIECE_SECONDS", piece)
+        made = engine.Engine(engine.Server(engine.live_set(), *map(labelled, "abc")))
+        await made.informer.list_all()
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        working = asyncio.create_task(others())
+        _, plan = await made.loop.planned(engine.KEY)
+        working.cancel()
+        assert plan.chains, "it comes to its end all the same"
+        return turns
+
+    at_once = asyncio.run(turns_during(3600.0))
+    assert asyncio.run(turns_during(-1.0)) > at_once

@@ -25,7 +25,7 @@ def planned(
     content = recreate.content(owner, "key", options=builders.OPTIONS)
     found = diff.changes(
         owner,
-        existing,
+        {one.meta.name: one for one in existing},
         wanted={0: diff.Wanted(content)},
         pods={},
         classes=build.PriorityClasses(workload={"class": HUNDRED}),

@@ -45,7 +45,7 @@ def changes(
     content = recreate.content(owner, "key", options=builders.OPTIONS)
     return diff.changes(
         owner,
-        workloads,
+        {one.meta.name: one for one in workloads},
         wanted={index: diff.Wanted(content, outdated) for index in desired},
         pods=pods or {},
         classes=classes,

@@ -47,7 +47,7 @@ def writes(
     outdated = recreate.outdated(workload, made_from, pods, flavors={})
     return diff.changes(
         owner,
-        [workload],
+        {workload.meta.name: workload},
         wanted={0: diff.Wanted(made_from, outdated)},
         pods={0: pods},
         classes=NO_CLASSES,

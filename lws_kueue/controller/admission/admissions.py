@@ -4,10 +4,13 @@ Each group is looked at by itself. What its pods are made from is the revision o
 the set as it is now: during an update groups differ, and each has the admission that fits it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import operator
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
+from typing import Literal
 
 from lws_kueue.api import actions, completion, derived, facts, kueue, lws, names
 from lws_kueue.api.indices import Indices
@@ -53,8 +56,8 @@ class Admissions:
     waiting: unadmitted.Unadmitted = unadmitted.NOBODY
     look_again: float | None = None
     short: shortages.Shortages | None = None
-    before: Set[int] = frozenset()
-    running: Set[int] = frozenset()
+    before: Indices = field(default_factory=Indices)
+    running: Indices = field(default_factory=Indices)
     in_vain: Mapping[int, str] = field(default_factory=dict)
 
     def wanted(self, index: int) -> diff.Wanted:
@@ -63,6 +66,11 @@ class Admissions:
         if index not in self.outdated and index not in self.in_vain:
             return wanted
         return diff.Wanted(wanted.content, self.outdated.get(index), self.in_vain.get(index))
+
+    @property
+    def given(self) -> tuple[object, ...]:
+        """What is wanted of a group depends on this beside the group itself."""
+        return self.contents.given if self.contents else ()
 
     def may_ask(self, index: int) -> bool:
         """Whether a group has the pods for which it would get quota."""
@@ -137,12 +145,30 @@ class Contents:
         made = _content(owner, (key, self._options, self.completions))
         return self._at.seen.memo.same(f"content {key}", made)
 
+    @cached_property
+    def given(self) -> tuple[object, ...]:
+        """What contents, and what does not fit to them, depend on beside the group itself."""
+        leader_set = self._at.found.leader_set
+        made: tuple[object, ...] = ()
+        if leader_set is not None:
+            made = (
+                leader_set.replicas,
+                leader_set.partition,
+                leader_set.settled,
+                leader_set.template_labels.get(names.REVISION_KEY),
+            )
+        own = self._at.own_revisions
+        known = (self._at.asked, self._options, self._flavors, self.completions)
+        return (self.current, self._at.choice.key, own, made, known)
+
     def outdated(self, index: int, workload: kueue.Workload, pods: Pods) -> str | None:
         """Return in words what of a group its Workload was not made for, None if it fits."""
         content = self.of(index)
         if content is None:
             return None
-        return _outdated(workload, (content, tuple(pods), self._flavors, self.completions))
+        return recreate.outdated(
+            workload, content, pods, flavors=self._flavors, completions=self.completions
+        )
 
     def becomes(self, workload: kueue.Workload, *, outdated: bool) -> Change:
         """Return what the current revision makes of an admission.
@@ -169,15 +195,6 @@ def _content(
     return recreate.content(owner, key, options=options, completions=completions)
 
 
-_Compared = tuple[recreate.Content, tuple[facts.Pod, ...], shape.Flavors, shape.Completions]
-
-
-@derived.once_given
-def _outdated(workload: kueue.Workload, compared: _Compared) -> str | None:
-    content, pods, flavors, completions = compared
-    return recreate.outdated(workload, content, pods, flavors=flavors, completions=completions)
-
-
 def of(
     at: scope.Scope,
     short: shortages.Shortages,
@@ -191,32 +208,35 @@ def of(
     """
     if not at.managed_by.stops:
         return Admissions()
+    memo = at.seen.memo
     contents = Contents(at, options=options)
     own = at.found.by_index
-    pods = {index: group.pods for index, group in own.items()}
-    for pod in at.found.former:
-        if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
-            pods[place] = (*pods.get(place, ()), pod)
-    workloads = diff.serving(at.asked.meta, at.seen.workloads.values(), options=options)
-    outdated = {
-        index: what
-        for index, workload in workloads.items()
-        if (what := contents.outdated(index, workload, pods.get(index, ())))
-    }
+    pods = _places(at)
+    workloads = diff.served(at.asked.meta, at.seen.workloads, options=options, memo=memo)
+    outdated = memo.each(
+        "outdated",
+        lambda index, workload, _, pods: contents.outdated(index, workload, pods or ()),
+        workloads,
+        own,
+        pods,
+        given=contents.given,
+    )
     checks = at.seen.kueue.admission_checks
-    running = frozenset(i for i, workload in workloads.items() if state.may_run(workload, checks))
-    before = frozenset(index for index, group in own.items() if not group.in_queue)
-    waiting = _waiting(at, running - outdated.keys(), before)
-    ages = {
-        index: _age(own[index], workloads.get(index), now=now)
-        for index in (own if waiting else ())
-        if index in waiting
-    }
+    running = memo.each(
+        "running",
+        lambda _, workload: True if state.may_run(workload, checks) else None,
+        workloads,
+        given=(checks,),
+    )
+    no_turn = memo.each("takes no turn", _takes_no_turn, workloads)
+    before = at.found.which("before", lambda group: not group.in_queue)
+    waiting = memo.whole("waiting", _waiting, _every(at), running, outdated, before)
+    ages = _ages(at, workloads, waiting, now=now)
     change = _change(at, contents, workloads, outdated)
     patient = _waited(ages, PATIENCE)
     smaller = change is Change.SMALLER
     # Surge groups that hold quota give way first.
-    surging = any(i >= at.owner.spec.replicas and i not in waiting for i in own)
+    surging = at.found.indices - range(at.owner.spec.replicas) - waiting
     return Admissions(
         own=own,
         pods=pods,
@@ -229,7 +249,7 @@ def of(
             reshaping=change is not Change.NONE,
             overdue=_waited(ages, OVERDUE) if smaller and not surging else Indices(),
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
-            queued=waiting - {i for i, workload in workloads.items() if _takes_no_turn(workload)},
+            queued=memo.whole("queued", operator.sub, waiting, no_turn),
             most_queued=options.max_pending,
         ),
         look_again=_patience_ends(
@@ -238,7 +258,7 @@ def of(
         ),
         short=short,
         before=before,
-        running=running,
+        running=memo.whole("may run", Indices, running),
         in_vain=_in_vain(at, short, own, workloads, now=now),
     )
 
@@ -256,38 +276,80 @@ def _in_vain(
     lacking = short.workers
     if names.MULTIKUEUE_ORIGIN in at.owner.meta.labels:
         return {}
+    doubtful = {
+        *(workloads.keys() - own.keys()),
+        *(index for index in lacking if index in workloads and own[index].in_queue),
+    }
     return {
         index: why
-        for index, workload in workloads.items()
-        if (index not in own or (index in lacking and own[index].in_queue))
-        and not state.runs_elsewhere(workload, checks)
-        and (why := short.in_vain(index, workload, now=now)) is not None
+        for index in sorted(doubtful)
+        if not state.runs_elsewhere(workloads[index], checks)
+        and (why := short.in_vain(index, workloads[index], now=now)) is not None
     }
 
 
-def _waiting(at: scope.Scope, run: Set[int], before: Set[int]) -> Indices:
+def _places(at: scope.Scope) -> Mapping[int, tuple[facts.Pod, ...]]:
+    """Return all pods that have their place in a group, by its index."""
+    pods = at.found.each("pods", lambda group: group.pods)
+    if not at.found.former:
+        return pods
+    more = dict(pods)
+    for pod in at.found.former:
+        if (place := groups.index_of(at.owner.meta.name, pod)) is not None:
+            more[place] = (*more.get(place, ()), pod)
+    return at.seen.memo.each("pods and former ones", lambda _, pods: pods, more)
+
+
+def _every(at: scope.Scope) -> range:
+    """Return the indices of the groups that there are, or are to be."""
+    leader_set = at.found.leader_set
+    return range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
+
+
+def _waiting(
+    every: range, run: Collection[int], outdated: Collection[int], before: Indices
+) -> Indices:
     """Return the groups that cannot be ready before Kueue has admitted them.
 
-    Those that ``run`` are admitted for what they are, and those ``before`` do without.
+    Those that ``run`` are admitted, and for what they are unless they are ``outdated``; those
+    ``before`` do without.
     """
-    leader_set = at.found.leader_set
-    every = range(max(at.owner.spec.replicas, leader_set.replicas if leader_set else 0))
-    return Indices(every) - {*run, *before}
+    return Indices(every) - (Indices(run) - outdated) - before
 
 
-def _takes_no_turn(workload: kueue.Workload) -> bool:
+def _takes_no_turn(_index: int, workload: kueue.Workload) -> Literal[True] | None:
     """Whether a group is in no queue and does not go back there by itself."""
-    return state.admission(workload) in (
-        state.Admission.RESERVED,
-        state.Admission.ADMITTED,
-        state.Admission.DEACTIVATED,
-    )
+    settled = (state.Admission.RESERVED, state.Admission.ADMITTED, state.Admission.DEACTIVATED)
+    return True if state.admission(workload) in settled else None
 
 
-def _age(
-    group: groups.Group, workload: kueue.Workload | None, *, now: datetime
-) -> timedelta | None:
-    """Return for how long a group has waited for quota; None for one that has some.
+@dataclass(frozen=True, slots=True)
+class _Since:
+    """Since when a group has waited for quota: ``at`` is None where nobody can tell."""
+
+    at: datetime | None
+
+    def age(self, now: datetime) -> timedelta:
+        return timedelta(0) if self.at is None else now - self.at
+
+
+def _ages(
+    at: scope.Scope,
+    workloads: Mapping[int, kueue.Workload],
+    waiting: Indices,
+    *,
+    now: datetime,
+) -> dict[int, timedelta | None]:
+    """Return for how long the groups that are there have waited, None for those with quota."""
+    there = at.found.indices & waiting
+    if not there:
+        return {}
+    since = at.seen.memo.each("waits since", _since, at.found.by_index, workloads)
+    return {index: since[index].age(now) if index in since else None for index in there}
+
+
+def _since(_index: int, group: groups.Group, workload: kueue.Workload | None) -> _Since | None:
+    """Return since when a group has waited for quota; None for one that has some.
 
     That one waits for checks, or for its own pods to end. The others have waited since their leader
     is there, their Workload is, and Kueue has said no to that: while a leader is being recreated
@@ -300,7 +362,7 @@ def _age(
         reserved = workload.condition(state.QUOTA_RESERVED)
         times += [workload.meta.created, reserved.last_transition_time if reserved else ""]
     moments = [moment for time in times if (moment := conditions.moment(time)) is not None]
-    return now - max(moments) if moments else timedelta(0)
+    return _Since(max(moments, default=None))
 
 
 def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> Indices:
@@ -327,20 +389,31 @@ def _change(
     current = contents.current
     if current.shape is None:
         return Change.ANOTHER
-    found = Change.NONE
-    for index, workload in workloads.items():
-        if index >= at.owner.spec.replicas or workload.meta.deleting:
-            continue
+    replicas = at.owner.spec.replicas
+
+    def of_one(
+        index: int, workload: kueue.Workload, _: object, outdated: str | None
+    ) -> Change | None:
+        if index >= replicas or workload.meta.deleting:
+            return None
         content = contents.of(index)
         same = content is not None and content.key == current.key
-        if same and index not in outdated:
-            continue
+        if same and outdated is None:
+            return None
         change = contents.becomes(workload, outdated=same)
-        if change is Change.ANOTHER:
-            return change
-        if change is Change.SMALLER:
-            found = change
-    return found
+        return None if change is Change.NONE else change
+
+    changes = at.seen.memo.each(
+        "change",
+        of_one,
+        workloads,
+        at.found.by_index,
+        outdated,
+        given=(replicas, *contents.given),
+    ).values()
+    if Change.ANOTHER in changes:
+        return Change.ANOTHER
+    return Change.SMALLER if changes else Change.NONE
 
 
 def _needs_way(at: scope.Scope, group: groups.Group | None) -> bool:

@@ -3,12 +3,14 @@
 Nothing here decides about quota; Kueue's conditions are read and followed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import Literal
 
-from lws_kueue.api import actions, derived, kueue, reasons
+from lws_kueue.api import actions, kueue, reasons
+from lws_kueue.api.indices import Indices
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions, built_in, follow, unmanaged, waiting
 from lws_kueue.controller.observe import scope
@@ -63,7 +65,7 @@ def _held(
 ) -> actions.Part:
     """Let nothing go of a set, and ask for nothing, because that may be Kueue's own to do."""
     scene = follow.Scene(at.seen, at.owner, admitted, terms=_terms(at, options), now=now)
-    stops = actions.joined(_steps(scene, wanted=wanted).values())
+    stops = actions.joined(_steps(at, scene, wanted=wanted))
     why = waiting.manager_unknown(at.seen, wanted=wanted)
     return stops + actions.Part(reasons=(why,) if wanted else ())
 
@@ -78,34 +80,31 @@ def _bridged(
     now: datetime,
 ) -> actions.Part:
     seen, owner = at.seen, at.owner
-    pending = len(_pending(admitted, wanted=wanted))
+    memo = seen.memo
+    queued = memo.whole("pending", Indices, memo.each("pending", _pending, admitted.workloads))
+    pending = len(queued.below(wanted) - admitted.before)
     desired = _desired(admitted, wanted=wanted, free=max(0, options.max_pending - pending))
     classes = build.PriorityClasses(
         workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
     )
     changes = diff.changes(
         at.asked,
-        seen.workloads.values(),
-        wanted={index: admitted.wanted(index) for index in desired},
+        seen.workloads,
+        wanted=_wanted(at, admitted, desired),
         pods=admitted.pods,
-        classes=seen.memo.same("classes", classes),
+        classes=memo.same("classes", classes),
         options=options,
         now=now,
+        known=memo,
     )
     scene = follow.Scene(seen, owner, admitted, terms=_terms(at, options), now=now)
     unchanged = {index: reason for reason in changes.reasons for index in reason.groups}
-    steps = _steps(scene, wanted=wanted)
-    problems = {
-        i: reason for step in steps.values() for reason in step.reasons for i in reason.groups
-    }
+    steps = _steps(at, scene, wanted=wanted)
+    problems = {i: reason for step in steps for reason in step.reasons for i in reason.groups}
     problems |= unchanged
     # A change that has to wait is worth a warning, but its group waits for nothing.
     run = admitted.running - (problems.keys() - unchanged.keys())
-    held = {
-        index: waiting.why(seen, owner, admitted.workloads.get(index), problem=problems.get(index))
-        for index in desired
-        if index not in run and admitted.taken_in(index)
-    }
+    held = waiting.whys(seen, owner, admitted, desired - run - admitted.before, problems=problems)
     at_limit = pending >= options.max_pending
     lacking = waiting.for_pods(seen, owner, admitted, wanted=made, desired=desired)
     if at_limit:
@@ -113,24 +112,25 @@ def _bridged(
     held |= lacking
     left = waiting.behind_the_limit(
         admitted,
-        {*desired, *held},
+        desired,
+        held,
         later=range(0 if at_limit else made, wanted),
         pending=pending if at_limit else len(admitted.waiting.queued.below(made)),
     )
     explained = (
         *(problem for index, problem in problems.items() if index not in held),
-        *reasons.merged(why.of(index) for index, why in held.items() if why is not None),
+        *reasons.by_cause(held),
         *left,
         *waiting.missing_behind(seen, owner, admitted.workloads),
     )
-    return replace(actions.joined((changes, *steps.values())), reasons=explained)
+    return replace(actions.joined((changes, *steps)), reasons=explained)
 
 
 def _terms(at: scope.Scope, options: build.Options) -> backing.Terms:
     return at.seen.memo.same("terms", at.seen.terms(options))
 
 
-def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> tuple[int, ...]:
+def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> Indices:
     """Return the indices of the groups that are to have a Workload after this pass.
 
     Of those that have none ``free`` may begin to wait.
@@ -138,72 +138,94 @@ def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> tupl
     pass decides, and Kueue keeps every Workload that waits. Each pass that writes is followed by
     the next one. Groups from before the set waited for Kueue run, so they are counted at once.
     """
-    existing = {index for index in admitted.workloads if index < wanted}
     missing = [
         index
-        for index in sorted(admitted.own)
-        if index < wanted and index not in existing and admitted.may_ask(index)
+        for index in sorted(admitted.own.keys() - admitted.workloads.keys())
+        if index < wanted and admitted.may_ask(index)
     ]
     waits = islice((index for index in missing if admitted.taken_in(index)), free)
     runs = (index for index in missing if not admitted.taken_in(index))
-    return tuple(sorted({*existing, *islice((*runs, *waits), waiting.MOST_NEW)}))
+    new = Indices(islice((*runs, *waits), waiting.MOST_NEW))
+    return Indices(admitted.workloads).below(wanted) | new
 
 
-def _pending(admitted: admissions.Admissions, *, wanted: int) -> list[int]:
-    """Return the groups that wait in a queue."""
-    return [
-        index
-        for index, workload in admitted.workloads.items()
-        if index < wanted
-        and state.admission(workload) is state.Admission.PENDING
-        and admitted.taken_in(index)
-    ]
-
-
-def _steps(scene: follow.Scene, *, wanted: int) -> dict[int, actions.Part]:
-    """Return what each group's Workload asks for.
-
-    What has no Workload, or goes with an evicted one, is only stopped.
-    Nothing is done to a group from before the set waited for Kueue: the rollout takes it in when
-    its turn comes, and until then it goes on as it did.
-    """
-    workloads = scene.admitted.workloads
-    steps = {
-        index: step
-        for index, workload in workloads.items()
-        if index < wanted and scene.admitted.taken_in(index)
-        if (step := _step(scene, index, workload)) is not None
-    }
-    unserved = {
-        index: None
-        for index in scene.pods
-        if index not in workloads and scene.admitted.taken_in(index)
-    }
-    surplus = {index: w for index, w in workloads.items() if index >= wanted}
-    return (
-        steps
-        | {
-            index: follow.stopped(scene, index, workload)
-            for index, workload in {**unserved, **surplus}.items()
-        }
-        | {
-            index: follow.before_its_turn(scene, index, workload)
-            for index, workload in workloads.items()
-            if index < wanted and not scene.admitted.taken_in(index)
-        }
+def _wanted(
+    at: scope.Scope, admitted: admissions.Admissions, desired: Indices
+) -> Mapping[int, diff.Wanted]:
+    """Return what the Workload of each group that is to have one has to be for."""
+    known = at.seen.memo.each(
+        "wanted",
+        lambda index, *_: admitted.wanted(index),
+        admitted.workloads,
+        admitted.own,
+        admitted.outdated,
+        admitted.in_vain,
+        given=admitted.given,
     )
+    if len(desired) == len(known) and (not known or desired.last() == max(known)):
+        return known
+    wanted = {index: known.get(index) or admitted.wanted(index) for index in desired}
+    return at.seen.memo.each("wanted now", lambda _, one: one, wanted)
 
 
-def _step(scene: follow.Scene, index: int, workload: kueue.Workload) -> actions.Part | None:
-    """Return what one group asks for; None for nothing, which is remembered."""
-    given = scene.given(index)
-    if derived.settled(workload, follow.__name__, given):
-        return None
-    step = _safely(follow.group, scene, index, workload)
-    if step.nothing:
-        derived.settle(workload, follow.__name__, given)
-        return None
-    return step
+def _pending(_index: int, workload: kueue.Workload) -> Literal[True] | None:
+    """Whether a group waits in a queue."""
+    return True if state.admission(workload) is state.Admission.PENDING else None
+
+
+def _steps(at: scope.Scope, scene: follow.Scene, *, wanted: int) -> tuple[actions.Part, ...]:
+    """Return what each group's Workload asks for; those that ask for nothing are remembered.
+
+    A step that asks for nothing does so at any time: what has to wait says for how long. Nor does
+    it look at a node then, because it lets no pod go.
+    """
+    admitted = scene.admitted
+    steps = at.seen.memo.each(
+        "steps",
+        lambda index, workload, *_: actions.unless_nothing(
+            _step(scene, index, workload, wanted=wanted)
+        ),
+        admitted.workloads,
+        admitted.own,
+        admitted.pods,
+        admitted.outdated,
+        admitted.in_vain,
+        given=(wanted, scene.terms, *admitted.given),
+        anew=True,
+    )
+    unserved = at.seen.memo.each(
+        "unserved",
+        lambda index, *_: actions.unless_nothing(_unserved(scene, index)),
+        admitted.pods,
+        admitted.workloads,
+        admitted.own,
+        given=(scene.terms,),
+        anew=True,
+    )
+    return (*steps.values(), *unserved.values())
+
+
+def _step(
+    scene: follow.Scene, index: int, workload: kueue.Workload, *, wanted: int
+) -> actions.Part:
+    """Return what the Workload of one group asks for.
+
+    What goes with an evicted one, or is not wanted, is only stopped. Nothing is done to a group
+    from before the set waited for Kueue: the rollout takes it in when its turn comes, and until
+    then it goes on as it did.
+    """
+    if index >= wanted:
+        return follow.stopped(scene, index, workload)
+    if not scene.admitted.taken_in(index):
+        return follow.before_its_turn(scene, index, workload)
+    return _safely(follow.group, scene, index, workload)
+
+
+def _unserved(scene: follow.Scene, index: int) -> actions.Part:
+    """Stop what has no Workload."""
+    if index in scene.admitted.workloads or not scene.admitted.taken_in(index):
+        return actions.Part()
+    return follow.stopped(scene, index, None)
 
 
 def _safely(

@@ -37,24 +37,6 @@ class Scene:
         """How many pods the group has when it is complete."""
         return self.groups[index].size if index in self.groups else self._size
 
-    def given(self, index: int) -> tuple[object, ...]:
-        """Return what the step of a group depends on beside its Workload, but for the time.
-
-        A step that asks for nothing does so at any time: what has to wait says for how long. Nor
-        does it look at a node then, because it lets no pod go.
-        """
-        content = self.admitted.wanted(index).content
-        return (
-            index,
-            self.groups.get(index),
-            self.pods.get(index, ()),
-            self._size,
-            self.terms,
-            self.admitted.outdated.get(index),
-            self.admitted.in_vain.get(index),
-            content is not None and content.shape is not None,
-        )
-
     def may_run(self, workload: kueue.Workload | None) -> bool:
         """Whether pods may be released under the Workload."""
         return workload is not None and state.may_run(workload, self.terms.checks)

@@ -10,7 +10,7 @@ asked for, and only then.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.controller.admission import admissions
@@ -23,13 +23,19 @@ MOST_ASKED: Final = 8
 
 _NODE_FAILURES: Final = "NodeFailures"
 
+# The pods of each group whose node is not theirs any more.
+Moved = Mapping[int, tuple[facts.Pod, ...]]
+
 
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     """Return the nodes of pods that Kueue has moved away, or evicted, because a node failed."""
+    doubtful = seen.memo.each("loses nodes", _may_lose_nodes, seen.workloads)
+    if not doubtful:
+        return frozenset()
     by_workload: dict[str, list[facts.Pod]] = {}
     for pod in seen.pods.values():
         name = pod.meta.annotations.get(names.WORKLOAD, "")
-        if pod.node and name in seen.workloads:
+        if pod.node and name in doubtful:
             by_workload.setdefault(name, []).append(pod)
     asked = {
         pod.node
@@ -42,30 +48,40 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     return frozenset(sorted(asked)[:MOST_ASKED])
 
 
-def _ending(workload: kueue.Workload | None, pods: Collection[facts.Pod]) -> tuple[facts.Pod, ...]:
-    """Return the pods that end because nodes failed under an admission that is taken back."""
-    if workload is None or state.admission(workload) is not state.Admission.EVICTED:
-        return ()
+def _may_lose_nodes(_name: str, workload: kueue.Workload) -> Literal[True] | None:
+    return True if node_replacement.is_placed(workload) or _is_over_nodes(workload) else None
+
+
+def _is_over_nodes(workload: kueue.Workload) -> bool:
+    """Whether an admission is taken back because nodes failed."""
+    if state.admission(workload) is not state.Admission.EVICTED:
+        return False
     evicted = workload.condition(state.EVICTED)
-    if evicted is None or evicted.reason != _NODE_FAILURES:
+    return evicted is not None and evicted.reason == _NODE_FAILURES
+
+
+def _ending(workload: kueue.Workload, pods: Collection[facts.Pod]) -> tuple[facts.Pod, ...]:
+    """Return the pods that end because nodes failed under an admission that is taken back."""
+    if not _is_over_nodes(workload):
         return ()
     return tuple(pod for pod in pods if pod.meta.deleting and group_pods.could_run(pod))
 
 
-def moved(admitted: admissions.Admissions) -> dict[int, tuple[facts.Pod, ...]]:
+def moved(seen: observed.Observed, admitted: admissions.Admissions) -> Moved:
     """Return the pods of each group whose node is not theirs any more."""
-    found = {
-        index: node_replacement.displaced(admitted.workloads.get(index), group.pods)
-        for index, group in admitted.own.items()
-    }
-    return {index: pods for index, pods in found.items() if pods}
+    return seen.memo.each(
+        "moved",
+        lambda _, group, workload: node_replacement.displaced(workload, group.pods) or None,
+        admitted.own,
+        admitted.workloads,
+    )
 
 
 def deletions(
     seen: observed.Observed,
     admitted: admissions.Admissions,
     *,
-    moved: Mapping[int, tuple[facts.Pod, ...]],
+    moved: Moved,
     leave_alone: Collection[int],
 ) -> tuple[actions.Delete, ...]:
     """Return the deletions of pods that have to leave, or cannot, because their node failed.
@@ -73,13 +89,15 @@ def deletions(
     ``moved`` is what the function of that name returned, ``leave_alone`` are groups that are taken
     down anyway.
     """
+    ended = seen.memo.each(
+        "ending",
+        lambda _, workload, pods: _ending(workload, pods or ()) or None,
+        admitted.workloads,
+        admitted.pods,
+    )
     ending = (
         *(pod for pods in moved.values() for pod in pods if pod.meta.deleting),
-        *(
-            pod
-            for index, workload in admitted.workloads.items()
-            for pod in _ending(workload, admitted.pods.get(index, ()))
-        ),
+        *(pod for pods in ended.values() for pod in pods),
     )
     return (
         *(

@@ -21,32 +21,33 @@ MOST_ASKED: Final = 64
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     """Return the nodes of pods that are about to be released again."""
     owner = seen.lws
-    gated = any(group_pods.gated(pod) for pod in seen.pods.values())
-    placed = dict(_placed(seen)) if gated else {}
-    if owner is None or not placed:
+    gated = seen.found.which(
+        "gated by us", lambda group: any(group_pods.gated(pod) for pod in group.pods)
+    )
+    if owner is None or not gated:
         return frozenset()
+    placed = seen.memo.each("placed", _placed, seen.workloads)
+    workloads = {index: seen.workloads[name] for name, index in placed.items()}
     asked = {
         host
-        for group in seen.found.groups
-        if group.index in placed
-        for host in _hosts(seen, group, placed[group.index])
+        for index in gated
+        if index in workloads
+        for host in _hosts(seen, seen.found.by_index[index], workloads[index])
     }
     return frozenset(sorted(asked)[:MOST_ASKED])
 
 
-def _placed(seen: observed.Observed) -> Iterator[tuple[int, kueue.Workload]]:
-    """Return the Workloads whose pods are assigned nodes, by group."""
-    for workload in seen.workloads.values():
-        claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
-        index = numbers.natural(claimed)
-        admission = workload.status.admission
-        if index is None or admission is None:
-            continue
-        if state.admission(workload) is state.Admission.ADMITTED and any(
-            one.topology_assignment and assignment.HOSTNAME in one.topology_assignment.levels
-            for one in admission.pod_set_assignments
-        ):
-            yield index, workload
+def _placed(_name: str, workload: kueue.Workload) -> int | None:
+    """Return the index of a Workload's group if its pods are assigned nodes."""
+    admission = workload.status.admission
+    if admission is None or state.admission(workload) is not state.Admission.ADMITTED:
+        return None
+    on_nodes = any(
+        one.topology_assignment and assignment.HOSTNAME in one.topology_assignment.levels
+        for one in admission.pod_set_assignments
+    )
+    claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
+    return numbers.natural(claimed) if on_nodes else None
 
 
 def _hosts(seen: observed.Observed, group: groups.Group, workload: kueue.Workload) -> Iterator[str]:

@@ -19,8 +19,8 @@ _REMEDY = (
 
 def held(found: groups.Groups) -> Iterator[Reason]:
     """Return a Warning for the first object of each kind of a plain set that Kueue has taken."""
-    made = [found.leader_set, *(group.worker_set for group in found.groups)]
-    stateful_set = next((s for s in made if s is not None and _taken(s)), None)
+    workers = found.each("taken StatefulSet", lambda group: _taken(group.worker_set))
+    stateful_set = _taken(found.leader_set) or next(iter(workers.values()), None)
     if stateful_set is not None:
         text = (
             f"StatefulSet {stateful_set.meta.name} was taken by Kueue's StatefulSet integration, "
@@ -28,7 +28,9 @@ def held(found: groups.Groups) -> Iterator[Reason]:
             f"queue: {_REMEDY}, and delete it to have it made anew; or give the set a queue"
         )
         yield Reason("HeldByKueue", text)
-    pod = next(_held_pods(found), None)
+    queued = _names_queue(found.leader_set)
+    pods = found.each("held pod", lambda group: _held_pod(group, queued=queued), given=(queued,))
+    pod = next(iter(pods.values()), None)
     if pod is not None:
         text = (
             f"Pod {pod.meta.name} was taken by Kueue's pod integration and waits for an admission "
@@ -38,17 +40,24 @@ def held(found: groups.Groups) -> Iterator[Reason]:
         yield Reason("HeldByKueue", text)
 
 
-def _taken(stateful_set: facts.StatefulSet) -> bool:
+def _taken(stateful_set: facts.StatefulSet | None) -> facts.StatefulSet | None:
+    """Return a StatefulSet that Kueue has taken, None for any other."""
+    if stateful_set is None:
+        return None
     mark = stateful_set.template_annotations.get(names.POD_SUSPENDING_PARENT)
-    return mark == names.KUEUE_STATEFULSET_FRAMEWORK
+    return stateful_set if mark == names.KUEUE_STATEFULSET_FRAMEWORK else None
 
 
-def _held_pods(found: groups.Groups) -> Iterator[facts.Pod]:
-    for group in found.groups:
-        for pod in group.pods:
-            maker = found.leader_set if pod is group.leader else group.worker_set
-            # One whose template names a queue is meant to be Kueue's.
-            meant = maker is not None and names.QUEUE_NAME in maker.template_labels
-            marked = pod.meta.labels.get(names.MANAGED) == "true"
-            if marked and not meant and names.ADMISSION_GATE in pod.gates:
-                yield pod
+def _names_queue(maker: facts.StatefulSet | None) -> bool:
+    """Whether the template of a StatefulSet names a queue: its pods are meant to be Kueue's."""
+    return maker is not None and names.QUEUE_NAME in maker.template_labels
+
+
+def _held_pod(group: groups.Group, *, queued: bool) -> facts.Pod | None:
+    """Return the first pod of a group that Kueue holds; ``queued`` says that leaders are meant."""
+    for pod in group.pods:
+        meant = queued if pod is group.leader else _names_queue(group.worker_set)
+        marked = pod.meta.labels.get(names.MANAGED) == "true"
+        if marked and not meant and names.ADMISSION_GATE in pod.gates:
+            return pod
+    return None

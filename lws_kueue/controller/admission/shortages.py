@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from lws_kueue.api import actions, facts, kueue
+from lws_kueue.api import actions, facts, kueue, lws
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.objects import startup
 from lws_kueue.controller.observe import groups, observed, scope
@@ -87,8 +87,16 @@ class Shortage:
 
 def asked(seen: observed.Observed) -> tuple[facts.StatefulSet, ...]:
     """Return the StatefulSets whose Events the next decision needs."""
-    short = (one for _, one in sorted(seen.stateful_sets.items()) if one.short)
-    return tuple(islice(short, MOST_ASKED))
+    short = seen.memo.each("short", lambda _, one: one if one.short else None, seen.stateful_sets)
+    return tuple(islice(short.values(), MOST_ASKED))
+
+
+def _may_lack_workers(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
+    """Whether a group is to have workers now that may be missing."""
+    if group.worker_set is not None:
+        return group.worker_set.short
+    start = startup.worker_set(owner, group)
+    return start.create or start.reason is not None
 
 
 class Shortages:
@@ -100,10 +108,13 @@ class Shortages:
         self._groups = at.found.by_index
         leader_set = at.found.leader_set
         self._leaders = self._of(leader_set, start=0) if leader_set else None
+        doubtful = at.found.which(
+            "may lack pods", lambda group: _may_lack_workers(at.asked, group), given=(at.asked,)
+        )
         self._workers = {
-            group.index: found
-            for group in at.found.groups
-            if not group.staffed and (found := self._of_workers(group)) is not None
+            index: found
+            for index in doubtful
+            if (found := self._of_workers(self._groups[index])) is not None
         }
 
     def _of(self, owner: facts.StatefulSet, *, start: int) -> Shortage | None:

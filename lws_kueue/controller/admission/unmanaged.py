@@ -16,7 +16,7 @@ def plan(at: scope.Scope, *, options: build.Options, now: datetime) -> actions.P
     if not at.seen.workloads:
         return actions.Part()
     released = tuple(pod for pod in at.found.pods if names.WORKLOAD in pod.meta.annotations)
-    given = at.seen.workloads.values()
+    given = at.seen.workloads
     changes = diff.changes(
         at.owner,
         given,
@@ -30,7 +30,7 @@ def plan(at: scope.Scope, *, options: build.Options, now: datetime) -> actions.P
     terms = at.seen.terms(options)
     stops = {
         index: eviction.stop(workload, [pod for pod in released if _is_under(workload, pod)], terms)
-        for index, workload in diff.serving(at.owner.meta, given, options=options).items()
+        for index, workload in diff.serving(at.owner.meta, given.values(), options=options).items()
         if state.admission(workload) is state.Admission.EVICTED
     }
     return changes + actions.Part(

@@ -1,9 +1,9 @@
 """Why groups of a set wait, from what is known of its queue, its Workloads and its pods."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 from lws_kueue.api import kueue, lws, names, reasons
 from lws_kueue.api.indices import Indices
@@ -53,18 +53,44 @@ def why(
     return state.why_waiting(workload, _queues(seen, owner), checks, problem=problem)
 
 
+def whys(
+    seen: observed.Observed,
+    owner: lws.LeaderWorkerSet,
+    admitted: admissions.Admissions,
+    held: Indices,
+    *,
+    problems: Mapping[int, Reason],
+) -> dict[int, Reason | None]:
+    """Return why the groups ``held`` wait, by index; ``problems`` keep some of them."""
+    if not held:
+        return {}
+    queues, checks = _queues(seen, owner), seen.kueue.admission_checks
+    # A queue counts what waits in it, so it changes all the time: this is what matters of it.
+    of_queue = (queues.support, queues.detail, state.queue_trouble(queues), queues.where)
+    known = seen.memo.each(
+        "why",
+        lambda _, workload: state.why_waiting(workload, queues, checks),
+        admitted.workloads,
+        given=(of_queue, checks),
+    )
+    return {
+        index: known.get(index)
+        if index in admitted.workloads and index not in problems
+        else why(seen, owner, admitted.workloads.get(index), problem=problems.get(index))
+        for index in held
+    }
+
+
 def for_pods(
     seen: observed.Observed,
     owner: lws.LeaderWorkerSet,
     admitted: admissions.Admissions,
     *,
     wanted: int,
-    desired: Collection[int],
+    desired: Indices,
 ) -> dict[int, Reason]:
     """Return why groups without a Workload, that get none in this pass, do not ask for quota."""
-    known = frozenset(desired)
-    lacking = (index for index in range(wanted) if index not in known)
-    missing = tuple(islice(lacking, MOST_NEW))
+    missing = tuple(islice(Indices(range(wanted)) - desired, MOST_NEW))
     if not missing:
         return {}
     trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
@@ -83,14 +109,14 @@ def for_pods(
 
 def behind_the_limit(
     admitted: admissions.Admissions,
-    known: Collection[int],
+    desired: Indices,
+    held: Iterable[int],
     *,
     later: range,
     pending: int,
 ) -> tuple[Reason, ...]:
     """Tell that as many groups wait as may, and how many ``later`` ones are not asked for yet."""
-    before = (index for index in admitted.own if not admitted.taken_in(index))
-    others = Indices(later) - {*known, *before}
+    others = Indices(later) - desired - admitted.before - held
     if not others:
         return ()
     text = (
@@ -107,12 +133,16 @@ def missing_behind(
 
     Nothing happens to what runs, so nothing else would tell before the next group has to wait.
     """
-    if not any(state.is_admitted(workload) for workload in workloads.values()):
+    if not seen.memo.each("admitted", _is_admitted, workloads):
         return ()
     trouble = state.queue_trouble(_queues(seen, owner))
     if trouble is None or not trouble.warns:
         return ()
     return (replace(trouble, waits=False),)
+
+
+def _is_admitted(_index: int, workload: kueue.Workload) -> Literal[True] | None:
+    return True if state.is_admitted(workload) else None
 
 
 def name_taken(owner: lws.LeaderWorkerSet, taken: Reason) -> Reason:

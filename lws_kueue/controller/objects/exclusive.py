@@ -22,9 +22,12 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
     owner = seen.lws
     if owner is None or owner.meta.deleting or not topology_key(owner):
         return frozenset()
-    return frozenset(
-        group.leader.node for group in seen.found.groups if startup.worker_set(owner, group).create
+    about_to_be_made = seen.found.each(
+        "workers are next",
+        lambda group: group.leader.node if startup.worker_set(owner, group).create else None,
+        given=(seen.memo.same("set", owner.asked),),
     )
+    return frozenset(about_to_be_made.values())
 
 
 def domain(

@@ -3,9 +3,10 @@
 The leader StatefulSet comes first, then what each group gets made.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
+from typing import Any
 
-from lws_kueue.api import actions, derived, names
+from lws_kueue.api import actions, lws, names
 from lws_kueue.controller.objects import (
     apply_diff,
     foreign,
@@ -14,7 +15,7 @@ from lws_kueue.controller.objects import (
     statefulsets,
     worker_sets,
 )
-from lws_kueue.controller.observe import groups, scope
+from lws_kueue.controller.observe import scope
 from lws_kueue.controller.rollout import planner
 
 
@@ -29,41 +30,50 @@ def plan(
 
     Pods of the groups ``exceeding`` request more than was admitted.
     """
-    staying = [group for group in at.found.groups if group.leader.meta.uid not in going]
-    made = _made(at, staying)
-    kept = actions.Part(chains=tuple(worker_sets.put_right(group) for group in staying))
-    cleared = (group_objects.cleared(at, group) for group in staying if group.index in exceeding)
+    made = at.found.each(
+        "made",
+        lambda group: actions.unless_nothing(group_objects.missing(at, group)),
+        given=(at.asked, at.seen.memo.same("PodGroups", at.seen.pod_groups)),
+        anew=True,
+    )
+    put_right = at.found.each("put right", lambda group: worker_sets.put_right(group) or None)
+    stays = _staying(at, going)
+    cleared = [
+        group_objects.cleared(at, at.found.by_index[index])
+        for index in sorted(exceeding)
+        if stays(index) and index in at.found.by_index
+    ]
+    kept = actions.Part(chains=tuple(put_right[index] for index in put_right if stays(index)))
     revision = actions.Part(prepare=(at.choice.create,) if at.choice.create else ())
     leaders = _leader_set(at, target, exceeding=bool(exceeding))
     service = actions.Part(chains=(_shared_service(at),))
-    return actions.joined((revision, leaders, service, *made, kept, *cleared))
+    missing = (made[index] for index in made if stays(index))
+    return actions.joined((revision, leaders, service, *missing, kept, *cleared))
 
 
-def _made(at: scope.Scope, staying: Iterable[groups.Group]) -> list[actions.Part]:
-    """Return what the groups lack; that one lacks nothing is remembered of it."""
-    given = (at.asked, at.seen.memo.same("PodGroups", at.seen.pod_groups))
-    found = []
-    for group in staying:
-        if derived.settled(group, __name__, given):
-            continue
-        part = group_objects.missing(at, group)
-        if part.nothing:
-            derived.settle(group, __name__, given)
-        found.append(part)
-    return found
+def _staying(at: scope.Scope, going: Collection[str]) -> Callable[[int], bool]:
+    """Return what says of a group whether its leader stays."""
+    groups = at.found.by_index
+    return lambda index: groups[index].leader.meta.uid not in going
+
+
+def _rendered(at: scope.Scope, target: planner.Target) -> dict[str, Any]:
+    """Return the leader StatefulSet as it should be; while that is the same, the same object."""
+
+    def render(owner: lws.LeaderWorkerSet, key: str, at: planner.Target, gated: bool) -> Any:
+        return statefulsets.leader(
+            owner, key=key, partition=at.partition, replicas=at.replicas, queue_gated=gated
+        )
+
+    gates = at.managed_by.gates
+    return at.seen.memo.whole("leaders", render, at.asked, at.choice.key, target, gates)
 
 
 def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> actions.Part:
     """Return the apply of the leader StatefulSet; one that would change nothing is left out."""
     owner, live = at.owner, at.found.leader_set
-    desired = statefulsets.leader(
-        owner,
-        key=at.choice.key,
-        partition=target.partition,
-        replicas=target.replicas,
-        queue_gated=at.managed_by.gates,
-    )
-    if live is not None and apply_diff.covers(live, desired):
+    desired = _rendered(at, target)
+    if live is not None and at.seen.memo.whole("covers", apply_diff.covers, live, desired):
         kept = foreign.leaders(live, set_name=owner.meta.name)
         if exceeding and not kept.chains:
             template = desired["spec"]["template"]

@@ -9,12 +9,11 @@ tools, which earlier versions copied from the set, would have it deleted.
 
 from typing import Any
 
-from lws_kueue.api import actions, derived
+from lws_kueue.api import actions
 from lws_kueue.controller.objects import foreign, statefulsets, tool_marks
 from lws_kueue.controller.observe import groups
 
 
-@derived.once
 def put_right(group: groups.Group) -> actions.Chain:
     """Return the one write that a group's worker StatefulSet needs, if it needs any.
 

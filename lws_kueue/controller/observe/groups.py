@@ -6,19 +6,18 @@ that had its place before, and anyone can edit labels: what a label says never d
 to a group. What contradicts the chain is reported by ``contradictions``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from typing import Final, TypeVar
 
-from lws_kueue.api import facts, lws, names, numbers
+from lws_kueue.api import derived, facts, lws, memos, names, numbers
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.observe import ordinals
 
 # The label by which a pod names the revision of its StatefulSet's template.
 MADE_FROM: Final = "controller-revision-hash"
-
-# Revisions come and go: so many values are kept for comparison, and then it begins anew.
-MOST_SAME: Final = 32
 
 V = TypeVar("V")
 
@@ -126,7 +125,8 @@ class Groups:
 
     ``former`` are pods that a former group of the set may have left; ``unowned`` are all others
     that carry the set's labels or have a name that one of its pods needs. ``foreign`` is a
-    StatefulSet of the leader StatefulSet's name that another object controls.
+    StatefulSet of the leader StatefulSet's name that another object controls. ``memo`` is what was
+    found out about them before.
     """
 
     leader_set: facts.StatefulSet | None
@@ -134,41 +134,82 @@ class Groups:
     former: tuple[facts.Pod, ...] = ()
     unowned: tuple[facts.Pod, ...] = ()
     foreign: facts.StatefulSet | None = None
+    memo: memos.Memo = field(default_factory=memos.Memo, compare=False, repr=False)
 
     @cached_property
     def by_index(self) -> Mapping[int, Group]:
         """The groups by index, in order."""
-        return {group.index: group for group in self.groups}
+        by_index = {group.index: group for group in self.groups}
+        return self.memo.each("groups", lambda _, group: group, by_index)
+
+    @cached_property
+    def indices(self) -> Indices:
+        """The indices of the groups that are there."""
+        return self.which("there", lambda _: True)
 
     @cached_property
     def pods(self) -> tuple[facts.Pod, ...]:
         """All pods that are, or may have been, the set's."""
         return (*(pod for group in self.groups for pod in group.pods), *self.former)
 
+    @property
+    def outside(self) -> tuple[facts.Pod, ...]:
+        """The pods that are in no group."""
+        return (*self.former, *self.unowned)
 
-class Memo:
+    def each(
+        self,
+        what: str,
+        derive: Callable[[Group], V | None],
+        *,
+        given: tuple[object, ...] = (),
+        anew: bool = False,
+    ) -> Mapping[int, V]:
+        """Return what ``derive`` says of each group, by index, as ``Memo.each`` does."""
+        return self.memo.each(
+            what, lambda _, group: derive(group), self.by_index, given=given, anew=anew
+        )
+
+    def which(
+        self, what: str, holds: Callable[[Group], bool], *, given: tuple[object, ...] = ()
+    ) -> Indices:
+        """Return the groups of which something holds; ``given`` is what else that depends on."""
+        found = self.each(what, lambda group: True if holds(group) else None, given=given)
+        return self.memo.whole(what, Indices, found)
+
+    @cached_property
+    def whole(self) -> Indices:
+        """The groups that have their worker StatefulSet, or need none."""
+        return self.which("whole", lambda group: group.whole)
+
+    @cached_property
+    def ready(self) -> Indices:
+        """The groups that are whole and ready."""
+        return self.which("ready", lambda group: group.whole and group.ready)
+
+    @cached_property
+    def staying(self) -> Indices:
+        """The groups that are whole and ready, and whose leader is not being deleted."""
+        return self.which(
+            "staying",
+            lambda group: group.whole and group.ready and not group.leader.meta.deleting,
+        )
+
+    def updated(self, key: str) -> Indices:
+        """The groups that are whole and at revision ``key``, ready or not."""
+        return self.which("updated", lambda group: group.whole and group.updated(key), given=(key,))
+
+
+class Memo(memos.Memo):
     """What the groups of a set were put together from, so that the next look changes that alone.
 
-    Nothing depends on what it holds: with an empty one the same is found. What it holds of a set is
-    right for one set only. Facts are never changed, so one that is still there says what it said.
+    What it holds of a set is right for one set only. Facts are never changed, so one that is still
+    there says what it said.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._filed = _Filed()
-        self._same: dict[str, Any] = {}
-
-    def same(self, what: str, value: V) -> V:
-        """Return ``value``, as the very object of the last time if it was equal then.
-
-        So what depends on it and was kept is found by identity, and not compared at length.
-        """
-        kept: V | None = self._same.get(what)
-        if kept is not None and (kept is value or kept == value):
-            return kept
-        if len(self._same) >= MOST_SAME:
-            self._same.clear()
-        self._same[what] = value
-        return value
 
     def groups(
         self,
@@ -218,13 +259,13 @@ class _Filed:
         services: Mapping[str, facts.Service],
     ) -> tuple[Group, ...]:
         """Make those groups anew of which anything has changed; return all of them by index."""
-        changed = _changed(self.pods, pods)
+        changed = memos.changed(self.pods, pods)
         uids, parents = self._refile(changed, pods)
         concerned = {
             *changed,
             *parents,
-            *_changed(self.stateful_sets, stateful_sets),
-            *_changed(self.services, services),
+            *memos.changed(self.stateful_sets, stateful_sets),
+            *memos.changed(self.services, services),
             *(self.of_uid[uid] for uid in uids if uid in self.of_uid),
         }
         self.pods, self.stateful_sets, self.services = pods, stateful_sets, services
@@ -238,7 +279,7 @@ class _Filed:
                 continue
             self.groups[name] = made
             self.of_uid.update(dict.fromkeys(_uids(made), name))
-        return tuple(sorted(self.groups.values(), key=lambda group: group.index))
+        return tuple(sorted(self.groups.values(), key=attrgetter("index")))
 
     def _refile(
         self, changed: Iterable[str], pods: Mapping[str, facts.Pod]
@@ -286,14 +327,6 @@ class _Filed:
         )
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the names under which there is not the same fact as before."""
-    changed = [name for name, fact in now.items() if before.get(name) is not fact]
-    if changed or len(before) != len(now):
-        changed += [name for name in before if name not in now]
-    return changed
-
-
 def _entry(
     changed: dict[str, dict[str, facts.Pod]], kept: Mapping[str, dict[str, facts.Pod]], key: str
 ) -> dict[str, facts.Pod]:
@@ -325,18 +358,19 @@ def observe(
     stateful_sets: Mapping[str, facts.StatefulSet],
     pods: Mapping[str, facts.Pod],
     services: Mapping[str, facts.Service],
-    memo: Memo | None = None,
+    known: Memo | None = None,
 ) -> Groups:
     """Put the objects of a set together. Mappings are by name, of the set's namespace.
 
-    ``memo`` is that of the set's last look, and learns what there is now.
+    ``known`` is that of the set's last look, and learns what there is now.
     """
+    kept = Memo() if known is None else known
     named = stateful_sets.get(owner.meta.name)
     ours = named is not None and _is_ours(owner, named)
     leader_set = named if ours else None
     groups: tuple[Group, ...] = ()
     if leader_set is not None:
-        groups = (memo or Memo()).groups(
+        groups = kept.groups(
             owner, leader_set, stateful_sets=stateful_sets, pods=pods, services=services
         )
     others = _others(groups, pods)
@@ -346,12 +380,13 @@ def observe(
         former=tuple(pod for pod in others if may_belong(owner.meta.name, pod)),
         unowned=tuple(pod for pod in others if not may_belong(owner.meta.name, pod)),
         foreign=None if ours else named,
+        memo=kept,
     )
 
 
 def _others(groups: Iterable[Group], pods: Mapping[str, facts.Pod]) -> list[facts.Pod]:
     """Return the pods that are in no group, by name; none is in two."""
-    if sum(len(group.pods) for group in groups) == len(pods):
+    if sum(map(len, map(attrgetter("pods"), groups))) == len(pods):
         return []
     members = {pod.meta.uid for group in groups for pod in group.pods}
     return [pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members]
@@ -363,16 +398,23 @@ def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] 
     ``revisions`` are those of the namespace that the StatefulSet controller keeps of templates.
     """
     leader_set = found.leader_set
-    if leader_set is None or all(group.marked == gated for group in found.groups):
+    doubtful = found.which("marked", lambda group: group.marked != gated, given=(gated,))
+    if leader_set is None or not doubtful:
         return found
     templates = _Templates(leader_set, revisions)
     groups = tuple(
-        group
-        if group.marked == gated or not templates.otherwise(group.leader, gated=gated)
-        else replace(group, gated_as_wanted=False)
+        _otherwise(group)
+        if group.marked != gated and templates.otherwise(group.leader, gated=gated)
+        else group
         for group in found.groups
     )
     return replace(found, groups=groups)
+
+
+@derived.once
+def _otherwise(group: Group) -> Group:
+    """Return a group as one that is not gated as the set wants it now."""
+    return replace(group, gated_as_wanted=False)
 
 
 class _Templates:
@@ -532,9 +574,13 @@ def missed_pods(found: Groups) -> Iterator[str]:
     """
     if found.leader_set is not None and found.leader_set.short:
         yield from places_of(found.leader_set, start=0)
-    for group in found.groups:
-        if group.worker_set is not None and group.worker_set.short:
-            yield from places_of(group.worker_set, start=1)
+    short = found.each("short", lambda group: _short(group.worker_set))
+    for worker_set in short.values():
+        yield from places_of(worker_set, start=1)
+
+
+def _short(stateful_set: facts.StatefulSet | None) -> facts.StatefulSet | None:
+    return stateful_set if stateful_set is not None and stateful_set.short else None
 
 
 def _workers(

@@ -9,7 +9,7 @@ from lws_kueue.api import completion, facts, lws
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import groups, members
-from lws_kueue.workload import backing, build
+from lws_kueue.workload import backing, build, state
 
 Support = Literal["served", "missing", "unsupported"]
 
@@ -99,8 +99,18 @@ class Observed:
             stateful_sets=self.stateful_sets,
             pods=self.pods,
             services=self.services,
-            memo=self.memo,
+            known=self.memo,
         )
+
+    @cached_property
+    def stateful_sets_that_go(self) -> Mapping[str, facts.StatefulSet]:
+        """The StatefulSets that are being deleted, by name."""
+        return self.memo.each("StatefulSets that go", _going, self.stateful_sets)
+
+    @cached_property
+    def workloads_that_go(self) -> Mapping[str, kueue_api.Workload]:
+        """The Workloads that are being deleted, by name."""
+        return self.memo.each("Workloads that go", state.going, self.workloads)
 
     def terms(self, options: build.Options) -> backing.Terms:
         """Return what admissions of the set's groups depend on beside their Workloads."""
@@ -125,3 +135,7 @@ class Observed:
         if "found" in self.__dict__:
             more.__dict__["found"] = self.found
         return more
+
+
+def _going(_name: str, stateful_set: facts.StatefulSet) -> facts.StatefulSet | None:
+    return stateful_set if stateful_set.meta.deleting else None

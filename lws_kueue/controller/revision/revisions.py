@@ -7,13 +7,13 @@ label that clients select pods by. Two of upstream's defects are not repeated (l
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pydantic
 
-from lws_kueue.api import actions, facts, lws, names, owners
+from lws_kueue.api import actions, derived, facts, lws, names, owners
 from lws_kueue.controller.revision import normalise
 
 _FNV_OFFSET = 2166136261
@@ -110,10 +110,11 @@ def own(
     The StatefulSet controller's revisions of the set's StatefulSets carry the same labels, and
     nobody controls them for a moment when a StatefulSet is deleted without its pods.
     """
-    return tuple(revision for revision in revisions if _is_own(owner, revision.meta))
+    return tuple(revision for revision in revisions if is_own(owner, revision.meta))
 
 
-def _is_own(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+def is_own(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+    """Whether a revision is a set's; that follows from the set's name and UID."""
     if meta.controller is None:
         labelled = meta.labels.get(names.SET_NAME) == owner.meta.name
         return labelled and _OF_STATEFUL_SETS not in meta.labels
@@ -183,12 +184,7 @@ def restore(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> lws.LeaderW
         BrokenRevision: the revision does not hold the content of a set.
     """
     content = _content(revision)
-    try:
-        restored = lws.Spec.model_validate(content)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _broken(revision, f"data.spec.{where}: {first['msg']}") from error
+    restored = _restored(revision)
     spec = owner.spec.model_copy(
         update={
             "leader_worker_template": restored.leader_worker_template,
@@ -198,6 +194,27 @@ def restore(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> lws.LeaderW
     return owner.model_copy(update={"spec": spec, "stored_spec": {**owner.stored_spec, **content}})
 
 
+@derived.once
+def _restored(revision: facts.Revision) -> lws.Spec:
+    try:
+        return lws.Spec.model_validate(_content(revision))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _broken(revision, f"data.spec.{where}: {first['msg']}") from error
+
+
+@derived.once
+def broken(revision: facts.Revision) -> str | None:
+    """Return why a revision does not hold the content of a set, None if it does."""
+    try:
+        _restored(revision)
+    except BrokenRevision as error:
+        return str(error)
+    return None
+
+
+@derived.once
 def _content(revision: facts.Revision) -> dict[str, Any]:
     """Return the parts of a spec that a revision holds, without the marks of the patch."""
     spec = revision.data.get("spec") if isinstance(revision.data, Mapping) else None
@@ -229,15 +246,16 @@ def choose(
     *,
     revisions: Iterable[facts.Revision],
     leader_key: str | None,
+    taken: Collection[str] = (),
 ) -> Choice:
-    """Decide which revision a set is at.
+    """Decide which revision a set is at, of ``revisions``; others have the names ``taken``.
 
     ``leader_key`` is the key on the leader StatefulSet, "" if it carries none, and None if there
     is no leader StatefulSet.
     """
     every = tuple(revisions)
     mine = own(owner, every)
-    taken = frozenset(revision.meta.name for revision in every)
+    taken = {*taken, *(revision.meta.name for revision in every)}
     stored = find(mine, leader_key or "")
     if stored is not None and same(owner, stored):
         return Choice(key=key_label(stored), updated=False, stored=stored)
@@ -270,7 +288,7 @@ def _create(
     owner: lws.LeaderWorkerSet,
     *,
     mine: tuple[facts.Revision, ...],
-    taken: frozenset[str],
+    taken: Collection[str],
     key: str | None,
     updated: bool,
     message: str,

@@ -87,7 +87,7 @@ def decide(
         partition=leader_set.partition,
         desired_then=desired_then(leader_set, default=bounds.replicas),
     )
-    states = states_of(observation.groups, count=current.replicas, key=key)
+    states = states_of(observation, count=current.replicas, key=key)
     return under_quota(bounds, current=current, states=states, updated=updated, waiting=waiting)
 
 
@@ -159,18 +159,13 @@ def desired_then(leader_set: facts.StatefulSet, *, default: int) -> int:
     return default if written is None else min(written, leader_set.replicas)
 
 
-def states_of(found: tuple[groups.Group, ...], *, count: int, key: str) -> States:
+def states_of(found: groups.Groups, *, count: int, key: str) -> States:
     """Return the states of the groups 0 to ``count`` - 1 (lws-contract 4.1).
 
     A group whose leader is being deleted is not ready, whatever its conditions still say: what the
     budget is uses_budget on is gone in a moment.
     """
-    whole = [group for group in found if group.index < count and group.whole]
-    return States(
-        count,
-        ready=Indices(g.index for g in whole if g.ready and not g.leader.meta.deleting),
-        updated=Indices(g.index for g in whole if g.updated(key)),
-    )
+    return States(count, ready=found.staying.below(count), updated=found.updated(key).below(count))
 
 
 def plan(

@@ -22,10 +22,11 @@ Where groups wait for Kueue, the StatefulSet controller replaces none below them
 or off, because their leaders are not available. Then it is done here in any case (``waits``).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lws_kueue.api import actions, facts, names
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import planner, scaling, unadmitted
 
@@ -37,7 +38,7 @@ class Stage:
     bounds: scaling.Bounds
     leader_set: facts.StatefulSet | None
     target: planner.Target
-    found: Iterable[groups.Group]
+    found: groups.Groups
     key: str
 
     @property
@@ -72,22 +73,21 @@ def decide(
         return ()
     if not (waiting.groups or _is_ours(bounds, leader_set)):
         return ()
-    present = [group for group in stage.found if group.index < leader_set.replicas]
-    ready = {group.index for group in present if _stands(group) and group.index not in leave_alone}
+    outdated = _outdated(stage.found, leader_set=leader_set, key=key)
+    open_now = outdated & range(leader_set.partition, leader_set.replicas)
+    if not open_now:
+        return ()
+    ready = stage.found.staying.below(leader_set.replicas) - leave_alone
     bounds = waiting.effective(bounds, replicas=leader_set.replicas)
     not_counted = waiting.not_counted(bounds.replicas) - ready
     spare = len(ready) + len(not_counted) - (bounds.replicas - bounds.unavailable)
     deletions = []
-    for group in sorted(present, key=lambda group: group.index, reverse=True):
-        if group.index < leader_set.partition or group.index in leave_alone:
-            continue
-        if group.leader.meta.deleting or not _outdated(group, leader_set=leader_set, key=key):
-            continue
-        if group.index in ready:
+    for index in sorted(open_now - leave_alone, reverse=True):
+        if index in ready:
             if spare <= 0:
                 continue
             spare -= 1
-        deletions.append(deletion(group.leader.meta, because=key))
+        deletions.append(deletion(stage.found.by_index[index].leader.meta, because=key))
     return tuple(deletions)
 
 
@@ -97,18 +97,19 @@ def _is_ours(bounds: scaling.Bounds, leader_set: facts.StatefulSet) -> bool:
     return "maxUnavailable" not in rolling and bounds.unavailable + bounds.surge > 1
 
 
-def _stands(group: groups.Group) -> bool:
-    return group.whole and group.ready and not group.leader.meta.deleting
-
-
-def _outdated(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -> bool:
-    """Whether a group has to be replaced, in our terms and in those of the StatefulSet controller.
+def _outdated(found: groups.Groups, *, leader_set: facts.StatefulSet, key: str) -> Indices:
+    """Return the groups to be replaced, in our terms and in those of the StatefulSet controller.
 
     A leader that is outdated only by a label that somebody edits would come back the same, and be
     replaced for ever.
     """
-    kept = group.key == key and group.gated_as_wanted
-    return not kept and made_from(group) != leader_set.status.get("updateRevision")
+    newest = leader_set.status.get("updateRevision")
+
+    def is_outdated(group: groups.Group) -> bool:
+        kept = group.key == key and group.gated_as_wanted
+        return not (kept or group.leader.meta.deleting) and made_from(group) != newest
+
+    return found.which("outdated", is_outdated, given=(key, newest))
 
 
 def made_from(group: groups.Group) -> str:

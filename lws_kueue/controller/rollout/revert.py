@@ -30,22 +30,18 @@ def decide(
     waiting = range(stage.bounds.floor, leader_set.partition)
     if not waiting:
         return ()
-    present = {group.index: group for group in stage.found}
     opened = range(leader_set.partition, leader_set.replicas)
-    if not all(_settled(present.get(index), key) for index in opened):
+    settled = stage.found.ready & stage.found.updated(key) & opened
+    if len(settled) < len(opened):
         # The update goes on by itself.
         return ()
     return tuple(
         replacement.deletion(group.leader.meta, because=f"back from {group.key}")
-        for index, group in sorted(present.items())
+        for index, group in stage.found.by_index.items()
         if index in waiting
         and index not in leave_alone
         and _given_up(group, leader_set=leader_set, key=key)
     )
-
-
-def _settled(group: groups.Group | None, key: str) -> bool:
-    return group is not None and group.whole and group.ready and group.updated(key)
 
 
 def _given_up(group: groups.Group, *, leader_set: facts.StatefulSet, key: str) -> bool:

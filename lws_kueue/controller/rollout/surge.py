@@ -7,6 +7,7 @@ moment. Groups that take longer than that to start, as pods on machines do, neve
 """
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from lws_kueue.api import facts
@@ -21,7 +22,7 @@ def kept(
     target: planner.Target,
     *,
     leader_set: facts.StatefulSet | None,
-    found: tuple[groups.Group, ...],
+    found: Mapping[int, groups.Group],
     desired: int,
     now: datetime,
 ) -> tuple[planner.Target, float | None]:
@@ -35,7 +36,7 @@ def kept(
     if planner.desired_then(leader_set, default=desired) != desired:
         return target, None
     going = range(target.replicas, leader_set.replicas)
-    ages = [_age(group.leader.meta, now=now) for group in found if group.index in going]
+    ages = [_age(group.leader.meta, now=now) for i, group in found.items() if i in going]
     waits = [(LEAST - age).total_seconds() for age in ages if timedelta(0) <= age < LEAST]
     if not waits:
         return target, None

@@ -29,7 +29,7 @@ def next_target(
             waiting=waiting,
         ),
         leader_set=found.leader_set,
-        found=found.groups,
+        found=found.by_index,
         desired=owner.spec.replicas,
         now=now,
     )

@@ -87,7 +87,10 @@ class Cluster(kubernetes_model.Kubernetes):
             pods=seen["Pod"],
             services=seen["Service"],
             revisions=seen["ControllerRevision"]
-            | {own: facts.Revision.of(obj) for own, obj in self.kept_templates().items()},
+            | {
+                own: self._fact("ControllerRevision", own, obj)
+                for own, obj in self.kept_templates().items()
+            },
             workloads=seen["Workload"],
             remembered=self.memory,
             attempts=self.attempts,

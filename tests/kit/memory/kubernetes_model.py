@@ -268,6 +268,7 @@ class Kubernetes:
                 found[kept.name] = {
                     "metadata": {
                         "name": kept.name,
+                        "resourceVersion": f"{uid}-{number}",
                         "creationTimestamp": kept.at,
                         "labels": kept.template["metadata"]["labels"],
                         "ownerReferences": [{**reference, "uid": uid, "controller": True}],

@@ -21,6 +21,8 @@ Object = dict[str, Any]
 
 
 def foretold(model: cluster_model.Cluster) -> forecast.Forecast:
+    """Foretell what a process does that starts now, and have it start."""
+    model.restart()
     seen = model.observe(SET)
     return forecast.of(seen, model.decide(SET))
 

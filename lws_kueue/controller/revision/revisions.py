@@ -305,7 +305,7 @@ def _create(
 
 
 def obsolete(revisions: Iterable[facts.Revision], key: str) -> tuple[facts.Revision, ...]:
-    """Return what may be deleted once every group is at ``key``.
+    """Return what may be deleted once every group is at ``key``, the oldest first.
 
     ``revisions`` are a set's own. Beside those with another key, older duplicates under the same
     key are obsolete: no lookup finds them. One that is being deleted already waits for somebody
@@ -313,4 +313,5 @@ def obsolete(revisions: Iterable[facts.Revision], key: str) -> tuple[facts.Revis
     """
     every = tuple(revisions)
     kept = find(every, key)
-    return tuple(one for one in every if one is not kept and not one.meta.deleting)
+    going = (one for one in every if one is not kept and not one.meta.deleting)
+    return tuple(sorted(going, key=lambda one: (one.number, one.meta.name)))

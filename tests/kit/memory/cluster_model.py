@@ -154,6 +154,7 @@ class Cluster(kubernetes_model.Kubernetes):
     def restart(self) -> None:
         """Let the controller forget what it remembers, as a new process has."""
         self.memory = {}
+        self._facts, self._memos = {}, {}
 
     def before(self, action: actions.Action | actions.StatusWrite) -> None:
         """Look at a write before it happens; for tests to override."""

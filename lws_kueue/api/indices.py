@@ -18,7 +18,9 @@ class Indices(Set[int]):
 
     def __init__(self, members: Iterable[int] = ()) -> None:
         """``members`` are in any order; a ``range`` with step 1 stays one run."""
-        if isinstance(members, range):
+        if isinstance(members, Indices):
+            runs = list(members.runs)
+        elif isinstance(members, range):
             runs = [members] if members else []
         else:
             runs = _runs(sorted(set(members)))

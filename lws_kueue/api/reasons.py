@@ -7,7 +7,9 @@ and whether they wait for it. What a set's condition and its events say is made 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
+from operator import or_
 
 from lws_kueue.api import lws
 from lws_kueue.api.indices import Indices
@@ -69,11 +71,18 @@ def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(
         replace(
             same[0],
-            groups=tuple(sorted({index for one in same for index in one.groups})),
+            groups=_together([one.groups for one in same]),
             warns=any(one.warns for one in same),
         )
         for same in by_cause.values()
     )
+
+
+def _together(parts: Sequence[Collection[int]]) -> Collection[int]:
+    """Return all groups of some; where they are given as runs they stay that."""
+    if any(isinstance(part, Indices | range) for part in parts):
+        return reduce(or_, map(Indices, parts))
+    return tuple(sorted({index for part in parts for index in part}))
 
 
 def by_cause(reasons: Mapping[int, Reason | None]) -> tuple[Reason, ...]:
@@ -94,7 +103,11 @@ def without(reason: Reason, groups: Collection[int]) -> Reason | None:
     """Return a reason for waiting without ``groups``, None if those were all that wait for it."""
     if not reason.waits or not reason.groups:
         return reason
-    left = tuple(index for index in reason.groups if index not in groups)
+    left: Collection[int]
+    if isinstance(reason.groups, Indices | range):
+        left = Indices(reason.groups) - groups
+    else:
+        left = tuple(index for index in reason.groups if index not in groups)
     return replace(reason, groups=left) if left else None
 
 

@@ -101,9 +101,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     )
     made = objects.plan(at, target, going=going, exceeding=exceeding)
     down = actions.each_alone(taken_down)
-    whys = refusals.explained(
-        at, admitted, bridged, others=(made, actions.Part(chains=down)), options=options
-    )
+    whys = refusals.explained(at, admitted, bridged, others=(made, actions.Part(chains=down)))
     held = finalizers.of(at.seen, wanted=wanted, waits=at.managed_by.stops, now=now)
     whys = finalizers.explained(held.reasons, whys)
     return actions.Plan.of(

@@ -6,15 +6,17 @@ it takes the place of whatever they would wait for otherwise. That would be wron
 refused is not "being made". A group that runs waits for nothing; there the Warning tells.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 
-from lws_kueue.api import actions, reasons
+from lws_kueue.api import actions, names, reasons
+from lws_kueue.api.indices import Indices
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import repairs
 from lws_kueue.controller.admission import admissions
 from lws_kueue.controller.observe import scope
-from lws_kueue.workload import build, naming
 
 # What is told of a write that names no reason of its own.
 _CODES = {
@@ -31,6 +33,8 @@ class _Refused:
     does: str
     code: str
     message: str
+    group: int | None = None
+    """Of a Workload that is to be made."""
 
     @property
     def reason(self) -> Reason:
@@ -53,7 +57,6 @@ def explained(
     bridged: actions.Part,
     *,
     others: Iterable[actions.Part],
-    options: build.Options,
 ) -> tuple[Reason, ...]:
     """Return why groups wait: for what is refused, or else the reasons of ``bridged``.
 
@@ -63,15 +66,17 @@ def explained(
     refused = [one for part in parts for one in _refused(part, at.seen.attempts)]
     if not refused:
         return bridged.reasons
-    waiting = frozenset(i for reason in bridged.reasons if reason.waits for i in reason.groups)
-    concerned = _Concerned(at, admitted, waiting, options)
-    by_group: dict[int, Reason] = {}
+    waits = (Indices(reason.groups) for reason in bridged.reasons if reason.waits)
+    concerned = _Concerned(at, admitted, reduce(or_, waits, Indices()))
+    told = Indices()
+    found: list[Reason] = []
     for one in refused:
-        why = replace(one.reason, waits=True, warns=False)
-        for index in concerned.groups(one):
-            by_group.setdefault(index, why.of(index))
-    rest = (reasons.without(reason, by_group) for reason in bridged.reasons)
-    return (*reasons.merged(by_group.values()), *(one for one in rest if one is not None))
+        groups = concerned.groups(one) - told
+        if groups:
+            told |= groups
+            found.append(replace(one.reason, waits=True, warns=False, groups=groups))
+    rest = (reasons.without(reason, told) for reason in bridged.reasons)
+    return (*reasons.merged(found), *(one for one in rest if one is not None))
 
 
 def single_writes(plan: actions.Plan | actions.Part) -> Iterator[tuple[repairs.Write, str]]:
@@ -98,7 +103,14 @@ def _refused(plan: actions.Plan | actions.Part, attempts: repairs.Attempts) -> I
         key = actions.key_of(write)
         if (refusal := attempts.refusal(key)) is not None:
             code = getattr(write, "on_failure", "") or _CODES[does]
-            yield _Refused(key.ref, does, code, refusal.message)
+            yield _Refused(key.ref, does, code, refusal.message, _group_of(write))
+
+
+def _group_of(write: repairs.Write) -> int | None:
+    """Return the group of a Workload that is to be made, None for everything else."""
+    if not isinstance(write, actions.Create) or write.body["kind"] != "Workload":
+        return None
+    return int(write.body["metadata"]["annotations"][names.COMPONENT_WORKLOAD_INDEX])
 
 
 def keys(plan: actions.Plan) -> frozenset[actions.WriteKey]:
@@ -109,29 +121,17 @@ def keys(plan: actions.Plan) -> frozenset[actions.WriteKey]:
 class _Concerned:
     """Knows which groups wait for an object."""
 
-    def __init__(
-        self,
-        at: scope.Scope,
-        admitted: admissions.Admissions,
-        waiting: frozenset[int],
-        options: build.Options,
-    ) -> None:
-        meta, own = at.owner.meta, {group.index: group for group in at.found.groups}
-        self._leader_set = meta.name
+    def __init__(self, at: scope.Scope, admitted: admissions.Admissions, waiting: Indices) -> None:
+        self._leader_set = at.owner.meta.name
         self._waiting = waiting
-        self._new = [
-            index
-            for index in sorted(waiting)
-            if index not in own or not own[index].updated(at.choice.key)
-        ]
-        self._leaders = {group.leader.meta.name: index for index, group in own.items()}
+        groups = at.found.groups
+        key = at.choice.key
+        self._new = waiting - [group.index for group in groups if group.updated(key)]
+        self._leaders = {group.leader.meta.name: group.index for group in groups}
         self._pods = {pod.meta.name: index for index, pods in admitted.pods.items() for pod in pods}
-        short = options.short_names
-        self._workloads = {naming.of_group(meta, i, short=short): i for i in waiting} | {
-            workload.meta.name: index for index, workload in admitted.workloads.items()
-        }
+        self._workloads = {one.meta.name: index for index, one in admitted.workloads.items()}
 
-    def groups(self, refused: _Refused) -> Collection[int]:
+    def groups(self, refused: _Refused) -> Indices:
         """Return the groups that wait for a write."""
         kind, name = refused.ref.kind, refused.ref.name
         if kind == "ControllerRevision" or (kind, name) == ("StatefulSet", self._leader_set):
@@ -140,7 +140,7 @@ class _Concerned:
             "Pod": self._pods,
             "Workload": self._workloads,
             "StatefulSet": self._leaders if refused.does == "create" else {},
-        }.get(kind, {}).get(name)
+        }.get(kind, {}).get(name, refused.group)
         if index is None or (refused.does != "release" and index not in self._waiting):
-            return ()
-        return (index,)
+            return Indices()
+        return Indices([index])

@@ -2,13 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller import decide
+from lws_kueue.api.indices import Indices
+from lws_kueue.controller import decide, refusals, repairs
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
 from tests.kit.builders import builders, given
@@ -97,6 +98,40 @@ def test_a_million_replicas_cost_what_the_groups_that_exist_cost(
     owner = an_owner(VAST, queue=queue, rollout=rollout)
     taken = cost(lambda: seen(owner, groups=20, admitted=False, leaders=leaders))
     assert taken < 0.5, "a single loop over a million groups would cost more"
+
+
+NOT_SERVED = observed.Kueue(support="missing", built_in=False)
+
+
+@pytest.mark.parametrize("refused", ["", "StatefulSet", "Workload", "ControllerRevision"])
+@pytest.mark.parametrize("kueue", [KUEUE, NOT_SERVED])
+def test_no_number_of_groups_is_counted_out(
+    kueue: observed.Kueue, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = an_owner(VAST, queue=True)
+    situation = dataclasses.replace(
+        seen(owner, groups=20, admitted=False, leaders=20), workloads={}, kueue=kueue
+    )
+    plan = decide.decide(situation, now=builders.NOW, options=build.Options())
+    attempts = repairs.Attempts()
+    for write, _ in refusals.single_writes(plan):
+        if actions.key_of(write).ref.kind == refused:
+            attempts.refused(write, "no", now=builders.NOW)
+    counted = 0
+
+    def each(indices: Indices) -> Iterator[int]:
+        nonlocal counted
+        for run in indices.runs:
+            for index in run:
+                counted += 1
+                yield index
+
+    monkeypatch.setattr(Indices, "__iter__", each)
+    again = dataclasses.replace(situation, attempts=attempts)
+    told = decide.decide(again, now=builders.NOW, options=build.Options())
+    one_by_one = kueue is KUEUE and refused == "Workload"
+    assert ("more reasons" if one_by_one else f"{VAST - 1}: ") in waiting(told)
+    assert counted < 5_000
 
 
 @pytest.mark.parametrize("admitted", [True, False])

@@ -311,8 +311,22 @@ class _Queue(_Stored):
         return _find(self.conditions, type_)
 
 
+class AdmissionCheckRule(_Model):
+    """An admission check that a ClusterQueue asks for."""
+
+    name: str = ""
+
+
+class AdmissionChecksStrategy(_Model):
+    """The admission checks that a ClusterQueue asks for."""
+
+    admission_checks: tuple[AdmissionCheckRule, ...] = ()
+
+
 class ClusterQueue(_Queue):
-    """The queue that holds the quota; only its state is read."""
+    """The queue that holds the quota; its state is read, and which checks it asks for."""
+
+    admission_checks_strategy: AdmissionChecksStrategy = AdmissionChecksStrategy()
 
 
 class LocalQueue(_Queue):

@@ -174,6 +174,14 @@ class Cache:
         """Return every set that exists or that still has objects."""
         return {key for key, children in self._sets.items() if any(children.values())}
 
+    def gone_sets(self) -> set[keys.SetKey]:
+        """Return every set that does not exist and still has objects."""
+        return {
+            key
+            for key, children in self._sets.items()
+            if not children.get(resources.SETS) and any(children.values())
+        }
+
     def unlabelled(self) -> Iterable[tuple[resources.Resource, facts.Meta]]:
         """Return the objects that no watch and no list tells of, because they lack the label."""
         return [

@@ -162,11 +162,17 @@ class Informer:
 
         Where those without a queue may be, a pass finds out which of them are.
         """
-        return {
+        live_sets = {
             keys.SetKey(live.meta.namespace, live.meta.name)
             for live in self._cache.all(resources.SETS)
-            if self._may_wait(live) and namespace in ("", live.meta.namespace)
+            if self._may_wait(live)
         }
+        gone = {key for key in self._cache.gone_sets() if self._waited(key)}
+        return {key for key in live_sets | gone if namespace in ("", key.namespace)}
+
+    def _waited(self, key: keys.SetKey) -> bool:
+        """Whether Workloads are left of a set that is gone: who lets them go has to be known."""
+        return bool(self._cache.of_set(key, resources.WORKLOADS))
 
     def _may_wait(self, live: Any) -> bool:
         return isinstance(live, lws.LeaderWorkerSet) and (
@@ -298,7 +304,8 @@ class Informer:
             built_in.NotYetKnown: its namespace has not been tried; the pass comes when it has been.
         """
         live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
-        if self.support != "served" or not self._may_wait(live):
+        matters = self._waited(key) if live is None else self._may_wait(live)
+        if self.support != "served" or not matters:
             return None
         if not self._built_in.tried(key.namespace):
 

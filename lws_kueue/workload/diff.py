@@ -5,6 +5,9 @@ the index is missing. Each Workload's writes are a chain of their own, so one th
 other. A Workload whose group is no longer wanted, or has become something else (``recreate``), is
 removed once none of the group's pods can run any more: until then its quota is in use, and giving
 it away would start pods beyond it.
+
+What MultiKueue has copied here is left as it came: whatever it finds changed it removes, with the
+whole set, and sends anew. Only a finalizer goes, of a copy that is being deleted.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,9 +93,8 @@ def _removals(
         workload = workloads[name]
         serves = name in serving
         owned = _owned(owner, workload)
-        if (owned and not (serves and name not in unwanted)) or (
-            workload.meta.deleting and (owned or serves)
-        ):
+        kept_here = (serves and name not in unwanted) or _copied(scene, workload)
+        if (owned and not kept_here) or (workload.meta.deleting and (owned or serves)):
             yield actions.Part(chains=(removal(workload, scene.pods_of(workload)),))
 
 
@@ -187,8 +189,7 @@ def _index(workload: kueue.Workload, given: tuple[facts.Meta, build.Options]) ->
     It is given the metadata of the set.
     """
     owner, options = given
-    copied = names.MULTIKUEUE_ORIGIN in owner.labels
-    if not _owned(owner, workload) and not copied:
+    if not _owned(owner, workload) and not naming.is_copy(owner):
         return None
     claimed = workload.meta.annotations.get(names.COMPONENT_WORKLOAD_INDEX, "")
     numbered = numbers.natural(claimed)
@@ -214,6 +215,8 @@ def _one(
         return actions.Part()
     if existing.unreadable:
         return actions.Part(reasons=(_unreadable(existing).of(index),))
+    if _copied(scene, existing):
+        return _unfit_copy(index, existing, wanted)
     if recreate.repaired(existing):
         return _repair(scene, index, existing)
     if wanted.in_vain is not None:
@@ -226,6 +229,18 @@ def _one(
         )
         return actions.Part(chains=(removal(existing, scene.pods_of(existing), events=(event,)),))
     return _update(scene, index, existing, wanted)
+
+
+def _copied(scene: _Scene, workload: kueue.Workload) -> bool:
+    return naming.is_copy(scene.owner.meta) or naming.is_copy(workload.meta)
+
+
+def _unfit_copy(index: int, workload: kueue.Workload, wanted: Wanted) -> actions.Part:
+    """Tell of a copy that is for something else before it is admitted; then its release does."""
+    waits = (state.Admission.PENDING, state.Admission.RESERVED)
+    if wanted.outdated is None or state.admission(workload) not in waits:
+        return actions.Part()
+    return actions.Part(reasons=(state.unfit_copy(workload, wanted.outdated).of(index),))
 
 
 def _unreadable(workload: kueue.Workload) -> Reason:
@@ -264,8 +279,8 @@ def _ranked_by_pods(workload: kueue.Workload) -> bool:
 
 def _creation(scene: _Scene, index: int, wanted: Wanted) -> actions.Part:
     owner = scene.owner
-    if names.MULTIKUEUE_ORIGIN in owner.meta.labels or wanted.content is None:
-        return actions.Part()  # MultiKueue brings the Workload itself.
+    if naming.is_copy(owner.meta) or wanted.content is None:
+        return actions.Part()  # MultiKueue brings the Workload of a copied set itself.
     name = _name(owner.meta, index, scene.options)
     if (taken := scene.given.get(name)) is not None:
         return actions.Part(reasons=(_name_taken(taken, index),))
@@ -352,7 +367,7 @@ def _edit_pod_sets(edit: _Edit, scene: _Scene, workload: kueue.Workload, wanted:
     if content is None:
         return
     what = wanted.outdated
-    if what is None and names.MULTIKUEUE_ORIGIN not in scene.owner.meta.labels:
+    if what is None:
         what = recreate.restated(workload, content)
     if what is not None:
         edit.spec["podSets"] = podsets.pod_sets(
@@ -395,8 +410,6 @@ def _restored(workload: kueue.Workload, owner: lws.LeaderWorkerSet) -> dict[str,
     Without the finalizer, quota of a Workload that is deleted is free while its pods still run.
     """
     metadata: dict[str, Any] = {}
-    if names.MULTIKUEUE_ORIGIN in owner.meta.labels:
-        return metadata
     if not workload.meta.owners:
         metadata["ownerReferences"] = [build.reference(owner)]
     finished = workload.is_true(state.FINISHED)

@@ -13,6 +13,7 @@ Copies that MultiKueue made are nobody's to mark here.
 from collections.abc import Iterable
 
 from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.workload import naming
 from lws_kueue.workload import pods as group
 
 _MARKED = {names.IS_GROUP_WORKLOAD: "true"}
@@ -25,14 +26,14 @@ def is_given(workload: kueue.Workload) -> bool:
 
 def removed(owner: facts.Meta, workload: kueue.Workload) -> dict[str, None]:
     """Return the change of the annotations of a Workload that is the bridge's; {} for none."""
-    if names.MULTIKUEUE_ORIGIN in owner.labels:
+    if naming.is_copy(owner):
         return {}
     return dict.fromkeys(_MARKED.keys() & workload.meta.annotations.keys())
 
 
 def given(owner: facts.Meta, workloads: Iterable[kueue.Workload]) -> list[actions.Patch]:
     """Return the writes by which Kueue's built-in integration can adopt a set's Workloads."""
-    if names.MULTIKUEUE_ORIGIN in owner.labels:
+    if naming.is_copy(owner):
         return []
     return [
         actions.Patch(

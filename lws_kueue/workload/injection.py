@@ -14,6 +14,7 @@ from typing import Any, Final
 from lws_kueue.api import actions, derived, facts, kueue, names, selectors
 from lws_kueue.api.reasons import Reason
 from lws_kueue.tas import assignment
+from lws_kueue.workload import naming
 from lws_kueue.workload import pods as group
 
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -118,7 +119,7 @@ def _labels(workload: kueue.Workload, podset: str, *, cluster_queue: str) -> dic
     # Kueue leaves out the name of a ClusterQueue that contains dots, valid or not.
     if _DNS_LABEL.fullmatch(cluster_queue):
         labels[names.CLUSTER_QUEUE_NAME] = cluster_queue
-    if names.MULTIKUEUE_ORIGIN in workload.meta.labels:
+    if naming.is_copy(workload.meta):
         labels[names.MULTIKUEUE_WORKER_POD] = "true"
     return labels
 

@@ -28,12 +28,17 @@ def workload_name(set_name: str, index: int, uid: str, *, short: bool = False) -
     return f"{prefix}-{digest[:_HASH_LENGTH]}"
 
 
+def is_copy(meta: facts.Meta) -> bool:
+    """Whether MultiKueue has made the object here, of one that another cluster has."""
+    return names.MULTIKUEUE_ORIGIN in meta.labels
+
+
 def owner_uid(meta: facts.Meta) -> str:
     """Return the UID that names are computed from.
 
     A copy that MultiKueue made of a set is served by Workloads named after the original.
     """
-    if names.MULTIKUEUE_ORIGIN in meta.labels:
+    if is_copy(meta):
         return meta.annotations.get(names.MULTIKUEUE_ORIGIN_UID) or meta.uid
     return meta.uid
 

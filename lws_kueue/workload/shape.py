@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lws_kueue.api import completion, derived, kueue, names, quantity, requests, taints
+from lws_kueue.workload import naming
 
 Template = Mapping[str, Any]
 Tolerations = tuple[Mapping[str, Any], ...]
@@ -103,12 +104,14 @@ def difference(
         return "pod sets"
     placed = _is_placed(workload)
     ranked_by_pods = not _has_own_class(workload)
+    placeless = naming.is_copy(workload.meta) and not any(one.topology for one in made_for)
     for old, new in zip(made_for, wanted, strict=True):
         differs = {
             "number of pods": old.count != new.count,
             "requests": old.requests != new.requests,
             "node placement": old.placement != new.placement,
-            "topology request": old.topology != new.topology,
+            # MultiKueue brought it from a Kueue without topology-aware scheduling.
+            "topology request": old.topology != new.topology and not placeless,
             "priority class": ranked_by_pods and old.pod_priority_class != new.pod_priority_class,
             "tolerations": _tolerations_differ(old, new, placed=placed, flavors=flavors),
         }

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from lws_kueue.api import derived, kueue, names
 from lws_kueue.api.reasons import Reason
+from lws_kueue.workload import naming
 
 QUOTA_RESERVED: Final = "QuotaReserved"
 ADMITTED: Final = "Admitted"
@@ -118,7 +119,9 @@ class Queues:
 
     ``cluster_queue`` is None when it does not exist or is not known; the LocalQueue's own
     conditions tell the two apart. ``support`` says whether this cluster serves a Kueue API that is
-    understood, and ``detail`` in words what is wrong when it does not.
+    understood, and ``detail`` in words what is wrong when it does not. ``undispatched`` is an
+    AdmissionCheck of Kueue's MultiKueue that the ClusterQueue asks for and that can dispatch no
+    set here, "" for none. ``copied`` says that MultiKueue brings the Workloads, with the set.
     """
 
     queue: str
@@ -126,6 +129,8 @@ class Queues:
     cluster_queue: kueue.ClusterQueue | None = None
     support: Support = "served"
     detail: str = ""
+    undispatched: str = ""
+    copied: bool = False
 
     @property
     def where(self) -> str:
@@ -151,14 +156,38 @@ def why_waiting(
     if problem is not None:
         return problem.held()
     if workload is None:
-        return queue_trouble(queues) or _waits("WorkloadMissing", "its Workload is being created")
+        return missing(queues)
+    if queues.undispatched and (why := _undispatched_workload(workload, queues, checks)):
+        return why
     if (settled := _by_state(workload)) is not None:
         return settled
     if admission(workload) is Admission.ADMITTED:
         return _elsewhere(workload, checks)
     if admission(workload) is Admission.RESERVED:
         return _checks(workload)
-    return queue_trouble(queues) or _pending(workload, queues)
+    return queue_trouble(queues) or _failed_check(workload) or _pending(workload, queues)
+
+
+def missing(queues: Queues) -> Reason:
+    """Return why a group has no Workload."""
+    if queues.copied:
+        text = "MultiKueue of the cluster that the set is from has not copied its Workload here"
+        return _waits("WorkloadMissing", text)
+    return queue_trouble(queues) or _waits("WorkloadMissing", "its Workload is being created")
+
+
+def unfit_copy(workload: kueue.Workload, what: str) -> Reason:
+    """Return why a group waits whose Workload was copied here and is for something else.
+
+    ``what`` says in words what differs. Whoever changed it here would only have MultiKueue remove
+    it, and the set with it.
+    """
+    return Reason(
+        "CopyDiffers",
+        f"Workload {workload.meta.name}, which MultiKueue has copied here, is not for the group's"
+        f" pods: {what} differs",
+        fix="Take back what was edited here, and edit the set in the cluster that it is from",
+    )
 
 
 def _by_state(workload: kueue.Workload) -> Reason | None:
@@ -171,6 +200,8 @@ def _by_state(workload: kueue.Workload) -> Reason | None:
             finished = workload.condition(FINISHED)
             why = f" ({finished.reason})" if finished is not None and finished.reason else ""
             text = f"Workload {name} is finished{why}"
+            if naming.is_copy(workload.meta):
+                return _waits("WorkloadFinished", f"{text}, as MultiKueue will see")
             fix = "delete it to queue the group again"
             return _waits("WorkloadFinished", text, fix=fix, warns=True)
         case Admission.DEACTIVATED:
@@ -199,13 +230,62 @@ def _elsewhere(
 def _checks(workload: kueue.Workload) -> Reason:
     for check in workload.status.admission_checks:
         if check.state != "Ready":
-            said = f": {check.message}" if check.message else ""
-            message = f"AdmissionCheck {check.name} is {check.state}{said}"
-            return _waits("AdmissionCheck" + check.state, message)
+            return _check(check)
     admitted = workload.condition(ADMITTED)
     said = f": {admitted.message}" if admitted is not None and admitted.message else ""
     message = f"Workload {workload.meta.name} has quota and waits to be admitted{said}"
     return _waits("WaitingForAdmission", message)
+
+
+def _check(check: kueue.AdmissionCheckState, *, fix: str = "") -> Reason:
+    said = f": {check.message}" if check.message else ""
+    text = f"AdmissionCheck {check.name} is {check.state}{said}"
+    return _waits("AdmissionCheck" + check.state, text, fix=fix)
+
+
+def _failed_check(workload: kueue.Workload) -> Reason | None:
+    """Explain a Workload that Kueue passes over because a check has said no before it had quota.
+
+    Only an eviction resets checks, and there is none of what has no quota.
+    """
+    failed = (c for c in workload.status.admission_checks if c.state in ("Rejected", "Retry"))
+    check = next(failed, None)
+    if check is None:
+        return None
+    name = workload.meta.name
+    fix = f"Once it can be passed, set spec.active of Workload {name} to false and to true again"
+    return _check(check, fix=fix)
+
+
+def _undispatched_workload(
+    workload: kueue.Workload, queues: Queues, checks: Mapping[str, kueue.AdmissionCheck]
+) -> Reason | None:
+    """Explain a Workload in a queue whose MultiKueue dispatches no set here.
+
+    Kueue answers by deactivating it if it has quota by then, and passes it over otherwise.
+    """
+    match admission(workload):
+        case Admission.PENDING | Admission.RESERVED:
+            return _undispatched(queues)
+        case Admission.DEACTIVATED:
+            then = f", and then set spec.active of Workload {workload.meta.name} to true"
+            return _undispatched(queues, then=then)
+        case Admission.ADMITTED if runs_elsewhere(workload, checks):
+            return None if workload.status.cluster_name else _undispatched(queues)
+    return None
+
+
+def _undispatched(queues: Queues, *, then: str = "") -> Reason:
+    of = queues.local_queue.cluster_queue if queues.local_queue else queues.queue
+    return _waits(
+        "MultiKueueNotPossible",
+        f"ClusterQueue {of} asks for AdmissionCheck {queues.undispatched} of"
+        f" {names.MULTIKUEUE_CONTROLLER}, which dispatches no LeaderWorkerSets while Kueue's own"
+        " integration for them is off in this cluster",
+        fix=f"Give the set a queue without that check, or switch {names.KUEUE_LWS_FRAMEWORK} on in"
+        f" Kueue's configuration{then}",
+        warns=True,
+    )
 
 
 def _waits(code: str, text: str, *, fix: str = "", warns: bool = False) -> Reason:
@@ -221,6 +301,8 @@ def queue_trouble(queues: Queues) -> Reason | None:
     local = queues.local_queue
     if local is None:
         return _waits("LocalQueueMissing", f"LocalQueue {queues.queue} does not exist", warns=True)
+    if queues.undispatched:
+        return _undispatched(queues)
     if local.stop_policy != "None":
         message = f"LocalQueue {queues.queue} is stopped ({local.stop_policy})"
         return _waits("LocalQueueStopped", message)

@@ -20,13 +20,15 @@ WHOLE_SYSTEM = numbered("S", 17, separator="") | {
 }
 
 # What people reported elsewhere (P), clients of every kind (GIT), neighbours in the cluster (NBR),
-# writers who undo what the controller writes (WAR), and deletions that others hold up (HLD).
+# writers who undo what the controller writes (WAR), deletions that others hold up (HLD), several
+# clusters (MK, docs/multikueue.md).
 AT_HOME = (
     numbered("P", 10, width=1, separator="")
     | numbered("GIT", 40)
     | numbered("NBR", 7)
     | numbered("WAR", 8)
     | numbered("HLD", 1)
+    | {f"MK-{row}" for row in range(62, 65)}
 )
 
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,
@@ -51,7 +53,7 @@ PROMISED = (
     | numbered("I", 6, separator="")
     | numbered("O", 47, separator="")
     | numbered("T", 4, separator="")
-    | {"1.7"}
+    | {"1.7", "MK-65"}
     | AT_HOME
 )
 

@@ -292,6 +292,26 @@ def test_whether_kueue_manages_sets_itself_is_tried_where_there_are_queued_sets(
     asyncio.run(scenario())
 
 
+def test_it_is_tried_for_sets_that_are_gone_while_workloads_of_them_are_left() -> None:
+    owner = {"kind": names.LWS_KIND, "name": "set", "uid": "s", "apiVersion": "v1"}
+    meta = {"namespace": "ns", "name": "w", "uid": "w", "resourceVersion": "2"}
+    left = {"metadata": meta | {"ownerReferences": [owner]}, "spec": {"podSets": []}}
+
+    async def scenario() -> None:
+        scene = Scene()
+        scene.server.lists[resources.WORKLOADS] = [left]
+        scene.server.built_in = {"ns": True}
+        await scene.informer.list_all()
+        assert await answers(scene, "ns") == [True]
+        await scene.woken()
+        scene.server.built_in = {"ns": False}
+        await scene.informer.probe_kueue()
+        assert await answers(scene, "ns") == [False]
+        assert await scene.woken() == [KEY], "who lets them go may be another one by now"
+
+    asyncio.run(scenario())
+
+
 def test_while_kueues_webhook_does_not_answer_the_last_answer_stays() -> None:
     async def scenario() -> None:
         scene = Scene()

@@ -276,3 +276,77 @@ def test_a_queue_without_any_quota_of_a_resource_is_something_that_a_person_has_
         f"ClusterQueue cq: {lacks}. Waiting does not help: add the resource to spec.resourceGroups"
         " of the ClusterQueue, or give the set another queue"
     )
+
+
+# Kueue's MultiKueue where it dispatches no sets ---------------------------------------------------
+
+REFUSED = {"admissionChecks": [{"name": "mk", "state": "Rejected", "message": "No adapter"}]}
+MK = {"mk": builders.check("mk", names.MULTIKUEUE_CONTROLLER)}
+NOT_POSSIBLE = (
+    "ClusterQueue cq asks for AdmissionCheck mk of kueue.x-k8s.io/multikueue, which dispatches no"
+    " LeaderWorkerSets while Kueue's own integration for them is off in this cluster. Give the set"
+    " a queue without that check, or switch leaderworkerset.x-k8s.io/leaderworkerset on in Kueue's"
+    " configuration"
+)
+
+
+@pytest.mark.row("MK-65")
+@pytest.mark.parametrize(
+    ("workload", "then"),
+    [
+        (None, ""),
+        (PENDING, ""),
+        (builders.workload(status=REFUSED), ""),
+        (builders.workload(conditions=[RESERVED], status=REFUSED), ""),
+        (builders.admitted(status=REFUSED), ""),
+        (
+            builders.workload(spec={"active": False}),
+            ", and then set spec.active of Workload wl-0 to true",
+        ),
+    ],
+    ids=["none", "pending", "passed over", "with quota", "admitted", "deactivated"],
+)
+def test_a_queue_that_cannot_dispatch_sets_is_what_groups_are_told_of(
+    workload: kueue.Workload | None, then: str
+) -> None:
+    inactive = cluster_queue(conditions=[condition("Active", False, "CheckInactive", "no cluster")])
+    found = why(workload, undispatched="mk", cluster_queue=inactive, checks=MK)
+    assert found == ("MultiKueueNotPossible", NOT_POSSIBLE + then)
+
+
+@pytest.mark.parametrize(
+    ("workload", "code"),
+    [
+        (builders.admitted(), None),
+        (builders.admitted(status={"clusterName": "east"}), "RunsElsewhere"),
+        (builders.workload(conditions=[condition("Finished", True)]), "WorkloadFinished"),
+        (
+            builders.workload(conditions=[RESERVED, builders.evicted()]),
+            "WorkloadEvicted",
+        ),
+    ],
+    ids=["running here", "elsewhere", "finished", "evicted"],
+)
+def test_groups_that_the_queue_holds_up_no_more_are_not_told_of_it(
+    workload: kueue.Workload, code: str | None
+) -> None:
+    found = why(workload, undispatched="mk", checks=MK)
+    assert (found[0] if found else None) == code
+
+
+@pytest.mark.row("MK-65")
+@pytest.mark.parametrize("verdict", ["Rejected", "Retry"])
+def test_a_group_that_a_check_failed_before_it_had_quota_is_told_how_it_gets_another_try(
+    verdict: str,
+) -> None:
+    said = condition("QuotaReserved", False, "Pending", "The workload has failed admission checks")
+    checks = [
+        {"name": "ok", "state": "Ready"},
+        {"name": "no", "state": verdict, "message": "never"},
+    ]
+    found = why(builders.workload(conditions=[said], status={"admissionChecks": checks}))
+    assert found == (
+        "AdmissionCheck" + verdict,
+        f"AdmissionCheck no is {verdict}: never. Once it can be passed, set spec.active of Workload"
+        " wl-0 to false and to true again",
+    )

@@ -18,7 +18,7 @@ from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import unadmitted
-from lws_kueue.workload import build, conditions, diff, recreate, shape, state
+from lws_kueue.workload import build, conditions, diff, naming, recreate, shape, state
 
 Pods = Sequence[facts.Pod]
 
@@ -274,7 +274,7 @@ def _in_vain(
     """Return the groups that ask for quota in vain; MultiKueue's Workloads are not ours to end."""
     checks = at.seen.kueue.admission_checks
     lacking = short.workers
-    if names.MULTIKUEUE_ORIGIN in at.owner.meta.labels:
+    if naming.is_copy(at.owner.meta):
         return {}
     doubtful = {
         *(workloads.keys() - own.keys()),

@@ -83,7 +83,9 @@ def _bridged(
     memo = seen.memo
     queued = memo.whole("pending", Indices, memo.each("pending", _pending, admitted.workloads))
     pending = len(queued.below(wanted) - admitted.before)
-    desired = _desired(admitted, wanted=wanted, free=max(0, options.max_pending - pending))
+    free = max(0, options.max_pending - pending)
+    asks = waiting.asks(seen, owner)
+    desired = _desired(admitted, wanted=wanted, free=free, asks=asks)
     classes = build.PriorityClasses(
         workload=seen.kueue.workload_priority_classes, pod=seen.kueue.priority_classes
     )
@@ -130,10 +132,10 @@ def _terms(at: scope.Scope, options: build.Options) -> backing.Terms:
     return at.seen.memo.same("terms", at.seen.terms(options))
 
 
-def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> Indices:
+def _desired(admitted: admissions.Admissions, *, wanted: int, free: int, asks: bool) -> Indices:
     """Return the indices of the groups that are to have a Workload after this pass.
 
-    Of those that have none ``free`` may begin to wait.
+    Of those that have none ``free`` may begin to wait, if any ``asks``.
     A set that is scaled to a million groups gets them some at a time: all other sets wait while a
     pass decides, and Kueue keeps every Workload that waits. Each pass that writes is followed by
     the next one. Groups from before the set waited for Kueue run, so they are counted at once.
@@ -141,7 +143,7 @@ def _desired(admitted: admissions.Admissions, *, wanted: int, free: int) -> Indi
     missing = [
         index
         for index in sorted(admitted.own.keys() - admitted.workloads.keys())
-        if index < wanted and admitted.may_ask(index)
+        if asks and index < wanted and admitted.may_ask(index)
     ]
     waits = islice((index for index in missing if admitted.taken_in(index)), free)
     runs = (index for index in missing if not admitted.taken_in(index))

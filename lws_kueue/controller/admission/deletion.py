@@ -14,7 +14,15 @@ from typing import TypeVar
 from lws_kueue.api import actions, facts, kueue, names, numbers
 from lws_kueue.controller.admission import managed_by, stopped
 from lws_kueue.controller.observe import groups, observed
-from lws_kueue.workload import backing, build, diff, eviction, pods, state
+from lws_kueue.workload import (
+    backing,
+    build,
+    diff,
+    eviction,
+    naming,
+    pods,
+    state,
+)
 
 Pods = tuple[facts.Pod, ...]
 K = TypeVar("K", int, str)
@@ -32,12 +40,20 @@ def plan(seen: observed.Observed, *, options: build.Options, now: datetime) -> a
     parts = seen.memo.each(
         "of Workloads alone",
         lambda _, workload, own, released: actions.unless_nothing(
-            _part(found, workload, own or (), released or (), terms, now=now)
+            _part(
+                found,
+                workload,
+                own or (),
+                released or (),
+                terms,
+                kueues=managed_by.kueue_finalizes(seen, workload),
+                now=now,
+            )
         ),
         seen.workloads,
         found.own,
         found.released,
-        given=(terms, *found.given),
+        given=(terms, seen.kueue.built_in, *found.given),
         anew=True,
     )
     return actions.joined((*parts.values(), _unasked(found, terms), stopped.freed(seen, now=now)))
@@ -50,18 +66,20 @@ def _part(
     released: Pods,
     terms: backing.Terms,
     *,
+    kueues: bool,
     now: datetime,
 ) -> actions.Part:
     """Return what to do for one Workload, whose group's places ``own`` pods have.
 
-    Others were ``released`` under it.
+    Others were ``released`` under it. ``kueues`` says that its finalizer is Kueue's.
     """
     every = (*own, *_beside(own, released))
     if workload.meta.deleting:
         # What quota it has is kept until they have ended: garbage collection has them do so.
         before = workload.model_copy(update={"meta": replace(workload.meta, deleted=None)})
         stops = eviction.stop(before, [pod for pod in own if found.waits(pod)], terms)
-        return actions.Part(chains=(diff.removal(workload, every), *actions.each_alone(stops)))
+        removal = () if kueues else diff.removal(workload, every)
+        return actions.Part(chains=(removal, *actions.each_alone(stops)))
     if state.admission(workload) is not state.Admission.EVICTED:
         stops = eviction.stop(workload, [pod for pod in own if found.waits(pod)], terms)
         return actions.Part(chains=actions.each_alone(stops))
@@ -94,7 +112,8 @@ def former(seen: observed.Observed) -> actions.Part:
         workload
         for workload in seen.workloads_that_go.values()
         if workload.meta.owners
-        and names.MULTIKUEUE_ORIGIN not in workload.meta.labels
+        and not naming.is_copy(workload.meta)
+        and not managed_by.kueue_finalizes(seen, workload)
         and all(owner.uid != live for owner in workload.meta.owners)
     ]
     released = pods.by_workload(seen.pods.values()) if left else {}

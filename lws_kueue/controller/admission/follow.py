@@ -10,7 +10,16 @@ from lws_kueue.api import actions, kueue, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions
 from lws_kueue.controller.observe import groups, observed
-from lws_kueue.workload import backing, eviction, fitness, pods, pods_ready, release, state
+from lws_kueue.workload import (
+    backing,
+    eviction,
+    fitness,
+    naming,
+    pods,
+    pods_ready,
+    release,
+    state,
+)
 
 
 class Scene:
@@ -83,6 +92,8 @@ def _release(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part
 def _unfit(scene: Scene, index: int, workload: kueue.Workload) -> Reason | None:
     """Return why the pods of a group may not run on the admission that its Workload has."""
     if (what := scene.admitted.outdated.get(index)) is not None:
+        if naming.is_copy(workload.meta):
+            return state.unfit_copy(workload, what)
         message = (
             f"Workload {workload.meta.name} was admitted for something else: {what} changed;"
             " the group waits for another admission"

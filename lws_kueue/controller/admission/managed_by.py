@@ -83,6 +83,18 @@ def waits(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
     return seen.kueue.takes_unlabelled and not _part_of_a_job(seen, owner)
 
 
+def kueue_finalizes(seen: observed.Observed, workload: kueue.Workload) -> bool:
+    """Whether it is for Kueue to take off a Workload's finalizer, where its integration is on.
+
+    MultiKueue ends a group in the other cluster when it sees that its Workload is being deleted. A
+    Workload that is gone before it looks, as when Kueue restarts, leaves the group there running.
+    Where nobody knows whether the integration is on, its mark tells who made the Workload.
+    """
+    if seen.kueue.built_in is False or not group_mark.is_given(workload):
+        return False
+    return state.runs_elsewhere(workload, seen.kueue.admission_checks)
+
+
 def is_marked(owner: lws.LeaderWorkerSet) -> bool:
     """Whether the stored templates carry the mark of Kueue's built-in integration."""
     template = owner.spec.leader_worker_template.worker_template

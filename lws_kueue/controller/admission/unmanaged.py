@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import scope
 from lws_kueue.workload import build, diff, eviction, state
 
@@ -11,12 +12,17 @@ def plan(at: scope.Scope, *, options: build.Options, now: datetime) -> actions.P
     """Remove the Workloads of a set that waits for Kueue no longer.
 
     Each goes when nothing of what was released under it can run any more; what its templates make
-    by now runs without it. What Kueue takes back until then is stopped.
+    by now runs without it. What Kueue takes back until then is stopped. Those that its MultiKueue
+    dispatches where its own integration is on are left to that.
     """
     if not at.seen.workloads:
         return actions.Part()
+    given = {
+        name: workload
+        for name, workload in at.seen.workloads.items()
+        if not managed_by.kueue_finalizes(at.seen, workload)
+    }
     released = tuple(pod for pod in at.found.pods if names.WORKLOAD in pod.meta.annotations)
-    given = at.seen.workloads
     changes = diff.changes(
         at.owner,
         given,

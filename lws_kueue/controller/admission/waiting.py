@@ -10,7 +10,7 @@ from lws_kueue.api.indices import Indices
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions
 from lws_kueue.controller.observe import groups, observed
-from lws_kueue.workload import state
+from lws_kueue.workload import naming, state
 from lws_kueue.workload.pods import keeps_name
 
 # Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
@@ -93,7 +93,8 @@ def for_pods(
     missing = tuple(islice(Indices(range(wanted)) - desired, MOST_NEW))
     if not missing:
         return {}
-    trouble = state.queue_trouble(_queues(seen, owner)) or _BEING_MADE
+    queues = _queues(seen, owner)
+    trouble = state.missing(queues) if queues.copied else state.queue_trouble(queues) or _BEING_MADE
     stopped = {
         groups.index_of(seen.name, pod): _KEPT for pod in seen.pods.values() if keeps_name(pod)
     }
@@ -166,6 +167,33 @@ def manager_unknown(seen: observed.Observed, *, wanted: int) -> Reason:
     )
 
 
+def asks(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
+    """Whether groups of a set may ask for quota in its queue.
+
+    Not where MultiKueue would have to dispatch them and cannot: it has Kueue deactivate whatever
+    asks, for good, while a group that has not asked goes on by itself once its queue is another.
+    """
+    return not _queues(seen, owner).undispatched
+
+
+def _undispatched(seen: observed.Observed, local: kueue.LocalQueue | None) -> str:
+    """Return a check of a queue by which MultiKueue would have to dispatch sets, "" for none.
+
+    It can where Kueue's own integration is on, and maybe where nobody knows.
+    """
+    queue = seen.kueue.cluster_queues.get(local.cluster_queue) if local else None
+    if queue is None or seen.kueue.built_in is not False:
+        return ""
+    asked = (rule.name for rule in queue.admission_checks_strategy.admission_checks)
+    found = (seen.kueue.admission_checks.get(name) for name in asked)
+    dispatchers = (
+        check.meta.name
+        for check in found
+        if check is not None and check.controller_name == names.MULTIKUEUE_CONTROLLER
+    )
+    return next(dispatchers, "")
+
+
 def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues:
     local = seen.kueue.local_queues.get(owner.queue_name)
     return state.Queues(
@@ -174,4 +202,6 @@ def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues
         cluster_queue=seen.kueue.cluster_queues.get(local.cluster_queue) if local else None,
         support=seen.kueue.support,
         detail=seen.kueue.detail,
+        undispatched=_undispatched(seen, local),
+        copied=naming.is_copy(owner.meta),
     )

@@ -41,9 +41,12 @@ class Place:
 
 
 @contextlib.contextmanager
-def opening(backend: sandbox.Backend, *, folder: Path, mode: kueue.Mode) -> Iterator[Place]:
+def opening(
+    backend: sandbox.Backend, *, folder: Path, mode: kueue.Mode, audit_log: bool = False
+) -> Iterator[Place]:
     """Open a place; the folder is for the controller's log."""
-    with sandbox.open(backend, options=sandbox.Options(nodes=4, audit_log=False)) as cluster:
+    options = sandbox.Options(nodes=4, audit_log=audit_log)
+    with sandbox.open(backend, options=options) as cluster:
         harness.install(cluster)
         process = harness.ControllerProcess(
             kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),

@@ -54,6 +54,7 @@ class Cluster(kubernetes_model.Kubernetes):
         self.now = NOW
         self.takes_unlabelled = False
         self.cluster_queues: dict[str, kueue.ClusterQueue] = {}
+        self.admission_checks: dict[str, kueue.AdmissionCheck] = {}
         self.nodes: dict[str, facts.Node] = {}
         self.refusals: dict[str, str] = {}
         # Of a controller that has written a lot before; the model's own writes are not counted.
@@ -80,6 +81,7 @@ class Cluster(kubernetes_model.Kubernetes):
                 built_in=self.built_in,
                 local_queues=_QUEUES,
                 cluster_queues=self.cluster_queues,
+                admission_checks=self.admission_checks,
                 flavors={"default": _FLAVOR},
                 takes_unlabelled=self.takes_unlabelled,
             ),

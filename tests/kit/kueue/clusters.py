@@ -1,0 +1,132 @@
+"""Several clusters side by side, each with a Kueue and a controller: a manager and its workers.
+
+A real Kueue on the manager dispatches to the workers by its MultiKueue, once it is told of them
+(``Clusters.connect``). The stand-in for Kueue has none.
+"""
+
+import base64
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import client, kueue, kueue_settings
+
+from lws_kueue.api import names
+from tests.kit.builders import cluster as build
+from tests.kit.kueue import places
+from tests.kit.live import harness
+from tests.kit.lws.sample import Object
+
+# MultiKueue does without a worker that does not serve all kinds that it may dispatch, so only those
+# are on that every cluster has.
+_FRAMEWORKS: Final = ("batch/job", "pod", "deployment", "statefulset")
+# Kueue's own LeaderWorkerSet integration is on, or its place is the bridge's.
+INTEGRATION = kueue_settings.KueueSettings(
+    frameworks=(*_FRAMEWORKS, names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
+)
+BRIDGE = kueue_settings.KueueSettings(frameworks=_FRAMEWORKS)
+
+KUEUE_NAMESPACE: Final = "kueue-system"
+# The AdmissionCheck by which MultiKueue dispatches, and the configuration that it names.
+CHECK: Final = "multikueue"
+
+
+@dataclass(slots=True)
+class Clusters:
+    """A manager and its workers by name, and the settings with which Kueue runs in each."""
+
+    manager: places.Place
+    workers: Mapping[str, places.Place]
+    _settings: dict[int, kueue_settings.KueueSettings] = field(default_factory=dict)
+
+    @property
+    def every(self) -> tuple[places.Place, ...]:
+        """All clusters, the manager first."""
+        return (self.manager, *self.workers.values())
+
+    def kueue(
+        self, *, manager: kueue_settings.KueueSettings, workers: kueue_settings.KueueSettings
+    ) -> None:
+        """Have Kueue with these settings in each cluster; where it has others it is restarted."""
+
+        for place in self.every:
+            wanted = manager if place is self.manager else workers
+            if self._settings.get(id(place)) != wanted:
+                place.kueue(wanted)
+                self._settings[id(place)] = wanted
+
+    def connect(self) -> None:
+        """Tell the manager of its workers, and wait until each can be dispatched to."""
+        api = self.manager.cluster.api
+        for obj in dispatching(
+            {name: place.cluster.kubeconfig.read_bytes() for name, place in self.workers.items()}
+        ):
+            api.apply(obj)
+        for name in self.workers:
+            _wait_active(api, "MultiKueueCluster", name)
+        _wait_active(api, "AdmissionCheck", CHECK)
+
+    def room(self, name: str) -> str:
+        """Make a namespace of one name in each cluster; returns its name."""
+        room = f"{name}-{secrets.token_hex(3)}"
+        for place in self.every:
+            harness.make_namespace(place.cluster, room)
+        return room
+
+
+@contextlib.contextmanager
+def opening(
+    backend: sandbox.Backend,
+    *,
+    folder: Path,
+    mode: kueue.Mode,
+    workers: Sequence[str] = ("worker1", "worker2"),
+) -> Iterator[Clusters]:
+    """Open the clusters, one after the other; Kueue is started by ``Clusters.kueue``."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(name: str) -> places.Place:
+            own = folder / name
+            own.mkdir()
+            place = places.opening(backend, folder=own, mode=mode, audit_log=True)
+            return stack.enter_context(place)
+
+        yield Clusters(opened("manager"), {name: opened(name) for name in workers})
+
+
+def dispatching(kubeconfigs: Mapping[str, bytes]) -> Iterator[Object]:
+    """Return what makes a manager dispatch to workers, given by name with their credentials."""
+    for name, kubeconfig in kubeconfigs.items():
+        yield {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": KUEUE_NAMESPACE},
+            "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()},
+        }
+        source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
+        yield build.kueues("MultiKueueCluster", name, clusterSource=source)
+    yield build.kueues("MultiKueueConfig", CHECK, clusters=list(kubeconfigs))
+    yield check(CHECK, names.MULTIKUEUE_CONTROLLER)
+
+
+def check(name: str, controller: str) -> Object:
+    """Return an AdmissionCheck that has the parameters of MultiKueue's."""
+    parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": CHECK}
+    return build.kueues("AdmissionCheck", name, controllerName=controller, parameters=parameters)
+
+
+def asking(*checks: str) -> Object:
+    """Return the part of a ClusterQueue's spec by which it asks for checks."""
+    return {"admissionChecks": [{"name": name, "onFlavors": []} for name in checks]}
+
+
+def _wait_active(api: client.Client, kind: str, name: str) -> None:
+    def active(seen: Object | None) -> bool:
+        found = harness.condition(seen or {}, "Active")
+        return found is not None and (found["status"], found["reason"]) == ("True", "Active")
+
+    api.wait_for(names.KUEUE_API_VERSION, kind, name, active, what=f"{kind} {name} is active")

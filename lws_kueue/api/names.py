@@ -76,6 +76,8 @@ COMPONENT_WORKLOAD_INDEX: Final = KUEUE_PREFIX + "component-workload-index"
 MULTIKUEUE_ORIGIN: Final = KUEUE_PREFIX + "multikueue-origin"
 MULTIKUEUE_ORIGIN_UID: Final = KUEUE_PREFIX + "multikueue-origin-uid"
 MULTIKUEUE_CONTROLLER: Final = KUEUE_PREFIX + "multikueue"
+# AdmissionChecks of this controller are ours: groups are dispatched one by one.
+DISPATCH_CONTROLLER: Final = "lws-kueue.dev/multikueue"
 MULTIKUEUE_WORKER_POD: Final = KUEUE_PREFIX + "multikueue-worker-workload-pod"
 PROVISIONING_REQUEST_PREFIX: Final = "provreq.kueue.x-k8s.io/"
 
@@ -121,3 +123,8 @@ JOB_OWNER_GVK_VALUE: Final = "leaderworkerset.x-k8s.io/v1, Kind=LeaderWorkerSet"
 # Kueue writes a Workload's admission status under this manager (kueue-contract 2.7).
 ADMISSION_FIELD_MANAGER: Final = "kueue-admission"
 PODS_READY_FIELD_MANAGER: Final = "kueue-job-controller-PodsReady"
+
+# The conditions of AdmissionChecks and MultiKueueClusters that are ours.
+CONNECTIONS_FIELD_MANAGER: Final = "lws-kueue-multikueue"
+# Of a MultiKueueCluster: whether we reach it. `Active` there is Kueue's own.
+CLUSTER_CONNECTED: Final = "LWSKueueConnected"

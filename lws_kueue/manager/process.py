@@ -23,6 +23,7 @@ from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import health, metrics_server
 from lws_kueue.manager.settings import configuration, resolve
 from lws_kueue.runtime import client, cluster, keys, loop, memory, metrics, work_queue
+from lws_kueue.runtime.clusters import connections
 
 STARTUP_PATIENCE = 120.0
 LAST_SECONDS = 1.0
@@ -285,6 +286,10 @@ async def _run(
         ),
         *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(own.workers)),
     ]
+    clusters = resolve.cluster_settings(own)
+    if clusters is not None:
+        connecting = connections.Connections(home=api, settings=clusters).run()
+        tasks.append(asyncio.create_task(connecting, name="worker clusters"))
     watching = asyncio.create_task(
         home.watch(stop, started=lambda: _heed_signals(stop)), name="watching"
     )

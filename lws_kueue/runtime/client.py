@@ -8,6 +8,7 @@ pause, no request is sent before it is over (`pause`).
 """
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _READ_AHEAD = 2**21
 _READ_TIMEOUT = aiohttp.ClientTimeout(total=60)
 _WRITE_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _NO_ANSWER = "Timeout"
+# Of an answer that cannot be used so many bytes are read, however long it is.
+_MOST_OF_A_FAULT = 2**20
 
 # Internal errors that are none: whoever refused would do so again.
 _FINAL = ("webhook", "request is too large", "message larger than max")
@@ -94,6 +97,17 @@ def _error(response: aiohttp.ClientResponse, body: bytes, *, request: str) -> Ap
     )
 
 
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read what is to be told of an answer; nobody else needs it whole."""
+    read = bytearray()
+    while len(read) < _MOST_OF_A_FAULT:
+        piece = await response.content.read(_MOST_OF_A_FAULT - len(read))
+        if not piece:
+            break
+        read += piece
+    return bytes(read)
+
+
 def _unanswered(error: Exception, *, request: str) -> ApiError:
     late = isinstance(error, TimeoutError)
     reason = _NO_ANSWER if late else type(error).__name__
@@ -118,10 +132,14 @@ class Client:
         *,
         pace: aiolimiter.AsyncLimiter | None = None,
         patience: float = pause.LONGEST,
+        tls: ssl.SSLContext | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,
     ) -> None:
         """``pace`` limits the requests; watches are not counted.
 
         ``patience`` is for how many seconds a pause that the API server asks for is kept at most.
+        ``tls`` is what of TLS the ``configuration`` does not say in files, ``timeout`` is for
+        requests of all kinds; without them the usual ones are.
         """
         self._pause = pause.Pause(longest=patience)
         self._configuration = configuration
@@ -132,7 +150,8 @@ class Client:
 
         A dry run is no write: nothing is kept of it.
         """
-        self._tls = kube_rest.RESTClientObject(configuration).ssl_context
+        self._tls = tls or kube_rest.RESTClientObject(configuration).ssl_context
+        self._timeout = timeout
         self._own_session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -281,19 +300,24 @@ class Client:
                 url,
                 headers=headers,
                 data=None if body is None else encoding.dumps(body),
-                timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT,
+                timeout=self._timeout or (_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT),
+                # No API server redirects, and our credentials are for this one alone.
+                allow_redirects=False,
                 **self._route,
             ) as response:
-                data = await response.read()
+                well = 200 <= response.status < 300
+                # Whatever answers with a page to look at is no API server.
+                whole = well and response.content_type.endswith("json")
+                data = await (response.read() if whole else _beginning(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.requested(code=0, host=self._host, method=method)
             raise _unanswered(error, request=name) from error
         metrics.requested(code=response.status, host=self._host, method=method)
-        if not 200 <= response.status < 300:
+        if not well:
             raise _error(response, data, request=name)
         try:
             parsed = json.loads(data) if data else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             # A proxy in between answers for a server that is away.
             raise ApiError(status=0, reason="NotJson", message=str(error), request=name) from error
         return parsed if isinstance(parsed, dict) else {}
@@ -353,12 +377,15 @@ class Client:
                 f"{self.server}{path}?{parse.urlencode(query)}",
                 headers={**await self._identity(), "Accept": "application/json"},
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=_READ_TIMEOUT.total, sock_read=silence
+                    total=None,
+                    sock_connect=(self._timeout or _READ_TIMEOUT).total,
+                    sock_read=silence,
                 ),
+                allow_redirects=False,
                 **self._route,
             ) as response:
                 if response.status != 200:
-                    raise _error(response, await response.read(), request=name)
+                    raise _error(response, await _beginning(response), request=name)
                 yield response.content.iter_any()
         except ApiError as error:
             self._pause.begin(error.retry_after)

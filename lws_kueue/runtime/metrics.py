@@ -101,6 +101,17 @@ policy_faults = _gauge(
     "Admission policies, bindings and definitions that are missing or not of this version.",
 )
 
+_cluster_up = _gauge(
+    "lws_kueue_multikueue_cluster_up",
+    "Whether a worker cluster can be reached: 1 or 0.",
+    ["cluster"],
+)
+_cluster_eligible = _gauge(
+    "lws_kueue_multikueue_cluster_eligible",
+    "Whether groups can be dispatched to a worker cluster: 1 or 0.",
+    ["cluster"],
+)
+
 for _result in ("success", "error", "requeue", "requeue_after"):
     _passes.labels(CONTROLLER, _result)
 
@@ -118,6 +129,18 @@ def repeated(*, kind: str, verb: str) -> None:
 def leads(name: str, value: bool) -> None:
     """Say whether this process holds a Lease."""
     _leads.labels(name).set(value)
+
+
+def cluster(name: str, *, up: bool, eligible: bool) -> None:
+    """Say how a worker cluster does."""
+    _cluster_up.labels(name).set(up)
+    _cluster_eligible.labels(name).set(eligible)
+
+
+def cluster_gone(name: str) -> None:
+    """Say nothing of a cluster any more."""
+    for gauge in (_cluster_up, _cluster_eligible):
+        gauge.remove(name)
 
 
 class Passes:

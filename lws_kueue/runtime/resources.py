@@ -71,6 +71,15 @@ ADMISSION_CHECKS: Final = Resource(
     names.KUEUE_API_VERSION, "AdmissionCheck", "admissionchecks", namespaced=False
 )
 
+# Which clusters groups can be dispatched to, watched only where that is switched on.
+MULTIKUEUE_CONFIGS: Final = Resource(
+    names.KUEUE_API_VERSION, "MultiKueueConfig", "multikueueconfigs", namespaced=False
+)
+MULTIKUEUE_CLUSTERS: Final = Resource(
+    names.KUEUE_API_VERSION, "MultiKueueCluster", "multikueueclusters", namespaced=False
+)
+SECRETS: Final = Resource("v1", "Secret", "secrets")
+
 # Volcano's, watched only where Volcano schedules groups.
 POD_GROUPS: Final = Resource(names.VOLCANO_API_VERSION, "PodGroup", "podgroups")
 
@@ -122,7 +131,7 @@ MANY: Final = (*BY_SET_NAME, WORKLOADS)
 
 _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
-    for resource in (*PLAIN, *KUEUE, POD_GROUPS, EVENTS, *INSTALLED)
+    for resource in (*PLAIN, *KUEUE, MULTIKUEUE_CLUSTERS, POD_GROUPS, EVENTS, *INSTALLED)
 }
 
 

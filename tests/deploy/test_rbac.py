@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import lws_kueue
+from lws_kueue.dispatch import eligibility
 from lws_kueue.install import in_force, preflight
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import authorization, metrics_server
@@ -108,6 +109,15 @@ PREFLIGHT = {
 def load(name: str, *, folder: str = "manager") -> list[dict[str, Any]]:
     text = (ROOT / "deploy" / folder / name).read_text(encoding="utf-8")
     return list(yaml.safe_load_all(text))
+
+
+# runtime/clusters, which a process has only where worker clusters are switched on.
+MULTIKUEUE: set[Right] = (
+    rights_of(resources.MULTIKUEUE_CONFIGS, "list", "watch")
+    | rights_of(resources.MULTIKUEUE_CLUSTERS, "list", "watch")
+    | rights_of(resources.MULTIKUEUE_CLUSTERS, "patch", sub="status")
+    | rights_of(resources.ADMISSION_CHECKS, "patch", sub="status")
+)
 
 
 def granted(rule: dict[str, Any]) -> set[Right]:
@@ -231,6 +241,43 @@ def test_the_role_is_bound_to_the_service_account_of_the_deployment() -> None:
     assert deployment["metadata"]["namespace"] == namespace["metadata"]["name"]
     pod = deployment["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_rights_for_worker_clusters_are_apart_and_secrets_are_read_in_one_namespace() -> None:
+    role, secrets = load("roles.yaml", folder="multikueue/manager")
+    assert set().union(*(granted(rule) for rule in role["rules"])) == MULTIKUEUE
+    assert set().union(*(granted(rule) for rule in secrets["rules"])) == rights_of(
+        resources.SECRETS, "get"
+    )
+    assert secrets["kind"] == "Role"
+    assert secrets["metadata"]["namespace"] == configuration.MultiKueue().namespace
+    usual = set().union(*(granted(rule) for rule in rules()))
+    assert not usual & (MULTIKUEUE | rights_of(resources.SECRETS, "get"))
+    # What it is known by and which checks there are may be read anyway.
+    assert rights_of(resources.NAMESPACES, "get") <= usual
+    assert rights_of(resources.ADMISSION_CHECKS, "list", "watch") <= usual
+    (account,) = load("service-account.yaml")
+    for binding, bound in zip(
+        load("bindings.yaml", folder="multikueue/manager"), (role, secrets), strict=True
+    ):
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
+            bound["kind"],
+            bound["metadata"]["name"],
+        )
+        (subject,) = binding["subjects"]
+        assert subject["name"] == account["metadata"]["name"]
+        assert subject["namespace"] == account["metadata"]["namespace"]
+
+
+def test_a_worker_grants_what_it_is_asked_for_and_nothing_else() -> None:
+    role, binding = load("role.yaml", folder="multikueue/worker")
+    _, account, token = load("account.yaml", folder="multikueue/worker")
+    asked = {(right.group, right.resource, right.verb) for right in eligibility.RIGHTS}
+    assert set().union(*(granted(rule) for rule in role["rules"])) == asked
+    (subject,) = binding["subjects"]
+    assert subject["name"] == account["metadata"]["name"]
+    owner = token["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+    assert owner == account["metadata"]["name"]
 
 
 def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> None:

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 import lws_kueue
 from lws_kueue.manager import command
 from lws_kueue.manager.serve import tls
-from lws_kueue.manager.settings import configuration
+from lws_kueue.manager.settings import configuration, resolve
+from lws_kueue.runtime.clusters import access
 
 HEAD = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
 
@@ -392,11 +393,15 @@ def test_the_ssl_library_knows_every_suite_that_may_be_named(suite: str) -> None
 
 def sections() -> dict[str, type[BaseModel]]:
     """The sections of the file by name."""
-    found = {}
-    for field in configuration.Configuration.model_fields.values():
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found[str(field.alias)] = kind
+    found: dict[str, type[BaseModel]] = {}
+    left: list[tuple[str, type[BaseModel]]] = [("", configuration.Configuration)]
+    while left:
+        name, section = left.pop()
+        for field in section.model_fields.values():
+            for kind in (field.annotation, *get_args(field.annotation)):
+                if isinstance(kind, type) and issubclass(kind, configuration._Section):
+                    left.append((f"{name}.{field.alias}".removeprefix("."), kind))
+                    found[left[-1][0]] = kind
     return found
 
 
@@ -404,9 +409,11 @@ def test_the_documentation_has_every_field_and_every_argument() -> None:
     root = Path(lws_kueue.__file__).resolve().parents[1]
     document = (root / "docs" / "configuration.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`([^`\n]+)`", document))
-    assert len(sections()) == 9
+    assert len(sections()) == 11
     for name, section in sections().items():
         for field in section.model_fields.values():
+            if f"{name}.{field.alias}" in sections():
+                continue
             assert {field.alias, f"{name}.{field.alias}"} & told, f"{name}.{field.alias}"
     arguments = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document))
     options = {name for option in command.run_command.params for name in option.opts}
@@ -517,3 +524,45 @@ def test_what_cannot_select_or_be_copied_is_refused_with_its_path(
     assert refused.startswith("lwsKueue.")
     assert message in refused
     assert "; " not in refused
+
+
+def test_worker_clusters_are_off_unless_somebody_switches_them_on() -> None:
+    assert resolve.cluster_settings(configuration.Configuration().lws_kueue) is None
+    # What is said of them beside that does not switch them on.
+    own = configuration.parse(text(lwsKueue={"multiKueue": {"namespace": "a"}})).lws_kueue
+    assert resolve.cluster_settings(own) is None
+    own = configuration.parse(text(lwsKueue={"multiKueue": {"enabled": True}})).lws_kueue
+    assert resolve.cluster_settings(own) == access.Settings(
+        namespace="kueue-system", rate=50, at_once=100, interval=15, directory=None
+    )
+
+
+def test_what_is_said_of_worker_clusters_reaches_their_clients() -> None:
+    said = {
+        "enabled": True,
+        "namespace": "kueue",
+        "clientConnection": {"qps": -1, "burst": 0},
+        "kubeconfigDirectory": "/etc/kubeconfigs",
+    }
+    own = configuration.parse(text(lwsKueue={"multiKueue": said, "kueueProbeInterval": "5s"}))
+    assert resolve.cluster_settings(own.lws_kueue) == access.Settings(
+        namespace="kueue", rate=None, at_once=10, interval=5, directory=Path("/etc/kubeconfigs")
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"enabled": "yes"}, "enabled: "),
+        ({"namespace": "Kueue"}, "namespace: 'Kueue' is not the name of a namespace"),
+        ({"namespace": "a" * 64}, "namespace: "),
+        ({"kubeconfigDirectory": "etc"}, "kubeconfigDirectory: 'etc' is not an absolute path"),
+        ({"clientConnection": {"burst": -1}}, "clientConnection.burst: "),
+        ({"allowExec": True}, "allowExec: there is no such field"),
+    ],
+)
+def test_what_is_wrong_about_worker_clusters_is_told_by_its_field(
+    said: dict[str, Any], told: str
+) -> None:
+    refused = refusal(text(lwsKueue={"multiKueue": said}))
+    assert refused.startswith(f"lwsKueue.multiKueue.{told}")

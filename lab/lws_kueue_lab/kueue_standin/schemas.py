@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from lws_kueue_lab.kueue_standin import schema_parts, schema_queues, schema_workload
+from lws_kueue_lab.kueue_standin import (
+    schema_multikueue,
+    schema_parts,
+    schema_queues,
+    schema_workload,
+)
 
 ANNOTATION = schema_parts.ANNOTATION
 
@@ -17,4 +22,6 @@ def definitions() -> list[dict[str, Any]]:
         schema_queues.topology(),
         schema_queues.priority_class(),
         schema_queues.admission_check(),
+        schema_multikueue.config(),
+        schema_multikueue.cluster(),
     ]

@@ -61,6 +61,18 @@ def _endpoint(value: str) -> str:
     return value if value.startswith("/") else f"/{value}"
 
 
+def _namespace(value: str) -> str:
+    if len(value) > 63 or not re.fullmatch(_LABEL_1123, value):
+        raise ValueError(f"{value!r} is not the name of a namespace")
+    return value
+
+
+def _directory(value: str) -> str:
+    if value and not Path(value).is_absolute():
+        raise ValueError(f"{value!r} is not an absolute path")
+    return value
+
+
 def _spares_the_system(selector: selectors.LabelSelector) -> selectors.LabelSelector:
     """Refuse, as Kueue does, what would hold back the cluster's own pods, or Kueue itself."""
     for namespace in SYSTEM_NAMESPACES:
@@ -249,6 +261,24 @@ class ClientConnection(_Section):
         return self.burst or _DEFAULT_BURST
 
 
+class WorkerConnection(ClientConnection):
+    """How many requests a second may be sent to each worker cluster, and how many at once."""
+
+    qps: float = Field(default=50.0, allow_inf_nan=False)
+    burst: int = Field(default=100, ge=0)
+
+
+class MultiKueue(_Section):
+    """Worker clusters; nothing of it is done unless it is ``enabled``."""
+
+    enabled: bool = False
+    namespace: Annotated[str, pydantic.AfterValidator(_namespace)] = "kueue-system"
+    """Where the Secrets with kubeconfigs are: where Kueue's manager runs."""
+    client_connection: WorkerConnection = WorkerConnection()
+    kubeconfig_directory: Annotated[str, pydantic.AfterValidator(_directory)] = ""
+    """Below which files may be that kubeconfigs name; "" for nowhere."""
+
+
 class Own(_Section):
     """What the Go manager has no setting for."""
 
@@ -274,6 +304,8 @@ class Own(_Section):
     """Labels of a set that its Workloads get."""
     annotation_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
     """Annotations of a set that its Workloads get."""
+    multi_kueue: MultiKueue = MultiKueue()
+    """Worker clusters, by AdmissionChecks of lws-kueue.dev/multikueue."""
 
     @property
     def unlabelled(self) -> selectors.LabelSelector | None:

@@ -4,9 +4,11 @@ The model of the file is that of the settings (lws-contract 9).
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from lws_kueue.manager.settings import configuration
+from lws_kueue.runtime.clusters import access
 from lws_kueue.workload import build, excess
 
 # As in client-go: a renewal that comes late by this factor must still be in time.
@@ -42,6 +44,20 @@ def workload_options(own: configuration.Own) -> build.Options:
         short_names=own.short_workload_names,
         max_pending=own.max_pending_workloads,
         injected_containers=excess.Injected(own.injected_containers),
+    )
+
+
+def cluster_settings(own: configuration.Own) -> access.Settings | None:
+    """Return what the settings say about worker clusters, None where there are to be none."""
+    chosen = own.multi_kueue
+    if not chosen.enabled:
+        return None
+    return access.Settings(
+        namespace=chosen.namespace,
+        rate=chosen.client_connection.rate,
+        at_once=chosen.client_connection.at_once,
+        interval=own.kueue_probe_interval,
+        directory=Path(chosen.kubeconfig_directory) if chosen.kubeconfig_directory else None,
     )
 
 

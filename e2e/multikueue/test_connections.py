@@ -1,0 +1,341 @@
+"""Connections to worker clusters on real control planes, with the rights that are deployed.
+
+The workers have no Kueue that runs: what is looked at is what they serve and whom they let in.
+"""
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.kueue_standin import installation
+from lws_kueue_lab.sandbox import kueue
+
+from lws_kueue.api import names
+from lws_kueue.install import manifests
+from tests.kit.builders import cluster as build
+from tests.kit.live import harness
+from tests.kit.multikueue import kubeconfigs
+
+Object = dict[str, Any]
+
+NAMESPACE: Final = "kueue-system"
+CHECK: Final = (names.KUEUE_API_VERSION, "AdmissionCheck", "clusters")
+CLUSTER: Final = (names.KUEUE_API_VERSION, "MultiKueueCluster")
+TOKEN: Final = ("v1", "Secret", "lws-kueue-manager")
+ACCOUNT: Final = "lws-kueue-multikueue"
+CRD: Final = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+TIMEOUT: Final = 90.0
+
+
+def deployed(folder: str) -> list[Object]:
+    """What a folder of `deploy/multikueue` consists of, in its order."""
+    root = manifests.root() / "deploy" / "multikueue" / folder
+    (kustomization,) = manifests.load(root / "kustomization.yaml")
+    return [obj for file in kustomization["resources"] for obj in manifests.load(root / file)]
+
+
+@dataclass(slots=True)
+class Clusters:
+    """A manager with a controller, and two workers with an account for it."""
+
+    manager: sandbox.Sandbox
+    workers: dict[str, sandbox.Sandbox]
+    controller: harness.ControllerProcess
+    secrets: set[str]
+
+    def token(self, name: str) -> str:
+        """Wait for the token that a worker has made for the manager; returns it."""
+        found = self.workers[name].api.wait_for(
+            *TOKEN,
+            lambda secret: bool(secret and (secret.get("data") or {}).get("token")),
+            namespace=ACCOUNT,
+            what=f"a token of {name}",
+        )
+        assert found is not None
+        token = base64.b64decode(found["data"]["token"]).decode()
+        self.secrets.add(token)
+        return token
+
+    def kubeconfig(self, cluster: sandbox.Sandbox, token: str) -> Object:
+        config = kubeconfigs.kubeconfig(cluster.api.server, token=token)
+        (entry,) = config["clusters"]
+        authority = cluster.api.certificate_authority()
+        entry["cluster"]["certificate-authority-data"] = kubeconfigs.encoded(authority)
+        return config
+
+    def give(self, name: str, content: bytes) -> None:
+        """Put a kubeconfig into the Secret of a cluster."""
+        self.manager.api.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "data": {"kubeconfig": kubeconfigs.encoded(content)},
+            }
+        )
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put another kubeconfig there and wait until it is in use."""
+        mark = self.controller.log.stat().st_size
+        self.give(name, content)
+        self.controller.wait_log(f"Cluster {name}: its new kubeconfig is in use", since=mark)
+
+    def good(self, name: str) -> bytes:
+        return kubeconfigs.text(self.kubeconfig(self.workers[name], self.token(name)))
+
+    def says(self, *texts: str, status: str = "False") -> Object:
+        """Wait until the check says all of these; returns its condition."""
+
+        def told(check: Object | None) -> bool:
+            found = harness.condition(check or {}, "Active") or {}
+            message = found.get("message", "")
+            return found.get("status") == status and all(text in message for text in texts)
+
+        check = self.manager.api.wait_for(*CHECK, told, timeout=TIMEOUT, what=f"it says {texts}")
+        assert check is not None
+        found = harness.condition(check, "Active")
+        assert found is not None
+        return found
+
+    def usable(self) -> None:
+        assert self.says("usable: w1, w2")["reason"] == "DispatchNotBuilt"
+
+    def connected(self, name: str, status: str) -> Object:
+        """Wait until the condition of a cluster says whether it is connected; returns it."""
+
+        def told(cluster: Object | None) -> bool:
+            found = harness.condition(cluster or {}, names.CLUSTER_CONNECTED) or {}
+            return found.get("status") == status
+
+        cluster = self.manager.api.wait_for(*CLUSTER, name, told, timeout=TIMEOUT)
+        found = harness.condition(cluster or {}, names.CLUSTER_CONNECTED)
+        assert found is not None
+        return found
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[Clusters]:
+    options = sandbox.Options(nodes=1, audit_log=False)
+    with contextlib.ExitStack() as stack:
+        manager, one, two = (
+            stack.enter_context(sandbox.open("process", options=options)) for _ in range(3)
+        )
+        stack.enter_context(kueue.start(manager, mode="standin"))
+        harness.install(manager)
+        manager.api.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        )
+        for obj in deployed("manager"):
+            manager.api.apply(obj)
+        workers = {"w1": one, "w2": two}
+        for worker in workers.values():
+            for obj in deployed("worker"):
+                worker.api.apply(obj)
+        controller = harness.ControllerProcess(
+            kubeconfig=manager.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
+            log=folder / "controller.log",
+            arguments=("--verbose",),
+            configuration={
+                "lwsKueue": {"kueueProbeInterval": "2s", "multiKueue": {"enabled": True}}
+            },
+        )
+        clusters = Clusters(manager, workers, controller, set())
+        for name in workers:
+            clusters.give(name, clusters.good(name))
+            source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
+            manager.api.apply(build.kueues("MultiKueueCluster", name, clusterSource=source))
+        manager.api.apply(build.kueues("MultiKueueConfig", "clusters", clusters=["w1", "w2"]))
+        parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": "clusters"}
+        manager.api.apply(
+            build.kueues(
+                "AdmissionCheck",
+                "clusters",
+                controllerName=names.DISPATCH_CONTROLLER,
+                parameters=parameters,
+            )
+        )
+        controller.start()
+        stack.callback(controller.kill)
+        # Only the second one is whole from the beginning.
+        _serve(two)
+        yield clusters
+
+
+def _serve(worker: sandbox.Sandbox) -> None:
+    """Give a worker the kinds that groups are made of."""
+    installation.install(worker.api)
+    for obj in manifests.load(manifests.root() / "crds" / "leaderworkersets.yaml"):
+        worker.api.apply(obj)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Clusters]:
+    if backend != "process":
+        pytest.skip("needs three clusters whose API servers can be stopped")
+    with opened(tmp_path_factory.mktemp("connections")) as clusters:
+        clusters.says("w1: Kueue is not installed", "LeaderWorkerSets are not served", "usable: w2")
+        # It is seen without a restart that they have come.
+        _serve(clusters.workers["w1"])
+        clusters.usable()
+        yield clusters
+
+
+@pytest.fixture
+def fleet(shared: Clusters) -> Iterator[Clusters]:
+    """All is well before a test and after it, and nothing secret was told meanwhile."""
+    shared.usable()
+    yield shared
+    print(shared.controller.tail(80))
+    shared.usable()
+    told = shared.controller.log.read_text()
+    api = shared.manager.api
+    for kind in (CHECK[:2], CLUSTER, ("events.k8s.io/v1", "Event")):
+        told += "".join(str(obj) for obj in api.list(*kind))
+    assert shared.secrets
+    for secret in shared.secrets:
+        assert secret not in told
+
+
+@pytest.mark.row("MK-51")
+def test_as_long_as_nothing_is_dispatched_the_queue_is_inactive_and_a_set_says_why(
+    fleet: Clusters,
+) -> None:
+    api = fleet.manager.api
+    assert fleet.connected("w1", "True")["reason"] == "Connected"
+    assert fleet.connected("w2", "True")["reason"] == "Connected"
+    room = harness.make_namespace(fleet.manager, "asks")
+    checks = {"admissionChecks": [{"name": "clusters"}]}
+    queue = harness.queues(fleet.manager, namespace=room, cpu="5", admissionChecksStrategy=checks)
+    api.create(harness.leader_worker_set("s", namespace=room, replicas=1, size=1, queue=queue))
+    inactive = "references inactive AdmissionCheck(s)"
+    harness.wait_status(
+        fleet.manager,
+        "s",
+        lambda obj: (
+            inactive in (harness.condition(obj, "WaitingForAdmission") or {}).get("message", "")
+        ),
+        namespace=room,
+    )
+    api.delete(names.LWS_API_VERSION, names.LWS_KIND, "s", namespace=room)
+
+
+@pytest.mark.row("MK-51")
+def test_unknown_clusters_and_parameters_of_another_kind_are_told(fleet: Clusters) -> None:
+    api = fleet.manager.api
+    wanted = build.kueues("MultiKueueConfig", "clusters", clusters=["w2", "w3"])
+    api.apply(wanted)
+    fleet.says("usable: w2; w3: there is no such MultiKueueCluster")
+    api.apply(build.kueues("MultiKueueConfig", "clusters", clusters=["w1", "w2"]))
+    fleet.usable()
+    check = api.get(*CHECK)
+
+    def refer(parameters: Object | None) -> None:
+        api.patch(*CHECK, body={"spec": {"parameters": parameters}})
+
+    refer(None)
+    assert fleet.says("spec.parameters is missing")["reason"] == "BadConfig"
+    refer({**check["spec"]["parameters"], "kind": "ConfigMap"})
+    assert fleet.says("spec.parameters.kind is ConfigMap")["reason"] == "BadConfig"
+    refer(check["spec"]["parameters"])
+
+
+@pytest.mark.row("MK-52")
+def test_a_role_that_lacks_one_verb_is_told(fleet: Clusters) -> None:
+    worker = fleet.workers["w1"].api
+    (role,) = (obj for obj in deployed("worker") if obj["kind"] == "ClusterRole")
+    identity = ("rbac.authorization.k8s.io/v1", "ClusterRole", role["metadata"]["name"])
+    less = [
+        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != "patch"]}
+        if rule["resources"] == ["leaderworkersets"]
+        else rule
+        for rule in role["rules"]
+    ]
+    worker.patch(*identity, body={"rules": less})
+    fleet.says("usable: w2; w1: its role lacks patch of leaderworkersets.leaderworkerset.x-k8s.io")
+    worker.patch(*identity, body={"rules": role["rules"]})
+
+
+@pytest.mark.row("MK-52")
+def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Clusters) -> None:
+    own = yaml.safe_load(fleet.controller.kubeconfig.read_text())
+    own_token = own["users"][0]["user"]["token"]
+    fleet.secrets.add(own_token)
+    good = fleet.good("w2")
+    # What is replaced has to be out of use: who goes on with the old one changes nothing.
+    spec = {"clusterSource": {"kubeConfig": {"location": "other", "locationType": "Secret"}}}
+    with anew(fleet, "w2", spec):
+        fleet.give("other", kubeconfigs.text(fleet.kubeconfig(fleet.manager, own_token)))
+        fleet.says("usable: w1; w2: it is the manager's own cluster")
+        fleet.give("other", fleet.good("w1"))
+        fleet.says("usable: w1; w2: it is the same cluster as w1")
+        fleet.give("other", good)
+        fleet.usable()
+
+
+@contextlib.contextmanager
+def anew(fleet: Clusters, name: str, spec: Object) -> Iterator[None]:
+    """Have another MultiKueueCluster of a name meanwhile."""
+    api = fleet.manager.api
+    before = api.get(*CLUSTER, name)["spec"]
+    for each in (spec, before):
+        api.delete(*CLUSTER, name)
+        fleet.says(f"{name}: there is no such MultiKueueCluster")
+        api.apply(build.kueues(CLUSTER[1], name, **each))
+        if each is spec:
+            yield
+
+
+@pytest.mark.row("MK-50")
+def test_a_token_is_rotated_by_way_of_garbage_and_the_old_one_revoked(fleet: Clusters) -> None:
+    before = fleet.connected("w1", "True")
+    old = fleet.token("w1")
+    fleet.give("w1", b"no kubeconfig: " + old.encode())
+    fleet.says("usable: w1, w2", "w1: Secret kueue-system/w1", "the kubeconfig before it goes on")
+    worker = fleet.workers["w1"].api
+    account = f"/api/v1/namespaces/{ACCOUNT}/serviceaccounts/{TOKEN[2]}"
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    new = worker.request("POST", f"{account}/token", body=asked)["status"]["token"]
+    fleet.secrets.add(new)
+    fleet.replace("w1", kubeconfigs.text(fleet.kubeconfig(fleet.workers["w1"], new)))
+    fleet.usable()
+    worker.delete(*TOKEN, namespace=ACCOUNT)
+    (secret,) = (obj for obj in deployed("worker") if obj["kind"] == "Secret")
+    worker.apply(secret)
+    assert fleet.token("w1") != old
+    # Whoever still had the old one would have been refused by now.
+    fleet.replace("w1", fleet.good("w1"))
+    assert fleet.connected("w1", "True") == before
+
+
+@pytest.mark.row("MK-49")
+def test_the_credentials_of_one_cluster_are_revoked_and_the_other_goes_on(fleet: Clusters) -> None:
+    worker = fleet.workers["w1"].api
+    worker.delete(*TOKEN, namespace=ACCOUNT)
+    fleet.says("usable: w2; w1: its API server refuses the credentials (401)", "; lost since ")
+    lost = fleet.connected("w1", "False")
+    assert lost["reason"] == "Unauthorized"
+    # The time of the loss outlives the controller.
+    assert fleet.controller.stop() == 0
+    fleet.controller.start()
+    fleet.says("usable: w2; w1: its API server refuses the credentials (401)")
+    assert fleet.connected("w1", "False") == lost
+    (secret,) = (obj for obj in deployed("worker") if obj["kind"] == "Secret")
+    worker.apply(secret)
+    fleet.give("w1", fleet.good("w1"))
+
+
+def test_an_api_server_that_goes_is_lost_and_comes_back_by_itself(fleet: Clusters) -> None:
+    fleet.workers["w2"].stop_api_server()
+    fleet.says("usable: w1; w2: its API server cannot be reached", "; lost since ")
+    assert fleet.connected("w2", "False")["reason"] == "Unreachable"
+    fleet.workers["w2"].start_api_server()
+    fleet.usable()
+    fleet.connected("w2", "True")

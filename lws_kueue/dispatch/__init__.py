@@ -1,0 +1,1 @@
+"""Dispatch of groups to worker clusters (MultiKueue), pure: no input or output, no clock."""

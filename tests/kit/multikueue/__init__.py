@@ -1,0 +1,1 @@
+"""What tests of several clusters stand on: certificates, kubeconfigs and servers that misbehave."""

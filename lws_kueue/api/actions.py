@@ -24,12 +24,16 @@ _STOP: Final = "stop"
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Which object: ``api_version``/``kind`` and its name."""
+    """Which object: ``api_version``/``kind`` and its name.
+
+    ``cluster`` is the MultiKueueCluster that it is in, "" for the cluster of the controller itself.
+    """
 
     api_version: str
     kind: str
     namespace: str
     name: str
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,29 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """What has to be true of another object right before a write, read then and not from a cache.
+
+    ``uid`` "" means that there is no such object. ``resource_version`` "" is for any version.
+    ``true`` and ``false`` are conditions that have to have that status; one that is missing is
+    False.
+    """
+
+    ref: Ref
+    uid: str = ""
+    resource_version: str = ""
+    true: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
-    """Create an object; one of that name that exists already is left as it is."""
+    """Create an object in a ``cluster``; one of that name that exists already is left as it is."""
 
     body: Mapping[str, Any]
     events: tuple[Event, ...] = ()
     on_failure: str = ""
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +90,9 @@ class Apply:
 
     ``resource_version`` "" means unguarded: right only where all fields applied are our own.
     ``force`` is False where the object is believed not to exist: an object of that name which
-    somebody else made then gives a conflict instead of being taken over.
+    somebody else made then gives a conflict instead of being taken over. ``expects`` is what has to
+    be true of other objects: where it is not, the chain ends, and the next pass decides afresh.
+    ``cluster`` is that of the object, "" for the controller's own.
     """
 
     body: Mapping[str, Any]
@@ -80,6 +103,8 @@ class Apply:
     events: tuple[Event, ...] = ()
     on_failure: str = ""
     because: str = ""
+    expects: tuple[Expect, ...] = ()
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,12 +346,12 @@ def key_of(write: Create | Apply | Patch | Delete | StatusWrite) -> WriteKey:
     its own.
     """
     match write:
-        case Create(body=body):
-            return WriteKey(ref_of(body), "create")
-        case Apply(body=body, force=False):
-            return WriteKey(ref_of(body), "create")
-        case Apply(body=body, subresource=subresource):
-            return WriteKey(ref_of(body), _verb("apply", subresource))
+        case Create(body=body, cluster=cluster):
+            return WriteKey(ref_of(body, cluster), "create")
+        case Apply(body=body, force=False, cluster=cluster):
+            return WriteKey(ref_of(body, cluster), "create")
+        case Apply(body=body, subresource=subresource, cluster=cluster):
+            return WriteKey(ref_of(body, cluster), _verb("apply", subresource))
         case Patch(ref=ref, subresource=subresource):
             return WriteKey(ref, _verb("patch", subresource))
         case Delete(ref=ref, stops=stops):
@@ -339,7 +364,7 @@ def _verb(verb: str, subresource: str) -> str:
     return f"{verb}/{subresource}" if subresource else verb
 
 
-def ref_of(obj: facts.Object) -> Ref:
-    """Return the reference of an object in JSON form."""
+def ref_of(obj: facts.Object, cluster: str = "") -> Ref:
+    """Return the reference of an object in JSON form, in a cluster."""
     meta = obj["metadata"]
-    return Ref(obj["apiVersion"], obj["kind"], meta.get("namespace", ""), meta["name"])
+    return Ref(obj["apiVersion"], obj["kind"], meta.get("namespace", ""), meta["name"], cluster)

@@ -176,6 +176,7 @@ class AdmissionCheckState(_Model):
     state: str = "Pending"
     message: str = ""
     pod_set_updates: tuple[PodSetUpdate, ...] = ()
+    retry_count: int = 0
 
 
 class UnhealthyNode(_Model):
@@ -191,6 +192,7 @@ class WorkloadStatus(_Model):
     admission: Admission | None = None
     admission_checks: tuple[AdmissionCheckState, ...] = ()
     cluster_name: str | None = None
+    nominated_cluster_names: tuple[str, ...] = ()
     unhealthy_nodes: tuple[UnhealthyNode, ...] = ()
     accumulated_past_execution_time_seconds: int | None = None
 

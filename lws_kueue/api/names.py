@@ -104,6 +104,16 @@ KUEUE_LWS_FRAMEWORK: Final = "leaderworkerset.x-k8s.io/leaderworkerset"
 KUEUE_STATEFULSET_FRAMEWORK: Final = "statefulset"
 OUR_SUSPENDING_PARENT: Final = "lws-kueue.dev/leaderworkerset"
 
+# Groups of one set in several clusters: what we write there, and what people say of it.
+DISPATCH_FIELD_MANAGER: Final = "lws-kueue-dispatch"
+ORIGIN_SET: Final = "lws-kueue.dev/origin-set"
+ORIGIN_GROUP_INDEX: Final = "lws-kueue.dev/group-index"
+MANAGER: Final = "lws-kueue.dev/manager"
+ORIGIN_REVISION: Final = "lws-kueue.dev/revision"
+ORIGIN_PRIORITY: Final = "lws-kueue.dev/priority"
+PLACEMENT: Final = "lws-kueue.dev/placement"
+SAME_CLUSTER_AS: Final = "lws-kueue.dev/same-cluster-as"
+
 # On everything that is installed: the version that it belongs to.
 VERSION: Final = "lws-kueue.dev/version"
 

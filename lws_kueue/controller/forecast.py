@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, lws, names, reasons
+from lws_kueue.api import actions, apply_diff, facts, lws, names, reasons
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller import refusals, repairs
-from lws_kueue.controller.objects import apply_diff
 from lws_kueue.controller.observe import observed, ordinals
 from lws_kueue.controller.rollout import replacement, scaling
 from lws_kueue.workload import pods

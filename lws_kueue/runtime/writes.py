@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lws_kueue.api import actions, facts, names
+from lws_kueue.api import actions, apply_diff, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.controller.objects import apply_diff
 from lws_kueue.runtime import cache, client, keys, recorder, resources, turns
 
 # So many requests at a time: of all sets, of those of a namespace, of one set.

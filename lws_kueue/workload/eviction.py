@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from lws_kueue.api import actions, facts, kueue, lws, names
-from lws_kueue.workload import backing, conditions, state
+from lws_kueue.workload import admission_status, backing, conditions, state
 from lws_kueue.workload import pods as group
 
 _DEFAULT_GRACE_SECONDS: Final = 30
@@ -23,30 +23,7 @@ _REQUEUED_AT_ONCE: Final = frozenset({"Preempted", "NodeFailures"})
 # Deactivations by Kueue name their cause: DeactivatedDueToAdmissionCheck and the like.
 _DEACTIVATED: Final = "Deactivated"
 _OUT_OF_TIME: Final = "DeactivatedDueToMaximumExecutionTimeExceeded"
-
-# What one write of the admission status carries, because server-side apply drops what a
-# manager leaves out (kueue-contract 2.7). The order is that of Kueue's own writes.
 _DEACTIVATION_TARGET: Final = "DeactivationTarget"
-_CONDITIONS: Final = (
-    state.QUOTA_RESERVED,
-    "BlockedOnPreemptionGates",
-    state.EVICTED,
-    state.ADMITTED,
-    "Preempted",
-    state.REQUEUED,
-    _DEACTIVATION_TARGET,
-    state.FINISHED,
-    state.PODS_READY,
-)
-_FIELDS: Final = (
-    "resourceRequests",
-    "schedulingStats",
-    "clusterName",
-    "nominatedClusterNames",
-    "unhealthyNodes",
-    "preemptionGates",
-    "admissionChecks",
-)
 
 
 def stop(
@@ -143,27 +120,12 @@ def clear_admission(
         return None
     if any(group.could_run(pod) and not stuck(pod, now=now) for pod in pods):
         return None
-    status = {
-        "conditions": _cleared_conditions(workload, evicted, now=now),
-        **{key: workload.stored_status[key] for key in _FIELDS if key in workload.stored_status},
-    }
-    if requeue := workload.stored_status.get("requeueState"):
-        status["requeueState"] = requeue
+    status = admission_status.without_admission(workload)
+    status["conditions"] = _cleared_conditions(workload, evicted, now=now)
     if (seconds := _execution_seconds(workload, now=now)) is not None:
         status["accumulatedPastExecutionTimeSeconds"] = seconds
-    meta = workload.meta
-    body = {
-        "apiVersion": names.KUEUE_API_VERSION,
-        "kind": "Workload",
-        "metadata": {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid},
-        "status": status,
-    }
-    return actions.Apply(
-        body,
-        names.ADMISSION_FIELD_MANAGER,
-        subresource="status",
-        resource_version=meta.resource_version,
-        because=f"evicted at {evicted.last_transition_time}",
+    return admission_status.apply(
+        workload, status, because=f"evicted at {evicted.last_transition_time}"
     )
 
 
@@ -212,7 +174,7 @@ def _cleared_conditions(
         # the Workload whenever somebody activates it.
         stored.pop(_DEACTIVATION_TARGET, None)
     result: list[dict[str, Any]] = []
-    for type_ in _CONDITIONS:
+    for type_ in admission_status.CONDITIONS:
         if type_ in changed:
             status, reason, message = changed[type_]
             result.append(conditions.updated(workload, type_, status, reason, message, now=now))

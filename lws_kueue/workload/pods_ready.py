@@ -24,10 +24,15 @@ def condition_write(
 
     ``size`` is the number of pods of the group: pods that do not exist yet are not ready.
     """
+    return write(workload, ready=all_ready(pods, size=size), now=now)
+
+
+def write(workload: kueue.Workload, *, ready: bool, now: datetime) -> actions.Apply | None:
+    """Return the same for a group of which it is known whether it is ready, wherever it runs."""
     old = workload.condition(state.PODS_READY)
     match state.admission(workload):
         case state.Admission.ADMITTED:
-            wanted = _while_admitted(old, pods, size=size)
+            wanted = _while_admitted(old, ready=ready)
         case state.Admission.PENDING | state.Admission.RESERVED | state.Admission.DEACTIVATED:
             wanted = _while_not_admitted(old)
         case _:
@@ -52,12 +57,10 @@ def all_ready(pods: Sequence[facts.Pod], *, size: int) -> bool:
     return len(live) >= size and all(pod.ready for pod in live)
 
 
-def _while_admitted(
-    old: lws.Condition | None, pods: Sequence[facts.Pod], *, size: int
-) -> tuple[bool, str, str] | None:
+def _while_admitted(old: lws.Condition | None, *, ready: bool) -> tuple[bool, str, str] | None:
     was_ready = old is not None and old.status == "True"
     recovering = old is not None and old.reason == "WaitForRecovery"
-    if all_ready(pods, size=size):
+    if ready:
         if was_ready:
             return None
         return True, "Recovered" if recovering else "Started", _READY

@@ -19,8 +19,10 @@ WORKER: Final = "worker"
 # Both prefixes of keys that the controller itself puts on pods start with this.
 _OWN_DOMAIN: Final = names.LWS_PREFIX.removesuffix("/")
 
-_MARK_LABELS: Final = frozenset({names.QUEUE_NAME, names.PRIORITY_CLASS, names.MANAGED})
-_MARK_ANNOTATIONS: Final = frozenset(
+# Labels and annotations by which Kueue's built-in integrations take hold of pods. They may stand in
+# stored templates that a built-in integration has marked before.
+MARK_LABELS: Final = frozenset({names.QUEUE_NAME, names.PRIORITY_CLASS, names.MANAGED})
+MARK_ANNOTATIONS: Final = frozenset(
     {
         names.POD_SUSPENDING_PARENT,
         names.POD_GROUP_SERVING,
@@ -49,6 +51,13 @@ def pod_sets(template: lws.LeaderWorkerTemplate, *, topology: bool = True) -> li
     ]
 
 
+def gated(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pod's spec with the gate of Kueue's admission before all others."""
+    admission = {"name": names.ADMISSION_GATE}
+    others = [gate for gate in spec.get("schedulingGates") or () if gate != admission]
+    return {**spec, "schedulingGates": [admission, *others]}
+
+
 def _pod_set(
     name: str, template: Mapping[str, Any], count: int, *, topology: bool
 ) -> dict[str, Any]:
@@ -69,8 +78,8 @@ def _template(template: Mapping[str, Any]) -> dict[str, Any]:
     # Kueue refuses any other metadata than labels and annotations in a pod set template.
     meta = template.get("metadata") or {}
     kept = {
-        "labels": _kept(meta.get("labels"), marks=_MARK_LABELS),
-        "annotations": _kept(meta.get("annotations"), marks=_MARK_ANNOTATIONS),
+        "labels": _kept(meta.get("labels"), marks=MARK_LABELS),
+        "annotations": _kept(meta.get("annotations"), marks=MARK_ANNOTATIONS),
     }
     result: dict[str, Any] = {}
     if metadata := {key: values for key, values in kept.items() if values}:

@@ -8,8 +8,8 @@ from hypothesis import given as from_strategy
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lws_kueue.api import facts, names
-from lws_kueue.controller.objects import apply_diff, statefulsets
+from lws_kueue.api import apply_diff, facts, names
+from lws_kueue.controller.objects import statefulsets
 from tests.kit.builders import given
 
 POD = {

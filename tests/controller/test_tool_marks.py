@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import actions, facts, lws, names
-from lws_kueue.controller.objects import statefulsets, tool_marks, worker_sets
+from lws_kueue.api import actions, facts, lws, names, tool_marks
+from lws_kueue.controller.objects import statefulsets, worker_sets
 from lws_kueue.controller.observe import groups
 from tests.kit.builders import given
 

@@ -6,9 +6,8 @@ The leader StatefulSet comes first, then what each group gets made.
 from collections.abc import Callable, Collection
 from typing import Any
 
-from lws_kueue.api import actions, lws, names
+from lws_kueue.api import actions, apply_diff, lws, names
 from lws_kueue.controller.objects import (
-    apply_diff,
     foreign,
     group_objects,
     services,

@@ -8,31 +8,13 @@ integrations leave them alone (kueue-contract 3.2 and 3.6).
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lws_kueue.api import actions, facts, lws, names, owners, quantity
-from lws_kueue.controller.objects import tool_marks
+from lws_kueue.api import actions, facts, lws, names, owners, quantity, tool_marks
 from lws_kueue.controller.observe import ordinals
 from lws_kueue.controller.revision import normalise
 from lws_kueue.controller.rollout import scaling
+from lws_kueue.workload import podsets
 
 _TPU = "google.com/tpu"
-_ADMISSION_GATE = {"name": names.ADMISSION_GATE}
-
-# Labels and annotations by which Kueue's built-in integrations take hold of objects. They may
-# stand in stored templates that a built-in integration has marked before.
-_BUILT_IN_LABELS = frozenset(
-    {names.QUEUE_NAME, names.PRIORITY_CLASS, names.KUEUE_PREFIX + "managed"}
-)
-_BUILT_IN_ANNOTATIONS = frozenset(
-    {
-        names.POD_SUSPENDING_PARENT,
-        names.POD_INDEX_OFFSET,
-        names.KUEUE_PREFIX + "pod-group-serving",
-        names.KUEUE_PREFIX + "pod-group-name",
-        names.KUEUE_PREFIX + "pod-group-total-count",
-        names.KUEUE_PREFIX + "prebuilt-workload-name",
-        names.KUEUE_PREFIX + "role-hash",
-    }
-)
 
 
 def ref(live: facts.StatefulSet) -> actions.Ref:
@@ -154,7 +136,7 @@ def _stateful_set(
 
     Marks by which a tool knows the set for its own are left out.
     """
-    inherited = _without(owner.meta.labels, _BUILT_IN_LABELS if queue_gated else ())
+    inherited = _without(owner.meta.labels, podsets.MARK_LABELS if queue_gated else ())
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": owner.meta.namespace,
@@ -206,16 +188,15 @@ def _gated(template: dict[str, Any], *, index_offset: bool = False) -> dict[str,
     itself where both are in one pod set group.
     """
     metadata, spec = template["metadata"], template["spec"]
-    annotations = _without(metadata["annotations"], _BUILT_IN_ANNOTATIONS)
+    annotations = _without(metadata["annotations"], podsets.MARK_ANNOTATIONS)
     annotations[names.POD_SUSPENDING_PARENT] = names.OUR_SUSPENDING_PARENT
     annotations[names.POD_GROUP_SERVING] = "true"
     if index_offset and names.PODSET_GROUP_NAME not in annotations:
         annotations[names.POD_INDEX_OFFSET] = "1"
-    gates = [gate for gate in spec.get("schedulingGates", ()) if gate != _ADMISSION_GATE]
     return {
         "metadata": metadata
-        | {"labels": _without(metadata["labels"], _BUILT_IN_LABELS), "annotations": annotations},
-        "spec": spec | {"schedulingGates": [dict(_ADMISSION_GATE), *gates]},
+        | {"labels": _without(metadata["labels"], podsets.MARK_LABELS), "annotations": annotations},
+        "spec": podsets.gated(spec),
     }
 
 

@@ -9,8 +9,8 @@ tools, which earlier versions copied from the set, would have it deleted.
 
 from typing import Any
 
-from lws_kueue.api import actions
-from lws_kueue.controller.objects import foreign, statefulsets, tool_marks
+from lws_kueue.api import actions, tool_marks
+from lws_kueue.controller.objects import foreign, statefulsets
 from lws_kueue.controller.observe import groups
 
 

@@ -8,7 +8,7 @@ managers); the second only in ``managedFields``.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from lws_kueue.api import facts, names
 
@@ -45,9 +45,27 @@ MOST_TEXT = 60
 _EMPTY: tuple[Any, ...] = (None, {}, [])
 
 
-def covers(live: facts.StatefulSet, desired: Mapping[str, Any]) -> bool:
-    """Whether applying ``desired`` as our field manager would leave ``live`` as it is."""
-    owned = _owned(live.managed_fields)
+class Applied(Protocol):
+    """What is compared of an object that is written by server-side apply."""
+
+    @property
+    def meta(self) -> facts.Meta:
+        """Its metadata."""
+
+    @property
+    def spec(self) -> facts.Object:
+        """Its spec as it is stored."""
+
+    @property
+    def managed_fields(self) -> Sequence[facts.Object]:
+        """Who has written which fields of it."""
+
+
+def covers(
+    live: Applied, desired: Mapping[str, Any], *, manager: str = names.FIELD_MANAGER
+) -> bool:
+    """Whether applying ``desired`` as that field manager would leave ``live`` as it is."""
+    owned = _owned(live.managed_fields, manager)
     return (
         owned is not None
         and _metadata_covered(live.meta, desired["metadata"])
@@ -70,7 +88,7 @@ def of_pods(live: facts.StatefulSet, desired: Mapping[str, Any]) -> tuple[str, .
     )
     gone = (
         path
-        for fields in _owned(live.managed_fields) or ()
+        for fields in _owned(live.managed_fields, names.FIELD_MANAGER) or ()
         for path in _no_longer_applied(fields, desired)
         if path[: len(place)] == place
     )
@@ -128,12 +146,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
 
 
-def _owned(managed_fields: Sequence[facts.Object]) -> list[Mapping[str, Any]] | None:
-    """Return the fields that our manager has applied; None if it never applied the object."""
+def _owned(managed_fields: Sequence[facts.Object], manager: str) -> list[Mapping[str, Any]] | None:
+    """Return the fields that a manager has applied; None if it never applied the object."""
     entries = [
         entry.get("fieldsV1") or {}
         for entry in managed_fields
-        if entry.get("manager") == names.FIELD_MANAGER
+        if entry.get("manager") == manager
         and entry.get("operation") == "Apply"
         and not entry.get("subresource")
     ]

@@ -1,0 +1,94 @@
+"""What the manager's own objects say of a group that runs elsewhere: its leader pod, and PodsReady.
+
+A leader's pod on the manager is gated for ever. Its status follows the group: the StatefulSet
+controller rolls an update, and completes it, over ready pods only. Kueue's pod integration does the
+same to the pods that it dispatches.
+"""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from lws_kueue.api import actions
+from lws_kueue.dispatch import places
+from lws_kueue.workload import conditions, pods_ready
+from lws_kueue.workload import pods as members
+
+REASON: Final = "RunsElsewhere"
+# For so long a cluster that was lost counts as it was seen last (MK-33).
+_TRUSTED_FOR: Final = timedelta(seconds=30)
+
+
+def ready(view: places.View) -> bool:
+    """Whether the group is ready where it runs, with what it is to be made from."""
+    place = view.place(view.home) if view.home else None
+    if place is None or place.run is None or not place.admitted:
+        return False
+    trusted = place.up or place.cluster.link.lost_for(view.now) <= _TRUSTED_FOR
+    return trusted and not place.run.meta.deleting and place.run.ready(view.key)
+
+
+def updated(view: places.View) -> bool:
+    """Whether the group's pods where it runs are those of its leader's revision."""
+    place = view.place(view.home) if view.home else None
+    return place is not None and place.run is not None and place.run.updated(view.key)
+
+
+def plan(view: places.View) -> actions.Part:
+    """Return the writes that have the manager say how the group is (MK-11, MK-17, MK-33)."""
+    is_ready = ready(view)
+    reports = (_leader(view, is_ready=is_ready), _pods_ready(view, is_ready=is_ready))
+    return actions.Part(
+        chains=actions.each_alone(reports), recheck_after=_distrust_in(view, is_ready=is_ready)
+    )
+
+
+def _leader(view: places.View, *, is_ready: bool) -> actions.Patch | None:
+    """Return the patch of the leader's status; one that never was ready is left as it is."""
+    leader = view.group.leader
+    if leader is None or leader.meta.deleting or not members.gated(leader):
+        return None
+    is_mirrored = leader.phase == "Running"
+    if leader.ready == is_ready and (is_mirrored or not is_ready):
+        return None
+    place = view.place(view.home) if view.home else None
+    where = f"runs on cluster {place.name} as {place.set_name}" if place is not None else ""
+    told = "True" if is_ready else "False"
+    at = conditions.stamp(view.now)
+    status: dict[str, Any] = {
+        "phase": "Running",
+        "reason": REASON,
+        "message": where,
+        "conditions": [
+            _condition("PodScheduled", "False", "SchedulingGated", at),
+            _condition("ContainersReady", told, REASON, at),
+            _condition("Ready", told, REASON, at),
+        ],
+    }
+    return actions.Patch(
+        members.ref(leader),
+        {"status": status},
+        leader.meta.resource_version,
+        subresource="status",
+        because=told,
+    )
+
+
+def _condition(kind: str, status: str, reason: str, at: str) -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": at}
+
+
+def _pods_ready(view: places.View, *, is_ready: bool) -> actions.Apply | None:
+    """Return the write of PodsReady, None while its cluster is lost: nobody knows then."""
+    place = view.place(view.home) if view.home else None
+    if place is not None and not place.up:
+        return None
+    return pods_ready.write(view.workload, ready=is_ready, now=view.now)
+
+
+def _distrust_in(view: places.View, *, is_ready: bool) -> float | None:
+    """Return in how many seconds a group counts as not ready because its cluster is lost."""
+    place = view.place(view.home) if view.home else None
+    if not is_ready or place is None or place.up:
+        return None
+    left = _TRUSTED_FOR - place.cluster.link.lost_for(view.now)
+    return max(0.0, left.total_seconds()) + 1

@@ -1,0 +1,1 @@
+"""Three clusters in memory: a manager and workers, each with a Kueue, and what joins them."""

@@ -25,7 +25,7 @@ test-long: CLUSTERS ?= 2
 # Whole files, in the order of tests/kit/live/handing_out.py: what is long is begun first.
 HAND_OUT := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo bench test test-long lint crds sandbox e2e-kind constraints lock clean
+.PHONY: help demo bench test test-long lint crds reference sandbox e2e-kind constraints lock clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lint: $(INSTALLED) ## Style, types, layers and shell scripts.
 
 crds: $(INSTALLED) ## Generate crds/ from tools/crds and the API server's own OpenAPI document.
 	$(BIN)/python -m tools.in_sandbox $(BIN)/python -m tools.crds --output crds/leaderworkersets.yaml
+
+reference: $(INSTALLED) ## Generate docs/reference.md from tools/reference.
+	$(BIN)/python -m tools.reference
 
 sandbox: $(INSTALLED) ## Build the programs of the sandbox now instead of on first use.
 	$(BIN)/lws-kueue sandbox build

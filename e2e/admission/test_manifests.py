@@ -172,8 +172,19 @@ def test_nothing_that_is_installed_is_a_webhook(installed: client.Client) -> Non
 
 
 def test_people_see_groups_in_a_table(sets: support.Sets) -> None:
-    sets.store(sets.build())
-    status = {"replicas": 3, "readyReplicas": 1, "updatedReplicas": 2}
+    queued = sets.build()
+    queued["metadata"]["labels"] = {names.QUEUE_NAME: "user-queue"}
+    sets.store(queued)
+    why = "group 2: LocalQueue user-queue does not exist"
+    waits = {
+        "type": "WaitingForAdmission",
+        "status": "True",
+        "reason": "LocalQueueMissing",
+        "message": why,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    counts = {"replicas": 3, "readyReplicas": 1, "updatedReplicas": 2}
+    status = {**counts, "conditions": [waits]}
     sets.update("test-sample", {"status": status}, subresource="status")
     path = sets.api.resource(names.LWS_API_VERSION, names.LWS_KIND).path(
         namespace=sets.namespace, name="test-sample"
@@ -182,6 +193,9 @@ def test_people_see_groups_in_a_table(sets: support.Sets) -> None:
     columns, cells = _table(sets.api, path, accept)
     assert columns[:5] == ["Name", "Ready", "Desired", "Up-to-date", "Age"]
     assert cells[:4] == ["test-sample", 1, 2, 2]
+    # Those of `-o wide`, behind what everybody sees.
+    assert columns[5:8] == ["Size", "Queue", "Waiting"]
+    assert cells[5:8] == [2, "user-queue", why]
 
 
 def _table(api: client.Client, path: str, accept: str) -> tuple[list[str], list[Any]]:

@@ -12,6 +12,7 @@ from lws_kueue_lab.sandbox import ports
 
 from lws_kueue.api import names
 from lws_kueue.install import manifests
+from tests.kit import monitoring
 from tests.kit.live import harness
 from tests.kit.lws import checks
 
@@ -184,6 +185,11 @@ def test_metrics_are_served_to_whoever_may_read_them(
 
     # A pass is counted when it is over, which is after its status can be read.
     checks.eventually(what_was_done_is_counted)
+    answer = get(leader.metrics, "/metrics", tls=True, token=reader)
+    served = monitoring.declared(answer.text)
+    assert monitoring.asked() - served == set(), "an alert or the dashboard asks for what is not"
+    of_set = 'lws_kueue_set_groups{namespace="default",set="measured",state="ready"}'
+    assert sample(answer.text, of_set) == 1
     waiting = get(other.metrics, "/metrics", tls=True, token=reader)
     assert waiting.status == 200
     assert sample(waiting.text, passes) == 0

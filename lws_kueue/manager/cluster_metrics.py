@@ -13,6 +13,26 @@ from lws_kueue.api import kueue, lws
 from lws_kueue.runtime import cache, informer, metrics, resources
 from lws_kueue.workload import state
 
+# Of so many sets groups are counted by themselves; those of all others are one.
+MOST_SETS: Final = 500
+
+
+def _of_sets(sets: list[lws.LeaderWorkerSet]) -> core.Metric:
+    """Count the groups of each set, as its spec and its status have them."""
+    told = core.GaugeMetricFamily(
+        "lws_kueue_set_groups", "Groups of a set by state.", labels=["namespace", "set", "state"]
+    )
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for n, one in enumerate(sorted(sets, key=lambda s: (s.meta.created, s.meta.uid))):
+        name = (one.meta.namespace, one.meta.name) if n < MOST_SETS else ("", "")
+        counts[*name, "wanted"] += one.spec.replicas
+        counts[*name, "existing"] += one.status.replicas
+        counts[*name, "ready"] += one.status.ready_replicas
+        counts[*name, "updated"] += one.status.updated_replicas
+    for labels, count in counts.items():
+        told.add_metric(labels, count)
+    return told
+
 
 class _Cluster(registry.Collector):
     """Sets, groups and Workloads in the cache, if there is one."""
@@ -33,6 +53,7 @@ class _Cluster(registry.Collector):
         groups.add_metric(["ready"], sum(s.status.ready_replicas for s in sets))
         groups.add_metric(["updated"], sum(s.status.updated_replicas for s in sets))
         yield groups
+        yield _of_sets(sets)
         found = self.store.all(resources.WORKLOADS)
         counts = Counter(state.admission(w) for w in found if isinstance(w, kueue.Workload))
         workloads = core.GaugeMetricFamily(

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from pythonjsonlogger import json as json_logging
 
-from lws_kueue.runtime import reflector, watch
+from lws_kueue.runtime import log_fields, reflector, watch
 
 Encoder = Literal["console", "json"]
 TimeEncoding = Literal["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"]
@@ -147,6 +147,7 @@ def set_up(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(time_encoding) if encoder == "json" else _Console(time_encoding))
     handler.addFilter(OnceAMinute())
+    handler.addFilter(log_fields.Fields())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # kopf tells about each event it passes on; that is our log's job, and only if it matters.
     logging.getLogger("kopf").setLevel(max(level, logging.WARNING))

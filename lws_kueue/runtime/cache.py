@@ -141,6 +141,8 @@ class Cache:
         self._alike = alike.Alike()
         self.on_removed: Callable[[Removed], None] = lambda _: None
         """Told of every object that is removed, while its set's other objects are still there."""
+        self.on_workload: Callable[[kueue.Workload, kueue.Workload], None] = lambda *_: None
+        """Told of every Workload that is known and changes, as it was and as it is."""
 
     # Reading ------------------------------------------------------------------------------
 
@@ -219,6 +221,8 @@ class Cache:
         before = old.adopted_by if old and old.meta.uid == meta.uid else None
         adopted_by = belongs_to or before
         concerned = keys.sets_of(resource, meta) | ({adopted_by} if adopted_by else set())
+        if resource == resources.WORKLOADS and old and old.meta.uid == meta.uid:
+            self.on_workload(old.fact, fact)
         self._unfile(resource, at, old)
         owners = _owners(resource, meta)
         self._entries[resource][at] = _Entry(meta, fact, concerned, adopted_by, owners)

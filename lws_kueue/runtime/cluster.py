@@ -10,6 +10,7 @@ from lws_kueue.runtime import (
     client,
     departures,
     execute,
+    group_times,
     informer,
     keys,
     memory,
@@ -68,7 +69,9 @@ class Cluster:
         writer = writes.Writer(
             api=api, store=self.store, expect=self._departures.expect, events=self.events
         )
-        self._executor = execute.Executor(writer)
+        times = group_times.GroupTimes()
+        self.store.on_workload = times.changed
+        self._executor = execute.Executor(writer, released=times.released)
 
     async def watch(self, stop: asyncio.Event, *, started: Callable[[], None]) -> None:
         """Take what the API server tells until stopped; ``started`` is called each time it begins.

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from lws_kueue.api import actions, facts
+from lws_kueue.api import actions, facts, kueue
 from lws_kueue.controller import rivals
 from lws_kueue.runtime import client, keys, writes
 from lws_kueue.workload import state
@@ -36,9 +36,15 @@ class Executor:
     """Executes plans against one API server."""
 
     def __init__(
-        self, writer: writes.Writer, *, clock: Callable[[], float] = time.monotonic
+        self,
+        writer: writes.Writer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        released: Callable[[kueue.Workload], None] = lambda _: None,
     ) -> None:
+        """``released`` is told of each Workload whose pods were let go."""
         self._writer = writer
+        self._released = released
         self._clock = clock
 
     async def run(
@@ -128,6 +134,8 @@ class Executor:
         patches = (self._release_one(run, action, patch, look) for patch in action.patches)
         if any(await _all(patches)):
             self._writer.emit(run, action.events)
+            if (workload := self._writer.cached(action.workload)) is not None:
+                self._released(workload)
 
     async def _release_one(
         self, run: writes.Run, release: actions.Release, patch: actions.Patch, look: "_Look"

@@ -18,6 +18,7 @@ from lws_kueue.runtime import (
     client,
     cluster,
     keys,
+    log_fields,
     memory,
     metrics,
     work_queue,
@@ -73,6 +74,7 @@ class Loop:
         """Take keys and pass over their sets until cancelled."""
         while True:
             key = await self._queue.get()
+            log_fields.begin(f"{key.namespace}/{key.name}")
             failed = True
             try:
                 failed = await self._pass(key)

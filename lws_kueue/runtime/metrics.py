@@ -96,6 +96,35 @@ _repeated = _counter(
     ["kind", "verb"],
 )
 
+# From the pause of a webhook to a day in a queue.
+_WAIT_SECONDS: Final = (
+    *(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400),
+)
+# Of so many queues, each in its namespace, times are told apart; those of all others are one.
+MOST_QUEUES: Final = 200
+_GROUP: Final = ("namespace", "local_queue")
+_OTHERS: Final = ("", "")
+
+_admission_wait = _histogram(
+    "lws_kueue_group_admission_wait_seconds",
+    "How long a group waited to be admitted, since its Workload was made, or lost an admission.",
+    _GROUP,
+    buckets=_WAIT_SECONDS,
+)
+_release = _histogram(
+    "lws_kueue_group_release_seconds",
+    "How long it took from the news that a group is admitted until its pods were released.",
+    _GROUP,
+    buckets=_WAIT_SECONDS,
+)
+_ready_wait = _histogram(
+    "lws_kueue_group_ready_wait_seconds",
+    "How long it took from the release of a group until all of its pods were ready.",
+    _GROUP,
+    buckets=_WAIT_SECONDS,
+)
+_queues: set[tuple[str, str]] = set()
+
 policy_faults = _gauge(
     "lws_kueue_admission_policy_faults",
     "Admission policies, bindings and definitions that are missing or not of this version.",
@@ -141,6 +170,30 @@ def cluster_gone(name: str) -> None:
     """Say nothing of a cluster any more."""
     for gauge in (_cluster_up, _cluster_eligible):
         gauge.remove(name)
+
+
+def group_admitted(namespace: str, queue: str, seconds: float) -> None:
+    """A group of a queue has waited for so long to be admitted."""
+    _admission_wait.labels(*_bounded(namespace, queue)).observe(seconds)
+
+
+def group_released(namespace: str, queue: str, seconds: float) -> None:
+    """Pods of a group of a queue were let go so long after its admission was known."""
+    _release.labels(*_bounded(namespace, queue)).observe(seconds)
+
+
+def group_ready(namespace: str, queue: str, seconds: float) -> None:
+    """All pods of a group of a queue were ready so long after they had been let go."""
+    _ready_wait.labels(*_bounded(namespace, queue)).observe(seconds)
+
+
+def _bounded(namespace: str, queue: str) -> tuple[str, str]:
+    """Return the labels of a queue, those of all others where too many have some already."""
+    one = (namespace, queue)
+    if one not in _queues and len(_queues) >= MOST_QUEUES:
+        return _OTHERS
+    _queues.add(one)
+    return one
 
 
 class Passes:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, apply_diff, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.runtime import cache, client, keys, recorder, resources, turns
+from lws_kueue.runtime import cache, client, keys, log_fields, recorder, resources, turns
 
 # So many requests at a time: of all sets, of those of a namespace, of one set.
 MOST_PARALLEL: Final = 32
@@ -125,7 +125,7 @@ class Writer:
         async def allowed() -> bool:
             run.outcome.left |= run.gives_way(run.outcome.writes)
             if not run.outcome.left:
-                logger.info("%s: create %s %s", run.name, ref.kind, ref.name)
+                _tell(run, "create", ref, facts.Meta.of(action.body))
             return not run.outcome.left
 
         try:
@@ -144,7 +144,7 @@ class Writer:
         urgency = actions.urgency(action)
         if not action.force and await self._stands_there(run, ref, urgency=urgency):
             raise Stop
-        logger.info("%s: apply %s %s %s", run.name, ref.kind, ref.name, action.subresource)
+        _tell(run, "apply", ref, self._meta(ref), action.subresource)
         body: Mapping[str, Any] = action.body
         if action.resource_version:
             meta = {**body["metadata"], "resourceVersion": action.resource_version}
@@ -196,7 +196,7 @@ class Writer:
         ``urgency`` is None for that of the patch by itself.
         """
         ref = action.ref
-        logger.info("%s: patch %s %s %s", run.name, ref.kind, ref.name, action.subresource)
+        _tell(run, "patch", ref, self._meta(ref), action.subresource)
         meta = {
             **action.body.get("metadata", {}),
             "resourceVersion": action.resource_version,
@@ -228,7 +228,7 @@ class Writer:
         ref = action.ref
         if action.keeping_name:
             await self._keep_name(run, action)
-        logger.info("%s: delete %s %s", run.name, ref.kind, ref.name)
+        _tell(run, "delete", ref, self._meta(ref))
         request = functools.partial(
             self._api.delete,
             _resource(ref),
@@ -264,7 +264,7 @@ class Writer:
         to by many. If that fails, it is tried again with the next object of the name.
         """
         ref = stop.ref
-        logger.info("%s: keep the name of %s %s", run.name, ref.kind, ref.name)
+        _tell(run, "keep the name of", ref, self._meta(ref))
         meta = {"name": ref.name, "namespace": ref.namespace, "uid": stop.uid}
         body = {
             "apiVersion": ref.api_version,
@@ -278,6 +278,10 @@ class Writer:
             self.learn(run, await self._write(run, request, urgency=actions.Urgency.STOP))
         except client.ApiError as error:
             logger.warning("%s: the name of %s is not kept: %s", run.name, ref.name, error)
+
+    def _meta(self, ref: actions.Ref) -> facts.Meta | None:
+        known = self.cached(ref)
+        return known.meta if known is not None else None
 
     def _made(
         self, run: Run, action: repairs.Write, answer: Mapping[str, Any] | None = None
@@ -388,6 +392,15 @@ class Writer:
 
     def _forget(self, ref: actions.Ref, uid: str) -> None:
         self._cache.remove(_resource(ref), namespace=ref.namespace, name=ref.name, uid=uid)
+
+
+def _tell(
+    run: Run, what: str, ref: actions.Ref, meta: facts.Meta | None, subresource: str = ""
+) -> None:
+    """Log that something is about to be done to an object."""
+    if logger.isEnabledFor(logging.INFO):
+        text = f"{what} {ref.kind} {ref.name} {subresource}".rstrip()
+        logger.info("%s: %s", run.name, text, extra=log_fields.of(ref, meta))
 
 
 # What an object is by UID and resourceVersion, "" for any; None if there is to be none.

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -75,6 +76,21 @@ def test_a_cached_sandbox_needs_no_go(calls: Path, monkeypatch: pytest.MonkeyPat
     binaries.ensure()
     monkeypatch.setenv("PATH", "")
     assert binaries.ensure()["kwok"].is_file()
+
+
+def test_helm_is_built_for_whoever_asks_and_by_nobody_else(calls: Path) -> None:
+    binaries.ensure()
+    assert builds(calls) == len(binaries.MODULES)
+    assert binaries.helm().read_text() == "helm.sh/helm/v4/cmd/helm"
+    assert binaries.helm().read_text() == "helm.sh/helm/v4/cmd/helm"
+    assert builds(calls) == len(binaries.MODULES) + 1
+
+
+@pytest.mark.parametrize("module", [*binaries.MODULES, binaries.HELM], ids=lambda m: m.name)
+def test_a_module_is_pinned_to_the_version_that_it_says(module: binaries.Module) -> None:
+    text = (module.source / "go.mod").read_text()
+    paths = {tool.split("/cmd/")[0].removesuffix("/") for tool in module.tools.values()}
+    assert any(re.search(rf"\b{re.escape(p)} {re.escape(module.version)}\b", text) for p in paths)
 
 
 def test_programs_for_another_system_have_another_place(calls: Path) -> None:

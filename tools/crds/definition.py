@@ -32,6 +32,28 @@ PRINTER_COLUMNS: Final = [
         "jsonPath": ".status.updatedReplicas",
     },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    # With `-o wide` alone: the table that everybody sees is LWS's.
+    {
+        "name": "Size",
+        "type": "integer",
+        "description": "Pods of a group",
+        "jsonPath": ".spec.leaderWorkerTemplate.size",
+        "priority": 1,
+    },
+    {
+        "name": "Queue",
+        "type": "string",
+        "description": "The LocalQueue by which its groups are admitted",
+        "jsonPath": r".metadata.labels.kueue\.x-k8s\.io/queue-name",
+        "priority": 1,
+    },
+    {
+        "name": "Waiting",
+        "type": "string",
+        "description": "Which groups wait, and for what",
+        "jsonPath": '.status.conditions[?(@.type=="WaitingForAdmission")].message',
+        "priority": 1,
+    },
 ]
 
 

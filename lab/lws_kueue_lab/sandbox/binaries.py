@@ -93,6 +93,13 @@ KWOK = Module(
     typical="one to two minutes",
 )
 MODULES = (KUBERNETES, ETCD, KWOK)
+# No part of a sandbox: it renders and installs the chart in tests.
+HELM = Module(
+    name="helm",
+    version="v4.3.2",
+    tools={"helm": "helm.sh/helm/v4/cmd/helm"},
+    typical="two to three minutes",
+)
 
 
 def cache_directory() -> Path:
@@ -101,6 +108,17 @@ def cache_directory() -> Path:
         return Path(override).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "lws-kueue"
+
+
+def helm(system: str = platform.system()) -> Path:
+    """The program that installs charts; built on its own, where somebody asks for it.
+
+    Raises `NoBuilderError` at once if it is not there and nothing here can build it.
+    """
+    place = _place(HELM, system)
+    if not place.is_dir():
+        _build_once(HELM, find_builder(), system)
+    return place / "helm"
 
 
 def missing(system: str) -> list[Module]:

@@ -1,4 +1,4 @@
-"""The command line: install, run, and what other distributions add to it."""
+"""The command line: install, run, those of `kubectl lws`, and what other distributions add."""
 
 import asyncio
 import sys
@@ -10,6 +10,7 @@ from rich import console as rich_console
 from rich import table as rich_table
 
 from lws_kueue.install import install, manifests, preflight
+from lws_kueue.kubectl import command as questions
 from lws_kueue.manager import command
 from lws_kueue.manager.settings import flags
 from lws_kueue.runtime import client
@@ -28,12 +29,14 @@ class _Group(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_added().names])
+        return sorted([*super().list_commands(ctx), *questions.COMMANDS, *_added().names])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
+        if cmd_name in questions.COMMANDS:
+            return questions.loaded(cmd_name)
         if cmd_name in _added().names:
             command = _added()[cmd_name].load()
             assert isinstance(command, click.Command)

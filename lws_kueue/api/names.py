@@ -117,6 +117,9 @@ SAME_CLUSTER_AS: Final = "lws-kueue.dev/same-cluster-as"
 # On everything that is installed: the version that it belongs to.
 VERSION: Final = "lws-kueue.dev/version"
 
+# On a set whose update somebody has paused: the partition that it had before.
+PAUSED: Final = "lws-kueue.dev/paused-at-partition"
+
 # Keeps the name of a pod that was stopped taken for a while, so that none comes in its place.
 STOPPED_FINALIZER: Final = "lws-kueue.dev/stopped"
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lws_kueue.api import lws, names, probes
 from lws_kueue.controller.admission import managed_by
-from lws_kueue.runtime import client, resources
+from lws_kueue.runtime import asking, resources
 
 # How many namespaces a round tries. An answer that has changed is a reason to try all of them.
 MOST_TRIED: Final = 10
@@ -35,7 +35,7 @@ class NotYetKnown(Exception):
 class BuiltIn:
     """What is known of it, by namespace."""
 
-    def __init__(self, api: client.Client) -> None:
+    def __init__(self, api: asking.Requests) -> None:
         self._api = api
         self._known: dict[str, bool] = {}
         self._troubles: dict[str, str] = {}
@@ -117,8 +117,8 @@ class BuiltIn:
                     query={"dryRun": "All", "fieldManager": names.FIELD_MANAGER},
                     body=probe,
                 )
-        except (client.ApiError, TimeoutError) as error:
-            why = error if isinstance(error, client.ApiError) else f"no answer in {TIMEOUT:.0f} s"
+        except (asking.ApiError, TimeoutError) as error:
+            why = error if isinstance(error, asking.ApiError) else f"no answer in {TIMEOUT:.0f} s"
             logger.info("Whether Kueue manages sets of %s itself is unknown: %s", namespace, why)
             # Sets tell it, so it has to stay the same as long as the cause does.
             self._troubles[namespace] = str(why).replace(probe["metadata"]["name"], _PROBE)

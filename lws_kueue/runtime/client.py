@@ -23,7 +23,7 @@ from kubernetes.aio import client as kube_client
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import rest as kube_rest
 
-from lws_kueue.runtime import build_info, encoding, error_text, metrics, pause, resources
+from lws_kueue.runtime import asking, build_info, encoding, metrics, pause, resources
 
 USER_AGENT = build_info.user_agent()
 
@@ -48,51 +48,18 @@ _FINAL = ("webhook", "request is too large", "message larger than max")
 _READS = 5
 
 
-class NoServerError(Exception):
-    """Nothing says where the API server is, or who we are to it."""
-
-
-class ApiError(Exception):
-    """The API server refused a request, or could not be reached (``status`` 0)."""
-
-    def __init__(
-        self,
-        *,
-        status: int,
-        reason: str,
-        message: str,
-        request: str,
-        answer: Mapping[str, Any] | None = None,
-        retry_after: float = 0.0,
-    ) -> None:
-        """``answer`` is the Status object that the server sent, if it sent one.
-
-        ``message`` may be told to people: it quotes no values of objects, which ``answer`` does.
-        ``retry_after`` is for how many seconds it asked for a pause.
-        """
-        super().__init__(f"{request}: {status} {reason}: {message}")
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.answer = answer or {}
-        self.retry_after = retry_after
+# Whoever has a client catches its errors.
+NoServerError = asking.NoServerError
+ApiError = asking.ApiError
 
 
 def _error(response: aiohttp.ClientResponse, body: bytes, *, request: str) -> ApiError:
-    """Build the error from a response, preferring the Status object that servers send."""
-    text = body.decode(errors="replace")
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        parsed = {}
-    answer = parsed if isinstance(parsed, dict) else {}
-    status = response.status
-    return ApiError(
+    status, answer = response.status, asking.status_of(body)
+    return asking.refusal(
+        body,
         status=status,
-        reason=answer.get("reason") or response.reason or "",
-        message=error_text.without_values(answer.get("message") or text[:500]),
+        phrase=response.reason or "",
         request=request,
-        answer=answer,
         retry_after=pause.asked_for(status=status, headers=response.headers, answer=answer),
     )
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from lws_kueue.api import names
 from lws_kueue.controller.observe import observed
-from lws_kueue.runtime import client
+from lws_kueue.runtime import asking
 
 _NOT_THERE: Final = (
     f"Kueue is not installed: the API group {names.KUEUE_GROUP} is not served; install Kueue "
@@ -12,14 +12,14 @@ _NOT_THERE: Final = (
 )
 
 
-async def probe(api: client.Client) -> tuple[observed.Support, str]:
+async def probe(api: asking.Requests) -> tuple[observed.Support, str]:
     """Ask the API server which versions of Kueue's API it serves.
 
     Returns the support and, unless it is "served", a sentence that says what to change.
     """
     try:
         group = await api.request("GET", f"/apis/{names.KUEUE_GROUP}")
-    except client.ApiError as error:
+    except asking.ApiError as error:
         if error.status == 404:
             return "missing", _NOT_THERE
         raise

@@ -4,17 +4,18 @@ import asyncio
 import dataclasses
 import datetime
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from typing import Final
 
-from lws_kueue.api import facts, lws, memos
+from lws_kueue.api import facts, lws
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.admission import shortages
-from lws_kueue.controller.observe import members, observed, ordinals
+from lws_kueue.controller.observe import members, observed
 from lws_kueue.runtime import (
     cache,
     client,
     departures,
+    gathered,
     informer,
     keys,
     memory,
@@ -83,48 +84,18 @@ class Observer:
         if remembered.attempts is None:
             now = datetime.datetime.now(datetime.UTC)
             remembered.attempts = repairs.Attempts.of(live, now=now)
-        pods = dict(store.of_set(key, resources.PODS))
-        leaders = leaders_in(pods, key, memo=remembered.memo)
-        return observed.Observed(
-            namespace=key.namespace,
-            name=key.name,
-            lws=live,
-            kueue=self._kueue(key.namespace, live),
-            stateful_sets=by_name(store, key, resources.STATEFUL_SETS, leaders=leaders),
-            pods=pods,
-            services=by_name(store, key, resources.SERVICES, leaders=leaders),
-            revisions=dict(store.of_set(key, resources.REVISIONS)),
-            workloads=dict(store.of_set(key, resources.WORKLOADS)),
-            limit_ranges=self._named(resources.LIMIT_RANGES, namespace=key.namespace),
-            runtime_classes=self._named(resources.RUNTIME_CLASSES),
-            pod_groups=dict(store.of_set(key, resources.POD_GROUPS)) if self._gang else None,
+        return gathered.of(
+            store,
+            key,
+            live,
+            support=self._informer.support,
+            detail=self._informer.detail,
+            gang=self._gang,
+            memo=remembered.memo,
             remembered=members.with_departed(remembered.members, self._departures.lost_pods(key)),
             unwritten=remembered.status.conditions(),
             attempts=remembered.attempts,
-            memo=remembered.memo,
         )
-
-    def _kueue(self, namespace: str, live: lws.LeaderWorkerSet | None) -> observed.Kueue:
-        holder = live.meta.controller if live else None
-        return observed.Kueue(
-            support=self._informer.support,
-            detail=self._informer.detail,
-            of_owner=self._cache.owned_by(resources.WORKLOADS, holder.uid) if holder else (),
-            local_queues=self._named(resources.LOCAL_QUEUES, namespace=namespace),
-            cluster_queues=self._named(resources.CLUSTER_QUEUES),
-            flavors=self._named(resources.FLAVORS),
-            workload_priority_classes=self._named(resources.WORKLOAD_PRIORITY_CLASSES),
-            priority_classes=self._named(resources.PRIORITY_CLASSES),
-            admission_checks=self._named(resources.ADMISSION_CHECKS),
-        )
-
-    def _named(self, resource: resources.Resource, *, namespace: str = "") -> dict[str, Any]:
-        """Return the facts of a kind by name, in a namespace or in the cluster."""
-        return {
-            fact.meta.name: fact
-            for fact in self._cache.all(resource)
-            if fact.meta.namespace == namespace
-        }
 
     async def _looked_up(self, seen: observed.Observed) -> observed.Observed:
         """Return what is observed with what a decision has to know of it and no watch tells."""
@@ -154,31 +125,3 @@ class Observer:
 
         await asyncio.gather(*(read(name) for name in sorted(wanted)))
         return found
-
-
-def leaders_in(
-    pods: Mapping[str, facts.Pod], key: keys.SetKey, *, memo: memos.Memo
-) -> Collection[str]:
-    """Return the names of leaders among the pods of a set."""
-
-    def leads(name: str, _: facts.Pod) -> Literal[True] | None:
-        return True if ordinals.parent_and_ordinal(name)[0] == key.name else None
-
-    return memo.each("leaders", leads, pods, given=(key.name,))
-
-
-def by_name(
-    store: cache.Cache,
-    key: keys.SetKey,
-    resource: resources.Resource,
-    *,
-    leaders: Iterable[str],
-) -> dict[str, Any]:
-    """Return the facts of one kind that belong to a set, or have a name that it needs.
-
-    Those are the set's own name, for its leaders, and those of its leader pods, for their
-    groups; the objects may be another set's.
-    """
-    own = store.of_set(key, resource)
-    needed = (name for name in (key.name, *leaders) if name not in own)
-    return {**store.named(resource, needed, namespace=key.namespace), **own}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from lws_kueue.api import facts
-from lws_kueue.runtime import client, error_text, resources
+from lws_kueue.runtime import asking, error_text, resources
 
 KEEP_SECONDS: Final = 10.0
 
@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 class Refusals:
     """Reads them."""
 
-    def __init__(self, api: client.Client, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, api: asking.Requests, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._api = api
         self._clock = clock
         self._known: dict[str, tuple[float, str]] = {}
@@ -48,7 +50,7 @@ class Refusals:
         path = resources.EVENTS.path(namespace=owner.namespace)
         try:
             answer = await self._api.request("GET", path, query={"fieldSelector": selector})
-        except client.ApiError as error:
+        except asking.ApiError as error:
             logger.warning("Reading the events of StatefulSet %s failed: %s", owner.name, error)
             return ""
         events = answer.get("items") or ()

@@ -10,6 +10,7 @@ import yaml
 import lws_kueue
 from lws_kueue.dispatch import eligibility
 from lws_kueue.install import in_force, preflight
+from lws_kueue.kubectl import look, reading
 from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import authorization, metrics_server
 from lws_kueue.manager.settings import configuration
@@ -294,6 +295,8 @@ def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> N
     assert targets == {
         "lws-kueue-leaderworkerset-editor": {"admin", "edit"},
         "lws-kueue-leaderworkerset-viewer": {"view"},
+        # It is bound by hand.
+        "lws-kueue-kubectl-viewer": set(),
     }
     viewer = set().union(
         *(granted(rule) for rule in roles["lws-kueue-leaderworkerset-viewer"]["rules"])
@@ -327,3 +330,33 @@ def test_the_policies_bind_the_account_by_the_name_that_it_has() -> None:
     # A status of a set and an Event say something and do nothing.
     free = {("leaderworkerset.x-k8s.io", "leaderworkersets/status"), ("events.k8s.io", "events")}
     assert bound == written - free
+
+
+def test_the_role_of_kubectl_lws_allows_what_its_reading_commands_read_and_no_more() -> None:
+    (role,) = (
+        one
+        for one in load("user-roles.yaml", folder="api")
+        if one["metadata"]["name"] == reading.ROLE
+    )
+    allowed = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    listed = {
+        *resources.PLAIN,
+        *resources.KUEUE,
+        look.COHORTS,
+        look.TOPOLOGIES,
+        resources.NODES,
+        resources.NAMESPACES,
+        resources.EVENTS,
+    }
+    named = (resources.SETS, resources.STATEFUL_SETS, resources.SERVICES)
+    wanted = {right for kind in listed for right in rights_of(kind, "list")}
+    wanted |= {right for kind in named for right in rights_of(kind, "get")}
+    wanted |= {("", "pods/log", "get")}
+    wanted |= {("visibility.kueue.x-k8s.io", "clusterqueues/pendingworkloads", "get")}
+    assert allowed == wanted

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 
 from lws_kueue.api import facts, lws, memos, names
-from lws_kueue.runtime import cache, keys, observe, resources
+from lws_kueue.runtime import cache, gathered, keys, resources
 
 KEY = keys.SetKey("ns", "set")
 
@@ -292,7 +292,7 @@ def test_a_set_sees_whoever_has_a_name_that_it_needs_and_is_woken_when_that_goes
         store.upsert(resources.SETS, a_set(key.name))
     store.upsert(resource, of_set("model-1", "model"))
     assert list(store.of_set(second, resource)) == []
-    assert list(observe.by_name(store, second, resource, leaders=())) == ["model-1"]
+    assert list(gathered.by_name(store, second, resource, leaders=())) == ["model-1"]
     gone = store.remove(resource, namespace="ns", name="model-1", uid="u-model-1-model")
     assert gone == {first, second}
 
@@ -306,8 +306,8 @@ def test_a_group_sees_whoever_has_the_name_of_its_leader() -> None:
     store.upsert(resources.STATEFUL_SETS, of_set("model-1", "model-1"))
     store.upsert(resources.STATEFUL_SETS, of_set("model-2", "model-2"))
     pods = store.of_set(first, resources.PODS)
-    leaders = observe.leaders_in(pods, first, memo=memos.Memo())
-    found = observe.by_name(store, first, resources.STATEFUL_SETS, leaders=leaders)
+    leaders = gathered.leaders_in(pods, first, memo=memos.Memo())
+    found = gathered.by_name(store, first, resources.STATEFUL_SETS, leaders=leaders)
     assert list(found) == ["model-1"]
 
 

@@ -264,7 +264,7 @@ def test_nobody_waits_for_a_webhook_that_hangs(monkeypatch: pytest.MonkeyPatch) 
             return {}
 
     async def scenario() -> None:
-        tries = built_in.BuiltIn(Hangs())  # type: ignore[arg-type]
+        tries = built_in.BuiltIn(Hangs())
         assert await asyncio.wait_for(tries.look(["ns"]), 30) == frozenset()
         assert tries.tried("ns")
         assert tries.of("ns") is None
@@ -365,7 +365,7 @@ def test_without_kueue_nothing_is_tried_and_nothing_remembered() -> None:
 def test_an_answer_that_changes_in_one_namespace_is_asked_for_in_all() -> None:
     async def scenario() -> None:
         server = Server()
-        tries = built_in.BuiltIn(server)  # type: ignore[arg-type]
+        tries = built_in.BuiltIn(server)
         rooms = [f"ns-{number}" for number in range(3 * built_in.MOST_TRIED)]
         for _ in range(3):
             await tries.look(rooms)

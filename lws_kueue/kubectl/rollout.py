@@ -1,0 +1,203 @@
+"""`kubectl lws rollout`: how far an update is, begin one, hold it and let it go on.
+
+A set is paused by its own partition: no group is replaced any more, and what was updated stays. The
+partition that it had before is kept in an annotation, and comes back with `resume`.
+"""
+
+import asyncio
+import datetime
+import sys
+import time
+from typing import Any, Final
+
+import click
+
+from lws_kueue.api import lws, names, numbers
+from lws_kueue.controller import status as conditions
+from lws_kueue.kubectl import activity, connection, look, options
+from lws_kueue.kubectl import status as shown
+from lws_kueue.runtime import asking, keys, resources
+
+# The annotation by which kubectl itself restarts workloads.
+RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
+
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_EVERY: Final = 1.0
+
+# What the status of a command says that has waited for too long.
+_LATE: Final = 1
+
+
+def restarted(owner: lws.LeaderWorkerSet, *, now: datetime.datetime) -> dict[str, Any]:
+    """Return the change of a set's spec by which all its groups are made anew.
+
+    Raises:
+        ValueError: the set is paused.
+    """
+    if names.PAUSED in owner.meta.annotations:
+        name = owner.meta.name
+        raise ValueError(f"{name} is paused: kubectl lws rollout resume {name} goes before")
+    mark = {"metadata": {"annotations": {RESTARTED: now.isoformat(timespec="seconds")}}}
+    template: dict[str, Any] = {"workerTemplate": mark}
+    if owner.spec.leader_worker_template.leader_template is not None:
+        template["leaderTemplate"] = mark
+    return {"spec": {"leaderWorkerTemplate": template}}
+
+
+def paused(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
+    """Return the change by which a set's update stops where it is; nothing if it has.
+
+    Raises:
+        ValueError: the set has no groups.
+    """
+    if names.PAUSED in owner.meta.annotations:
+        return {}
+    if not owner.spec.replicas:
+        raise ValueError(f"{owner.meta.name} has no groups, so there is nothing to pause")
+    before = owner.spec.rollout_strategy.rolling_update_configuration.partition
+    return _partition(owner.spec.replicas, annotation=str(before))
+
+
+def resumed(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
+    """Return the change by which the update of a paused set goes on; nothing if it is not paused.
+
+    A partition that somebody has set meanwhile is kept.
+    """
+    kept = owner.meta.annotations.get(names.PAUSED)
+    if kept is None:
+        return {}
+    return _partition(numbers.natural(kept) or 0, annotation=None)
+
+
+def _partition(value: int, *, annotation: str | None) -> dict[str, Any]:
+    configuration = {"rollingUpdateConfiguration": {"partition": value}}
+    return {
+        "metadata": {"annotations": {names.PAUSED: annotation}},
+        "spec": {"rolloutStrategy": configuration},
+    }
+
+
+def over(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether the controller has seen the set as it is, and no update is under way any more."""
+    if owner.status.observed_generation != owner.meta.generation:
+        return False
+    true = {one.type for one in owner.status.conditions if one.status == "True"}
+    return conditions.UPDATE_IN_PROGRESS not in true and conditions.AVAILABLE in true
+
+
+async def change(
+    server: connection.Connection, owner: lws.LeaderWorkerSet, body: dict[str, Any]
+) -> None:
+    """Write a change of a set, as far as it is as it was read."""
+    body = {**body, "metadata": {**body.get("metadata", {}), "uid": owner.meta.uid}}
+    body["metadata"]["resourceVersion"] = owner.meta.resource_version
+    await server.request(
+        "PATCH",
+        resources.SETS.path(namespace=owner.meta.namespace, name=owner.meta.name),
+        query={"fieldManager": connection.FIELD_MANAGER},
+        body=body,
+        content_type=_MERGE_PATCH,
+    )
+
+
+async def read(server: connection.Connection, key: keys.SetKey) -> lws.LeaderWorkerSet:
+    """Read a set.
+
+    Raises:
+        LookupError: there is none of that name.
+        ValueError: its stored spec cannot be read.
+    """
+    owner = await activity.read_set(server, key)
+    if isinstance(owner, lws.InvalidSet):
+        raise ValueError(f"the stored spec of {key.name} is not valid: {owner.problem}")
+    return owner
+
+
+@click.group("rollout")
+def command() -> None:
+    """How far the update of a set is; restart its groups; pause and resume."""
+
+
+@command.command("status")
+@options.NAME
+@click.option("-w", "--watch/--no-watch", "watching", default=True, help="Wait until it is done.")
+@click.option("--timeout", type=click.FloatRange(0), help="Wait for so many seconds at most.")
+@options.command
+def status(where: options.Where, name: str, watching: bool, timeout: float | None) -> None:
+    """Say how far the update of a set is, until it is done.
+
+    Ends with status 0 when it is done, or with --no-watch, and with 1 after the timeout.
+    """
+    server, namespace = where.connect()
+    key, said = keys.SetKey(namespace, name), ""
+    ends = None if timeout is None else time.monotonic() + timeout
+    while True:
+        seen = asyncio.run(look.a_set(server, key))
+        line = shown.told_update(shown.status(seen).update)
+        if line != said:
+            said = line
+            click.echo(f"{name}: {line}")
+            sys.stdout.flush()
+        owner = seen.observed.lws
+        if not watching or (owner is not None and over(owner)):
+            return
+        if ends is not None and time.monotonic() >= ends:
+            click.echo(
+                f"kubectl lws: not done after {timeout:g} s: kubectl lws explain {name} says why",
+                err=True,
+            )
+            sys.exit(_LATE)
+        time.sleep(_EVERY)
+
+
+@command.command("restart")
+@options.NAME
+@options.command
+def restart(where: options.Where, name: str) -> None:
+    """Make all groups anew, as an update does: within maxUnavailable and maxSurge."""
+    server, namespace = where.connect()
+    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    body = restarted(owner, now=datetime.datetime.now(datetime.UTC))
+    _write(server, owner, body, done="restarts", already="")
+
+
+@command.command("pause")
+@options.NAME
+@options.command
+def pause(where: options.Where, name: str) -> None:
+    """Stop the update of a set where it is: no more groups are replaced until it is resumed."""
+    server, namespace = where.connect()
+    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    _write(server, owner, paused(owner), done="paused", already="is paused already")
+
+
+@command.command("resume")
+@options.NAME
+@options.command
+def resume(where: options.Where, name: str) -> None:
+    """Let the update of a set go on that was paused."""
+    server, namespace = where.connect()
+    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    _write(server, owner, resumed(owner), done="resumed", already="is not paused")
+
+
+def _write(
+    server: connection.Connection,
+    owner: lws.LeaderWorkerSet,
+    body: dict[str, Any],
+    *,
+    done: str,
+    already: str,
+) -> None:
+    if not body:
+        click.echo(f"{owner.meta.name} {already}")
+        return
+    try:
+        asyncio.run(change(server, owner, body))
+    except asking.ApiError as error:
+        if error.status == 409:
+            raise ValueError(
+                f"somebody else has just written to {owner.meta.name}: try again"
+            ) from error
+        raise
+    click.echo(f"{owner.meta.name} {done}")

@@ -62,7 +62,9 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/objects/worker_sets.py", "Patch"): rights_of(
         resources.STATEFUL_SETS, "patch", *REREAD
     ),
-    ("workload/eviction.py", "Apply"): rights_of(resources.WORKLOADS, "patch", sub="status"),
+    ("workload/admission_status.py", "Apply"): rights_of(
+        resources.WORKLOADS, "patch", sub="status"
+    ),
     ("workload/eviction.py", "Delete"): rights_of(resources.PODS, "delete", *REREAD),
     ("workload/eviction.py", "Patch"): rights_of(resources.PODS, "patch", *REREAD),
     ("workload/group_mark.py", "Patch"): rights_of(resources.WORKLOADS, "patch", *REREAD),

@@ -27,11 +27,12 @@ OTHERS: Final = {
         DeactivatedDueToMaximumExecutionTimeExceeded DeactivationTarget Default Equal Evicted
         FailedToStart False Finished Foreground Hold Insufficient LeaderExcluded LeaderReady
         NoSchedule None OutOfSync OwnerNotFound Parallel Preempted NodeFailures Ready
-        RecreateGroupAfterStart RollingUpdate Running Shared True UniquePerReplica Warn
+        RecreateGroupAfterStart Rejected Retry RollingUpdate Running Shared True UniquePerReplica
+        Warn
     """,
     "types of events": "Normal Warning",
     "Python's own: type variables, forward references, titles": """
-        Apply Attempts Bounds ClaimRetentionPolicy Kueue Observed PodGroups RevisionSpec States
+        Attempts Bounds ClaimRetentionPolicy Kueue Observed PodGroups RevisionSpec States
     """,
     "parts of composed words": "Invalid NotFound",
 }

@@ -151,6 +151,20 @@ CODES: Final = (
     ),
     Code("AdmissionCheckRetry", _WAITS, "An admission check asks Kueue to try again later."),
     Code(
+        "CopyDiffers",
+        _WAITS,
+        "In a worker cluster: the Workload that MultiKueue has copied is for something else than the"
+        " group's pods.",
+        "Take back what was edited here, and edit the set in the cluster that it is from.",
+    ),
+    Code(
+        "MultiKueueNotPossible",
+        _BOTH,
+        "The ClusterQueue asks for MultiKueue's check, and Kueue's own integration for sets, which"
+        " alone it dispatches, is off. Groups ask for no quota.",
+        "Give the set a queue without that check, or switch the integration on.",
+    ),
+    Code(
         "AdmissionCheckRejected",
         _WAITS,
         "An admission check refuses the group.",

@@ -153,8 +153,8 @@ CODES: Final = (
     Code(
         "CopyDiffers",
         _WAITS,
-        "In a worker cluster: the Workload that MultiKueue has copied is for something else than the"
-        " group's pods.",
+        "In a worker cluster: the Workload that MultiKueue has copied is for something else than"
+        " the group's pods.",
         "Take back what was edited here, and edit the set in the cluster that it is from.",
     ),
     Code(

@@ -193,6 +193,8 @@ async def endless(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     while True:
         await response.write(b"welcome " * 4096)
+        # Whoever reads is on the same loop, and a write that finds room does not give way.
+        await asyncio.sleep(0)
 
 
 async def forbidden(_: web.Request) -> web.Response:

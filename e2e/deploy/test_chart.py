@@ -20,7 +20,7 @@ from tests.kit import helm
 from tests.kit.live import harness
 from tests.kit.live.kubectl import kubectl
 
-pytestmark = pytest.mark.usefixtures("process_only")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("process_only")]
 
 INSTALLER: Final = "installer"
 DEFINITION: Final = f"{names.LWS_PLURAL}.{names.LWS_GROUP}"

@@ -15,6 +15,9 @@ from lws_kueue.install import manifests
 from lws_kueue.manager.settings import configuration
 from tests.kit import helm
 
+# Helm is built for them, which takes minutes once.
+pytestmark = pytest.mark.long
+
 Key = tuple[str, str]
 Objects = Mapping[Key, dict[str, Any]]
 

@@ -41,7 +41,7 @@ def play(server: Server, scenario: Any) -> None:
     async def run() -> None:
         app = web.Application()
         app.router.add_route("*", "/{any:.*}", server.answer)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]

@@ -60,7 +60,7 @@ def is_served(cluster: sandbox.Sandbox, kind: tuple[str, str]) -> None:
 
 
 def scaled(one: queued.Queued) -> None:
-    """The policies for changes may take longer to know the kind again than those for new objects."""
+    """The policies for changes may take longer to know a kind again than those for new objects."""
     try:
         one.scale(2)
     except client.ApiError as error:

@@ -6,38 +6,24 @@ import pytest
 from lws_kueue_lab import sandbox
 
 from tests.kit.kueue import queued
-from tests.kit.live import harness
+from tests.kit.live import fixtures, harness
 from tests.kit.lws import sets
-from tests.kit.lws.sample import LWS, Object
+from tests.kit.lws.sample import LWS
 
 VAST = 1_000_000
 SIZE = 2
 WAITING = 3
-NEW_IMAGE = "registry.k8s.io/pause:3.9"
 
 
 @pytest.fixture(scope="module")
 def patient_controller(
-    installed: sandbox.Sandbox,
-    shared_controller: harness.ControllerProcess,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared_controller: harness.ControllerProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[harness.ControllerProcess]:
-    """A controller that lets few groups of a set wait; no two may write in a cluster."""
-    if shared_controller.running:
-        shared_controller.stop()
-    process = harness.ControllerProcess(
-        kubeconfig=installed.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-        log=tmp_path_factory.mktemp("patient-controller") / "controller.log",
-        configuration={"lwsKueue": {"maxPendingWorkloads": WAITING}},
-    )
-    process.start()
-    yield process
-    process.stop()
-
-
-def with_new_image(obj: Object) -> None:
-    for template in sets.templates(obj):
-        template["spec"]["containers"][0]["image"] = NEW_IMAGE
+    """A controller that lets few groups of a set wait."""
+    settings = {"lwsKueue": {"maxPendingWorkloads": WAITING}}
+    folder = tmp_path_factory.mktemp("patient-controller")
+    with fixtures.in_place_of(shared_controller, folder=folder, configuration=settings) as process:
+        yield process
 
 
 def grown(sample: queued.Queued, *, admitted: int) -> None:
@@ -81,7 +67,7 @@ def test_a_set_of_a_million_groups_grows_as_they_are_admitted_and_is_rolled_and_
     grown(sample, admitted=4)
 
     before = {pod["metadata"]["uid"] for pod in sample.pods().values()}
-    harness.edit(installed, LWS, sample.name, with_new_image, namespace=namespace)
+    harness.edit(installed, LWS, sample.name, sets.give_new_image, namespace=namespace)
     harness.wait_pods(
         installed,
         lambda seen: not before & {pod["metadata"]["uid"] for pod in seen.values()},

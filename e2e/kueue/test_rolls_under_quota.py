@@ -11,25 +11,19 @@ from tests.kit.live import harness, selection
 from tests.kit.lws import sets
 from tests.kit.lws.sample import Object, rollout
 
-NEW_IMAGE = "registry.k8s.io/pause:3.9"
 SIZE = 2
 
 # What the update changes of the pods: nothing that Kueue admitted, or what it did.
 IMAGE, REQUESTS = "image", "requests"
 
 
-def new_image(obj: Object) -> None:
-    for template in sets.templates(obj):
-        template["spec"]["containers"][0]["image"] = NEW_IMAGE
-
-
 def less_cpu(obj: Object) -> None:
-    new_image(obj)
+    sets.give_new_image(obj)
     for template in sets.templates(obj):
         template["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "9m"
 
 
-CHANGES = {IMAGE: new_image, REQUESTS: less_cpu}
+CHANGES = {IMAGE: sets.give_new_image, REQUESTS: less_cpu}
 
 
 def member(
@@ -101,7 +95,7 @@ def test_the_roll_ends_with_all_groups_new_and_no_surge_left(
     assert one.name in outcome.ended, f"not ended: {sorted(set(outcome.before) - {*outcome.ended})}"
     pods = outcome.pods[one.name]
     assert len(pods) == replicas * SIZE
-    assert {pod["spec"]["containers"][0]["image"] for pod in pods.values()} == {NEW_IMAGE}
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods.values()} == {sets.NEW_IMAGE}
     assert sorted(outcome.after[one.name]) == [str(index) for index in range(replicas)]
 
 

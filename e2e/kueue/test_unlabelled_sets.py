@@ -12,7 +12,7 @@ from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
 from lws_kueue.workload import naming
-from tests.kit.live import harness
+from tests.kit.live import fixtures, harness
 
 LWS = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD = (names.KUEUE_API_VERSION, "Workload")
@@ -31,22 +31,14 @@ CONFIGURATION = {
 
 @pytest.fixture(scope="module")
 def holding_controller(
-    installed: sandbox.Sandbox,
-    shared_controller: harness.ControllerProcess,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared_controller: harness.ControllerProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[harness.ControllerProcess]:
-    """A controller with the setting; no two may write in a cluster."""
-    if shared_controller.running:
-        shared_controller.stop()
+    """A controller with the setting."""
     folder = tmp_path_factory.mktemp("holding-controller")
-    process = harness.ControllerProcess(
-        kubeconfig=installed.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-        log=folder / "controller.log",
-        configuration=CONFIGURATION,
-    )
-    process.start()
-    yield process
-    process.stop()
+    with fixtures.in_place_of(
+        shared_controller, folder=folder, configuration=CONFIGURATION
+    ) as process:
+        yield process
 
 
 @pytest.fixture(autouse=True)

@@ -155,8 +155,7 @@ def status(where: options.Where, name: str, watching: bool, timeout: float | Non
 @options.command
 def restart(where: options.Where, name: str) -> None:
     """Make all groups anew, as an update does: within maxUnavailable and maxSurge."""
-    server, namespace = where.connect()
-    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    server, owner = _connected(where, name)
     body = restarted(owner, now=datetime.datetime.now(datetime.UTC))
     _write(server, owner, body, done="restarts", already="")
 
@@ -166,8 +165,7 @@ def restart(where: options.Where, name: str) -> None:
 @options.command
 def pause(where: options.Where, name: str) -> None:
     """Stop the update of a set where it is: no more groups are replaced until it is resumed."""
-    server, namespace = where.connect()
-    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    server, owner = _connected(where, name)
     _write(server, owner, paused(owner), done="paused", already="is paused already")
 
 
@@ -176,9 +174,16 @@ def pause(where: options.Where, name: str) -> None:
 @options.command
 def resume(where: options.Where, name: str) -> None:
     """Let the update of a set go on that was paused."""
-    server, namespace = where.connect()
-    owner = asyncio.run(read(server, keys.SetKey(namespace, name)))
+    server, owner = _connected(where, name)
     _write(server, owner, resumed(owner), done="resumed", already="is not paused")
+
+
+def _connected(
+    where: options.Where, name: str
+) -> tuple[connection.Connection, lws.LeaderWorkerSet]:
+    """Return who is asked, and the set that is to be changed as it is now."""
+    server, namespace = where.connect()
+    return server, asyncio.run(read(server, keys.SetKey(namespace, name)))
 
 
 def _write(

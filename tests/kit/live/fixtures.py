@@ -1,7 +1,9 @@
 """Fixtures of the controller's whole-system tests."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
@@ -37,3 +39,21 @@ def controller(shared_controller: harness.ControllerProcess) -> Iterator[harness
         shared_controller.start()
     yield shared_controller
     print(shared_controller.tail())  # Shown by pytest only when the test failed.
+
+
+@contextlib.contextmanager
+def in_place_of(
+    shared: harness.ControllerProcess, *, folder: Path, configuration: Mapping[str, Any]
+) -> Iterator[harness.ControllerProcess]:
+    """Run a controller with settings of its own instead of another; no two may write in a cluster.
+
+    The other one stays stopped: the fixture ``controller`` starts it for whoever needs it.
+    """
+    if shared.running:
+        shared.stop()
+    process = harness.ControllerProcess(
+        kubeconfig=shared.kubeconfig, log=folder / "controller.log", configuration=configuration
+    )
+    process.start()
+    yield process
+    process.stop()

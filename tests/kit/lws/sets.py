@@ -15,6 +15,7 @@ from tests.kit.lws.sample import LWS, Object, Sample, base
 
 STATEFUL_SET = ("apps/v1", "StatefulSet")
 POD = ("v1", "Pod")
+NEW_IMAGE = "registry.k8s.io/pause:3.9"
 SERVICE = ("v1", "Service")
 
 # Readiness that takes a moment makes the steps of a rollout steps.
@@ -36,6 +37,12 @@ def templates(obj: Object) -> list[Object]:
     return [
         template[field] for field in ("leaderTemplate", "workerTemplate") if template.get(field)
     ]
+
+
+def give_new_image(obj: Object) -> None:
+    """Have a set run another image, which changes nothing that is admitted."""
+    for template in templates(obj):
+        template["spec"]["containers"][0]["image"] = NEW_IMAGE
 
 
 def example(file: str, *, namespace: str) -> list[Object]:

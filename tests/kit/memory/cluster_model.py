@@ -217,7 +217,7 @@ class Cluster(kubernetes_model.Kubernetes):
             return
         if ref.kind == "Pod":
             self._check_release(live)
-        _merge(live, body)
+        merge_patch(live, body)
         self.touch(live)
         self.let_go(live)
         self.writes.append(f"patch {ref.kind}")
@@ -303,12 +303,13 @@ def _flat(chains: Iterable[actions.Chain]) -> Iterator[actions.Action]:
             yield action
 
 
-def _merge(live: Object, patch: Object) -> None:
+def merge_patch(live: Object, patch: Object) -> None:
+    """Change an object in place as a JSON merge patch does (RFC 7396)."""
     for key, value in patch.items():
         if value is None:
             live.pop(key, None)
         elif isinstance(value, dict):
-            _merge(live.setdefault(key, {}), value)
+            merge_patch(live.setdefault(key, {}), value)
         else:
             live[key] = value
 

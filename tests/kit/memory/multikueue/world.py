@@ -13,6 +13,7 @@ from typing import Any
 from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.dispatch import identity, observed, places, plan, settings
 from tests.kit.judge import dispatch as judge
+from tests.kit.memory import cluster_model
 from tests.kit.memory.kubernetes_model import NAMESPACE, Object, copied, true
 from tests.kit.memory.multikueue import manager, queue, worker
 
@@ -413,7 +414,7 @@ def _carry_out(target: queue.Queue, action: actions.Action) -> None:
             _apply(target, action)
         case actions.Patch(ref=ref, body=body):
             live = _live(target, ref.kind, ref.name, action.resource_version)
-            _merge(live, copied(body))
+            cluster_model.merge_patch(live, copied(body))
             target.touch(live)
             target.let_go(live)
         case actions.Delete(ref=ref):
@@ -496,13 +497,3 @@ def _validate(old: Object, new: Object) -> None:
     )
     if reserved != bool(new.get("admission")):
         raise AssertionError(f"quota without admission, or the reverse: {new}")
-
-
-def _merge(live: Object, patch: Object) -> None:
-    for key, value in patch.items():
-        if value is None:
-            live.pop(key, None)
-        elif isinstance(value, dict):
-            _merge(live.setdefault(key, {}), value)
-        else:
-            live[key] = value

@@ -117,6 +117,10 @@ SAME_CLUSTER_AS: Final = "lws-kueue.dev/same-cluster-as"
 # On everything that is installed: the version that it belongs to.
 VERSION: Final = "lws-kueue.dev/version"
 
+# On a ControllerRevision that is only kept to go back to: that it is, and when it was made first.
+KEPT_REVISION: Final = "lws-kueue.dev/kept-revision"
+REVISION_CREATED: Final = "lws-kueue.dev/revision-created"
+
 # On a set whose update somebody has paused: the partition that it had before.
 PAUSED: Final = "lws-kueue.dev/paused-at-partition"
 

@@ -113,7 +113,7 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
         rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
         actions.Part(recheck_after=held.recheck_after),
-        status.plan(at, whys, now=now),
+        status.plan(at, whys, kept=options.revision_history_limit, now=now),
         actions.Part(reasons=contradictions.of(at)),
     )
 
@@ -136,6 +136,7 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
     manager = managed_by.of(seen, owner)
     found = groups.compared(seen.found, gated=manager.gates, revisions=seen.revisions.values())
     mine = _own_revisions(seen, owner)
+    kept = _kept_revisions(seen, owner)
     leader_key = revisions.key_of_set(found.leader_set, mine)
     return scope.Scope(
         seen=seen,
@@ -143,8 +144,9 @@ def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
         asked=seen.memo.same("set", owner.asked),
         found=found,
         own_revisions=mine,
+        kept_revisions=kept,
         choice=revisions.choose(
-            owner, revisions=mine, leader_key=leader_key, taken=seen.revisions.keys()
+            owner, revisions=mine, leader_key=leader_key, taken=seen.revisions.keys(), kept=kept
         ),
         managed_by=manager,
     )
@@ -161,6 +163,19 @@ def _own_revisions(
         given=(owner.meta.uid, owner.meta.name),
     )
     return tuple(own.values())
+
+
+def _kept_revisions(
+    seen: observed.Observed, owner: lws.LeaderWorkerSet
+) -> tuple[facts.Revision, ...]:
+    """Return the revisions of a set that are kept to go back to."""
+    kept = seen.memo.each(
+        "kept revisions",
+        lambda _, revision: revision if revisions.is_kept_of(owner, revision.meta) else None,
+        seen.revisions,
+        given=(owner.meta.uid,),
+    )
+    return tuple(kept.values())
 
 
 Takedown = Callable[[frozenset[int]], tuple[actions.Delete, ...]]

@@ -16,7 +16,7 @@ from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import repairs
 from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.observe import groups, observed, scope
-from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.revision import history, revisions
 from lws_kueue.controller.rollout import scaling
 
 AVAILABLE = "Available"
@@ -77,10 +77,11 @@ def count(found: groups.Groups, *, key: str, bounds: scaling.Bounds) -> Counts:
     )
 
 
-def plan(at: scope.Scope, reasons: Collection[Reason], *, now: datetime) -> actions.Part:
+def plan(at: scope.Scope, reasons: Collection[Reason], *, kept: int, now: datetime) -> actions.Part:
     """Return the write of the status, and the end of revisions that are needed no longer.
 
-    ``reasons`` are those of the pass, of which the conditions tell.
+    ``reasons`` are those of the pass, of which the conditions tell. So many old revisions are
+    ``kept``.
     """
     outcome = compute(
         at.owner,
@@ -93,7 +94,7 @@ def plan(at: scope.Scope, reasons: Collection[Reason], *, now: datetime) -> acti
     )
     return actions.Part(
         status=_write(at.owner, outcome, awaited=at.managed_by.built_in),
-        finish=_obsolete(at) if outcome.update_done else (),
+        finish=_obsolete(at, limit=kept) if outcome.update_done else (),
     )
 
 
@@ -156,8 +157,8 @@ def _write(
     )
 
 
-def _obsolete(at: scope.Scope) -> actions.Chain:
-    """Return the deletion of revisions that no group is at any more.
+def _obsolete(at: scope.Scope, *, limit: int) -> actions.Chain:
+    """Return the end of revisions that no group is at any more, of which ``limit`` are kept.
 
     After a scaling down a group that goes may still be at one, and come to stay after all when the
     set is scaled up again. And until the StatefulSet controller has settled, it may make leaders of
@@ -169,18 +170,17 @@ def _obsolete(at: scope.Scope) -> actions.Chain:
         if makes != at.choice.key or not leader_set.settled:
             return ()
     obsolete = revisions.obsolete(at.own_revisions, at.choice.key)
-    if not obsolete:
+    if not obsolete and not at.kept_revisions:
         return ()
     used = {group.key for group in at.found.groups if not group.leader.meta.deleting}
-    return tuple(
-        actions.Delete(
-            actions.Ref(
-                "apps/v1", "ControllerRevision", revision.meta.namespace, revision.meta.name
-            ),
-            revision.meta.uid,
-        )
-        for revision in obsolete
-        if revisions.key_label(revision) not in used - {at.choice.key}
+    own = {one.meta.name for one in (*at.own_revisions, *at.kept_revisions)}
+    return history.retired(
+        at.owner,
+        [one for one in obsolete if revisions.key_label(one) not in used - {at.choice.key}],
+        current=at.choice.stored,
+        kept=at.kept_revisions,
+        taken=at.seen.revisions.keys() - own,
+        limit=limit,
     )
 
 

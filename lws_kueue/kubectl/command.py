@@ -32,7 +32,7 @@ _HELP: Final = {
     "stop": "Stop one group and give its quota back.",
     "start": "Queue a group again that was stopped.",
     "logs": "What the pods of a group say, by rank.",
-    "rollout": "How far an update is; restart, pause, resume.",
+    "rollout": "How far an update is; history, undo, restart, pause, resume.",
 }
 
 

@@ -11,13 +11,13 @@ from lws_kueue.api import actions, kueue
 from lws_kueue.controller import decide
 from lws_kueue.controller.admission import managed_by
 from lws_kueue.controller.observe import groups, scope
-from lws_kueue.controller.revision import revisions
+from lws_kueue.controller.revision import history, revisions
 from lws_kueue.controller.rollout import scaling
 from lws_kueue.kubectl import look
 from lws_kueue.workload import build, diff
 
 # The settings of a controller are not to be had from outside; these are its defaults.
-OPTIONS = build.Options()
+OPTIONS = build.Options(revision_history_limit=history.DEFAULT_LIMIT)
 
 
 @dataclass(frozen=True)

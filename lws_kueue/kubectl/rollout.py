@@ -1,4 +1,4 @@
-"""`kubectl lws rollout`: how far an update is, begin one, hold it and let it go on.
+"""`kubectl lws rollout`: how far an update is, begin one, hold it, let it go on, and take it back.
 
 A set is paused by its own partition: no group is replaced any more, and what was updated stays. The
 partition that it had before is kept in an annotation, and comes back with `resume`.
@@ -14,7 +14,8 @@ import click
 
 from lws_kueue.api import lws, names, numbers
 from lws_kueue.controller import status as conditions
-from lws_kueue.kubectl import activity, connection, look, options
+from lws_kueue.controller.revision import revisions as contents
+from lws_kueue.kubectl import activity, connection, look, options, revisions, screen
 from lws_kueue.kubectl import status as shown
 from lws_kueue.runtime import asking, keys, resources
 
@@ -115,7 +116,7 @@ async def read(server: connection.Connection, key: keys.SetKey) -> lws.LeaderWor
 
 @click.group("rollout")
 def command() -> None:
-    """How far the update of a set is; restart its groups; pause and resume."""
+    """How far the update of a set is; restart its groups; pause, resume and undo."""
 
 
 @command.command("status")
@@ -176,6 +177,64 @@ def resume(where: options.Where, name: str) -> None:
     """Let the update of a set go on that was paused."""
     server, owner = _connected(where, name)
     _write(server, owner, resumed(owner), done="resumed", already="is not paused")
+
+
+@command.command("history")
+@options.NAME
+@click.option("--revision", "asked", metavar="NUMBER", help="Show one of them, and a diff to it.")
+@options.FORMAT
+@options.command
+def history(where: options.Where, name: str, asked: str | None, format_: screen.Format) -> None:
+    """Show the revisions of a set: what each changed, and which one the set is at.
+
+    With --revision one of them, and what going back to it would change.
+    """
+    _, found = _revisions(where, name)
+    told, now = revisions.told(found), datetime.datetime.now(datetime.UTC)
+    if asked is None:
+        options.shown(told, lambda wide: revisions.blocks(told, wide=wide, now=now), format_)
+        return
+    one = revisions.chosen(found, asked)
+    answer = told.revisions[found.stored.index(one)]
+    options.shown(answer, lambda _: revisions.detail(found, one, now=now), format_)
+
+
+@command.command("undo")
+@options.NAME
+@click.option("--to-revision", "asked", metavar="NUMBER", help="Else the one in use before.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+@options.command
+def undo(where: options.Where, name: str, asked: str | None, dry_run: bool) -> None:
+    """Go back to an earlier revision of a set.
+
+    What the set then asks for is the template and the network of that revision; everything else,
+    such as the number of groups, stays. Groups are replaced as by any update.
+    """
+    server, found = _revisions(where, name)
+    target = revisions.chosen(found, asked)
+    body = revisions.undone(found, target)
+    label = f"revision {target.number} ({contents.key_label(target)})"
+    if not body:
+        click.echo(f"{name} is at {label} already")
+        return
+    if marks := revisions.tools(found.owner):
+        click.echo(
+            f"{name} has marks of a tool that applies it from elsewhere ({', '.join(marks)}): take"
+            " the change back there as well, or it comes again",
+            err=True,
+        )
+    if dry_run:
+        click.echo(f"{name} would go back to {label}:")
+        click.echo(revisions.compared(found, target))
+        return
+    _write(server, found.owner, body, done=f"goes back to {label}", already="")
+
+
+def _revisions(where: options.Where, name: str) -> tuple[connection.Connection, revisions.Found]:
+    """Return who is asked, and the revisions of the set as they are now."""
+    server, owner = _connected(where, name)
+    key = keys.SetKey(owner.meta.namespace, name)
+    return server, asyncio.run(revisions.read(server, key, owner))
 
 
 def _connected(

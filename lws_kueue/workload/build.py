@@ -21,8 +21,9 @@ _INT32_MAX: Final = 2**31 - 1
 class Options:
     """What Kueue's configuration says about Workloads and cannot be read through the API.
 
-    Our own are ``max_pending``, for so many groups of a set Workloads may wait at a time, and
-    ``injected_containers``.
+    Our own are ``max_pending``, for so many groups of a set Workloads may wait at a time,
+    ``injected_containers``, and ``revision_history_limit``, so many revisions of a set are kept
+    that are not in use.
     """
 
     label_keys_to_copy: frozenset[str] = frozenset()
@@ -31,6 +32,7 @@ class Options:
     topology: bool = True
     max_pending: int = 500
     injected_containers: excess.Injected = excess.Injected.HOLD
+    revision_history_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

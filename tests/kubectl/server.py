@@ -76,8 +76,10 @@ def of(given: Given, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def _matches(obj: Object, selector: str) -> bool:
     labels = obj["metadata"].get("labels") or {}
-    pairs = (one.split("=") for one in selector.split(",") if one)
-    return all(labels.get(pair[0]) == pair[1] for pair in pairs)
+    wanted = (one.partition("=") for one in selector.split(",") if one)
+    return all(
+        labels.get(key) == value if equals else key in labels for key, equals, value in wanted
+    )
 
 
 def _status(code: int, message: str) -> Object:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lws_kueue.api import names
-from lws_kueue.kubectl import explain, get, screen, status, usage, where
+from lws_kueue.kubectl import decided, explain, get, revisions, screen, status, usage, where
 from lws_kueue.runtime import resources
+from tests.controller import test_decide as passes
 from tests.kubectl import test_causes as causes
 from tests.kubectl.given import Given
 
@@ -58,6 +59,39 @@ def paused() -> Given:
     return given
 
 
+def updated(*, half: bool = False) -> Given:
+    """Two groups after an update of their image, or with one that is out of its reach."""
+    given = Given(replicas=2, admitted=2)
+    given.model.options = decided.OPTIONS
+    spec = given.live["spec"]
+    if half:
+        spec["rolloutStrategy"] = {"rollingUpdateConfiguration": {"partition": 1}}
+    spec["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]["image"] = "app:2"
+    given.model.touch(given.live)
+    passes.settle(given.model)
+    for one in given.model.of_kind("ControllerRevision").values():
+        one["metadata"]["creationTimestamp"] = f"2030-01-01T00:0{one['revision']}:00Z"
+    return given
+
+
+def history(given: Given, *, asked: str = "") -> list[screen.Block]:
+    seen = given.seen()
+    owner = seen.observed.lws
+    assert owner is not None
+    found = revisions.found(
+        owner,
+        revisions=seen.of(resources.REVISIONS),
+        leaders=[
+            pod
+            for pod in seen.of(resources.PODS)
+            if pod["metadata"]["labels"][names.WORKER_INDEX] == "0"
+        ],
+    )
+    if asked:
+        return revisions.detail(found, revisions.chosen(found, asked), now=seen.now)
+    return revisions.blocks(revisions.told(found), wide=False, now=seen.now)
+
+
 def held(by: usage.By) -> list[screen.Block]:
     return usage.blocks(usage.rows(half_admitted().seen().of(resources.WORKLOADS), by=by), by=by)
 
@@ -72,6 +106,10 @@ SCREENS: dict[str, Screen] = {
     "explain-cohort": lambda: why(in_a_cohort()),
     "explain-nothing": lambda: why(Given(admitted=2)),
     "where": lambda: where.blocks(where.answer(half_admitted().seen())),
+    "rollout-history": lambda: history(updated()),
+    "rollout-history-half": lambda: history(updated(half=True)),
+    "rollout-history-kept": lambda: history(updated(), asked="1"),
+    "rollout-history-current": lambda: history(updated(), asked="2"),
     "usage-queue": lambda: held("queue"),
     "usage-set": lambda: held("set"),
     "usage-namespace": lambda: held("namespace"),

@@ -386,6 +386,7 @@ logging.getLogger("some.where").warning("first\\nline %s", 1)
 def test_what_a_file_says_about_workloads_reaches_them() -> None:
     file = parsed(
         "lwsKueue: {shortWorkloadNames: true, maxPendingWorkloads: 7, injectedContainers: Warn,"
+        " revisionHistoryLimit: 5,"
         " labelKeysToCopy: [team], annotationKeysToCopy: [a/b],"
         " managedJobsNamespaceSelector: {matchLabels: {queued: y}}}"
     )
@@ -396,5 +397,6 @@ def test_what_a_file_says_about_workloads_reaches_them() -> None:
         short_names=True,
         max_pending=7,
         injected_containers=excess.Injected.WARN,
+        revision_history_limit=5,
     )
     assert found.lws_kueue.managed_jobs_namespace_selector.match_labels == {"queued": "y"}

@@ -42,6 +42,7 @@ class ManagedBy(Enum):
 class Scope:
     """A live set, its groups, its own revisions, the one it is at, and who manages its groups.
 
+    ``kept_revisions`` are those to go back to, which are not in use.
     ``asked`` is the set without what is only told of it, its status: the same object for as long as
     nobody asks for anything else.
     """
@@ -51,5 +52,6 @@ class Scope:
     asked: lws.LeaderWorkerSet
     found: groups.Groups
     own_revisions: tuple[facts.Revision, ...]
+    kept_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice
     managed_by: ManagedBy

@@ -114,11 +114,37 @@ def own(
 
 
 def is_own(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
-    """Whether a revision is a set's; that follows from the set's name and UID."""
+    """Whether a revision is a set's; that follows from the set's name and UID.
+
+    One that is only kept (`is_kept`) is none that groups can be made of.
+    """
+    if is_kept(meta):
+        return False
     if meta.controller is None:
         labelled = meta.labels.get(names.SET_NAME) == owner.meta.name
         return labelled and _OF_STATEFUL_SETS not in meta.labels
     return meta.controller.uid == owner.meta.uid
+
+
+def is_kept(meta: facts.Meta) -> bool:
+    """Whether a revision is kept for `kubectl lws rollout undo`, and not in use.
+
+    LWS looks for revisions by the name of their set, and those have none there.
+    """
+    return names.KEPT_REVISION in meta.labels and meta.labels.get(names.SET_NAME) == ""
+
+
+def kept(
+    owner: lws.LeaderWorkerSet, revisions: Iterable[facts.Revision]
+) -> tuple[facts.Revision, ...]:
+    """Return the revisions of a set that are kept and not in use."""
+    return tuple(revision for revision in revisions if is_kept_of(owner, revision.meta))
+
+
+def is_kept_of(owner: lws.LeaderWorkerSet, meta: facts.Meta) -> bool:
+    """Whether a revision is kept for this very set."""
+    holder = meta.controller
+    return is_kept(meta) and holder is not None and holder.uid == owner.meta.uid
 
 
 def key_of_set(leader_set: facts.StatefulSet | None, mine: Iterable[facts.Revision]) -> str | None:
@@ -175,6 +201,24 @@ def same(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> bool:
 def _written_again(revision: facts.Revision) -> bytes:
     """Return the content of a revision in the words of today."""
     return encode(data_of_spec(_content(revision)))
+
+
+@derived.once
+def content_hash(revision: facts.Revision) -> str | None:
+    """Return the key that the content of a revision has in today's words; None if it is broken."""
+    if broken(revision) is not None:
+        return None
+    return key_of(data_of_spec(_content(revision)))
+
+
+def spec_of(revision: facts.Revision) -> Mapping[str, Any]:
+    """Return the leaderWorkerTemplate and the networkConfig that a revision holds.
+
+    Raises:
+        BrokenRevision: the revision does not hold the content of a set.
+    """
+    _restored(revision)
+    return _content(revision)
 
 
 def restore(owner: lws.LeaderWorkerSet, revision: facts.Revision) -> lws.LeaderWorkerSet:
@@ -247,8 +291,11 @@ def choose(
     revisions: Iterable[facts.Revision],
     leader_key: str | None,
     taken: Collection[str] = (),
+    kept: Iterable[facts.Revision] = (),
 ) -> Choice:
     """Decide which revision a set is at, of ``revisions``; others have the names ``taken``.
+
+    Those that are ``kept`` are not used again, and no other one gets a number that they have.
 
     ``leader_key`` is the key on the leader StatefulSet, "" if it carries none, and None if there
     is no leader StatefulSet.
@@ -256,14 +303,14 @@ def choose(
     every = tuple(revisions)
     mine = own(owner, every)
     taken = {*taken, *(revision.meta.name for revision in every)}
+    last = highest((*mine, *kept))
+    number = last.number + 1 if last else 1
     stored = find(mine, leader_key or "")
     if stored is not None and same(owner, stored):
         return Choice(key=key_label(stored), updated=False, stored=stored)
     if stored is None and leader_key:
         message = "Creating missing revision with key {} for existing LeaderWorkerSet"
-        return _create(
-            owner, mine=mine, taken=taken, key=leader_key, updated=False, message=message
-        )
+        return _create(owner, number, taken=taken, key=leader_key, updated=False, message=message)
     again = _reusable(owner, mine)
     if again is not None:
         return Choice(key=key_label(again), updated=stored is not None, stored=again)
@@ -271,7 +318,7 @@ def choose(
         "updated LWS" if stored is not None else "a newly created LeaderWorkerSet"
     )
     return _create(
-        owner, mine=mine, taken=taken, key=None, updated=stored is not None, message=message
+        owner, number, taken=taken, key=None, updated=stored is not None, message=message
     )
 
 
@@ -286,15 +333,13 @@ def _reusable(
 
 def _create(
     owner: lws.LeaderWorkerSet,
+    number: int,
     *,
-    mine: tuple[facts.Revision, ...],
     taken: Collection[str],
     key: str | None,
     updated: bool,
     message: str,
 ) -> Choice:
-    last = highest(mine)
-    number = last.number + 1 if last else 1
     # A former set of the same name may have left a revision that still waits for its deletion.
     while (body := build(owner, number, key))["metadata"]["name"] in taken:
         number += 1

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, alias_generators
 from pydantic_core import ErrorDetails
 
 from lws_kueue.api import selectors
+from lws_kueue.controller.revision import history
 from lws_kueue.manager.serve import tls
 from lws_kueue.manager.settings import go_values
 
@@ -300,6 +301,8 @@ class Own(_Section):
     """For how many groups of one set Workloads may wait in a queue at a time."""
     injected_containers: Literal["Hold", "Warn"] = "Hold"
     """What becomes of a pod that exceeds its admission only by containers that webhooks inject."""
+    revision_history_limit: int = Field(default=history.DEFAULT_LIMIT, ge=0)
+    """How many revisions of a set are kept that no group is at."""
     label_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)
     """Labels of a set that its Workloads get."""
     annotation_keys_to_copy: tuple[Key, ...] = Field(default=(), strict=False)

@@ -44,6 +44,7 @@ def workload_options(own: configuration.Own) -> build.Options:
         short_names=own.short_workload_names,
         max_pending=own.max_pending_workloads,
         injected_containers=excess.Injected(own.injected_containers),
+        revision_history_limit=own.revision_history_limit,
     )
 
 

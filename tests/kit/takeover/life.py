@@ -88,13 +88,15 @@ def restarts(cluster: sandbox.Sandbox, name: str, *, namespace: str, victim: str
 
 
 def wait_for_one_revision(cluster: sandbox.Sandbox, name: str, *, namespace: str) -> Object:
-    """Wait until the set has a single revision, and return it."""
+    """Wait until the set has a single revision, as LWS finds them, and return it."""
 
     def own(seen: dict[str, Object]) -> list[Object]:
         return [
             revision
             for revision in seen.values()
             if revision["metadata"]["ownerReferences"][0]["kind"] == names.LWS_KIND
+            # One that is kept to go back to has no name of a set there.
+            and revision["metadata"]["labels"][names.SET_NAME] == name
         ]
 
     seen = cluster.api.wait_for_all(

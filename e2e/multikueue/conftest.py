@@ -1,23 +1,37 @@
 """Fixtures of the tests on several clusters: a manager and two workers."""
 
+import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
 
+from e2e.kueue.conftest import keep
 from tests.kit.kueue import clusters
 
+__all__ = ["keep"]
 
-@pytest.fixture(scope="package")
+
+@pytest.fixture(scope="module")
 def shared_clusters(
     backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[clusters.Clusters]:
-    """A manager and two workers, which all tests of this folder share."""
+    """A manager and two workers, which all tests of a file share."""
+    with opening(backend, tmp_path_factory, mode="auto", audit_log=True) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def opening(
+    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory, **options: Any
+) -> Iterator[clusters.Clusters]:
+    """Open a manager and its workers, or skip where that is not possible."""
     if backend != "process":
-        pytest.skip("needs three clusters, and a Kueue in each that can be restarted")
+        pytest.skip("needs several clusters, whose API servers and Kueues can be stopped")
     folder = tmp_path_factory.mktemp("multikueue")
-    with clusters.opening(backend, folder=folder, mode="auto") as opened:
+    with clusters.opening(backend, folder=folder, **options) as opened:
         yield opened
 
 

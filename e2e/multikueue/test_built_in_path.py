@@ -2,7 +2,7 @@
 
 Where Kueue's integration for LeaderWorkerSets is on, it dispatches; where it is off on a worker,
 the bridge there serves what it has copied. The stand-in for Kueue dispatches nothing, so these
-need a real one.
+need a real one; what a worker's bridge does with copies is tested without in `test_copies.py`.
 """
 
 from typing import Any
@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from lws_kueue_lab.sandbox import audit, kueue_manager
 
-from lws_kueue.api import names
-from lws_kueue.install import manifests
 from tests.kit.kueue import clusters, places, queued
 from tests.kit.kueue.clusters import Clusters
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS
+from tests.kit.multikueue import copies
 
 REAL = kueue_manager.from_environment() is not None
 needs_multikueue = pytest.mark.skipif(not REAL, reason="the stand-in for Kueue has no MultiKueue")
@@ -78,16 +77,6 @@ def gone_everywhere(fleet: Clusters, room: str) -> None:
             )
 
 
-def workload_writes(place: places.Place, *, since: int) -> list[audit.Request]:
-    """Return what the controller wrote of Workloads beside their status."""
-    controller = ":".join(("system:serviceaccount", *harness.SERVICE_ACCOUNT))
-    return [
-        one
-        for one in audit.requests(place.cluster, since=since)
-        if one.is_write and (one.resource, one.user) == ("workloads", controller)
-    ]
-
-
 @needs_multikueue
 @pytest.mark.row("MK-62", "MK-63")
 @pytest.mark.parametrize("groups", [2, 3])
@@ -110,28 +99,14 @@ def test_all_groups_of_a_set_run_on_one_worker_and_go_with_it(
 # Copies under the bridge --------------------------------------------------------------------------
 
 
-def tempting(place: places.Place, room: str) -> None:
-    """Give a worker what would change a set that is made there."""
-    for obj in manifests.api_objects(kueue=True, default_priority_class=True):
-        if obj["metadata"]["name"] == "lws-kueue-default-priority":
-            place.cluster.api.apply(obj)
-    harness.queues(place.cluster, namespace=room, cpu="1", name="default")
-    place.cluster.api.apply(
-        {
-            "apiVersion": names.KUEUE_API_VERSION,
-            "kind": "WorkloadPriorityClass",
-            "metadata": {"name": "default"},
-            "value": 100,
-        }
-    )
-
-
 def copied(fleet: Clusters, room: str, *, groups: int) -> tuple[queued.Queued, places.Place]:
     """Have a set copied to a worker where there is room for all groups but one."""
     fleet.kueue(manager=clusters.INTEGRATION, workers=clusters.BRIDGE)
     fleet.connect()
     for place in fleet.workers.values():
-        tempting(place, room)
+        for obj in copies.tempting():
+            place.cluster.api.apply(obj)
+        harness.queues(place.cluster, namespace=room, cpu="1", name="default")
         harness.queues(place.cluster, namespace=room, cpu=f"{(groups - 1) * GROUP_CPU}m")
     asks = clusters.asking(clusters.CHECK)
     cpu = f"{groups * GROUP_CPU}m"
@@ -168,10 +143,48 @@ def test_the_bridge_of_a_worker_runs_copied_groups_and_leaves_their_workloads_as
     assert {group: seen["metadata"]["name"] for group, seen in sent.items()} == {
         group: seen["metadata"]["name"] for group, seen in one.workloads().items()
     }
-    labels = worker.cluster.api.get(*LWS, one.name, namespace=room)["metadata"]["labels"]
-    assert names.PRIORITY_CLASS not in labels, "nothing is added to what is copied"
+    live, copied_set = (
+        place.cluster.api.get(*LWS, one.name, namespace=room) for place in (fleet.manager, worker)
+    )
+    # What tests without a real Kueue take for granted, and nothing is added to what is copied.
+    assert copies.content(copied_set) == copies.content(copies.of_set(live))
+    assert {group: copies.content(seen) for group, seen in sent.items()} == {
+        group: copies.content(copies.of_workload(seen)) for group, seen in one.workloads().items()
+    }
     for name, place in fleet.workers.items():
-        assert workload_writes(place, since=since[name]) == []
+        assert copies.written(place.cluster, namespace=room, since=since[name]) == []
     held_on_the_manager(one, groups=2)
+    one.delete()
+    gone_everywhere(fleet, room)
+
+
+def identities(there: queued.Queued) -> set[str]:
+    """Return the UIDs of the set and its Workloads in a worker."""
+    live = there.cluster.api.get(*LWS, there.name, namespace=there.namespace)
+    return {obj["metadata"]["uid"] for obj in (live, *there.workloads().values())}
+
+
+@needs_multikueue
+def test_a_copy_that_is_deactivated_in_its_worker_is_replaced_and_the_set_with_it(
+    fleet: Clusters, room: str
+) -> None:
+    fleet.kueue(manager=clusters.INTEGRATION, workers=clusters.BRIDGE)
+    fleet.connect()
+    one = dispatched(fleet, room, groups=1)
+    worker = fleet.workers[cluster_of(one, groups=1)]
+    there = queued.Queued(worker.cluster, room, one.name)
+    there.wait_ready(1)
+    before = identities(there)
+    there.switch(0, active=False)
+
+    def again(seen: dict[str, Any]) -> bool:
+        (check,) = seen["status"]["admissionChecks"]
+        return bool(check.get("retryCount") == 1 and check["state"] == "Ready")
+
+    found = one.wait_workload(0, again, what="is dispatched once more")
+    worker = fleet.workers[found["status"]["clusterName"]]
+    there = queued.Queued(worker.cluster, room, one.name)
+    there.wait_ready(1)
+    assert not identities(there) & before
     one.delete()
     gone_everywhere(fleet, room)

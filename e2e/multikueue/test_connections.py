@@ -6,30 +6,30 @@ The workers have no Kueue that runs: what is looked at is what they serve and wh
 import base64
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 import yaml
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.kueue_standin import installation
-from lws_kueue_lab.sandbox import kueue
 
+from e2e.multikueue import conftest
 from lws_kueue.api import names
 from lws_kueue.install import manifests
 from tests.kit.builders import cluster as build
+from tests.kit.kueue import clusters
 from tests.kit.live import harness
 from tests.kit.multikueue import kubeconfigs
 
 Object = dict[str, Any]
 
-NAMESPACE: Final = "kueue-system"
-CHECK: Final = (names.KUEUE_API_VERSION, "AdmissionCheck", "clusters")
+CHECK: Final = (names.KUEUE_API_VERSION, "AdmissionCheck", clusters.CHECK)
 CLUSTER: Final = (names.KUEUE_API_VERSION, "MultiKueueCluster")
 TOKEN: Final = ("v1", "Secret", "lws-kueue-manager")
 ACCOUNT: Final = "lws-kueue-multikueue"
 CRD: Final = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+SETS: Final = f"{names.LWS_PLURAL}.{names.LWS_GROUP}"
 TIMEOUT: Final = 90.0
 
 
@@ -40,14 +40,24 @@ def deployed(folder: str) -> list[Object]:
     return [obj for file in kustomization["resources"] for obj in manifests.load(root / file)]
 
 
-@dataclass(slots=True)
-class Clusters:
-    """A manager with a controller, and two workers with an account for it."""
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A manager whose controller connects, and two workers with an account for it."""
 
-    manager: sandbox.Sandbox
-    workers: dict[str, sandbox.Sandbox]
-    controller: harness.ControllerProcess
-    secrets: set[str]
+    clusters: clusters.Clusters
+    secrets: set[str] = field(default_factory=set)
+
+    @property
+    def manager(self) -> sandbox.Sandbox:
+        return self.clusters.manager.cluster
+
+    @property
+    def controller(self) -> harness.ControllerProcess:
+        return self.clusters.manager.controller
+
+    @property
+    def workers(self) -> dict[str, sandbox.Sandbox]:
+        return {name: place.cluster for name, place in self.clusters.workers.items()}
 
     def token(self, name: str) -> str:
         """Wait for the token that a worker has made for the manager; returns it."""
@@ -71,14 +81,7 @@ class Clusters:
 
     def give(self, name: str, content: bytes) -> None:
         """Put a kubeconfig into the Secret of a cluster."""
-        self.manager.api.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": NAMESPACE},
-                "data": {"kubeconfig": kubeconfigs.encoded(content)},
-            }
-        )
+        self.manager.api.apply(clusters.secret(name, content))
 
     def replace(self, name: str, content: bytes) -> None:
         """Put another kubeconfig there and wait until it is in use."""
@@ -119,77 +122,53 @@ class Clusters:
         return found
 
 
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Clusters]:
-    options = sandbox.Options(nodes=1, audit_log=False)
-    with contextlib.ExitStack() as stack:
-        manager, one, two = (
-            stack.enter_context(sandbox.open("process", options=options)) for _ in range(3)
-        )
-        stack.enter_context(kueue.start(manager, mode="standin"))
-        harness.install(manager)
-        manager.api.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        )
-        for obj in deployed("manager"):
-            manager.api.apply(obj)
-        workers = {"w1": one, "w2": two}
-        for worker in workers.values():
-            for obj in deployed("worker"):
-                worker.api.apply(obj)
-        controller = harness.ControllerProcess(
-            kubeconfig=manager.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
-            log=folder / "controller.log",
-            arguments=("--verbose",),
-            configuration={
-                "lwsKueue": {"kueueProbeInterval": "2s", "multiKueue": {"enabled": True}}
-            },
-        )
-        clusters = Clusters(manager, workers, controller, set())
-        for name in workers:
-            clusters.give(name, clusters.good(name))
-            source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
-            manager.api.apply(build.kueues("MultiKueueCluster", name, clusterSource=source))
-        manager.api.apply(build.kueues("MultiKueueConfig", "clusters", clusters=["w1", "w2"]))
-        parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": "clusters"}
-        manager.api.apply(
-            build.kueues(
-                "AdmissionCheck",
-                "clusters",
-                controllerName=names.DISPATCH_CONTROLLER,
-                parameters=parameters,
-            )
-        )
-        controller.start()
-        stack.callback(controller.kill)
-        # Only the second one is whole from the beginning.
-        _serve(two)
-        yield clusters
-
-
-def _serve(worker: sandbox.Sandbox) -> None:
-    """Give a worker the kinds that groups are made of."""
-    installation.install(worker.api)
-    for obj in manifests.load(manifests.root() / "crds" / "leaderworkersets.yaml"):
-        worker.api.apply(obj)
+def begun(opened: clusters.Clusters) -> Connected:
+    """Have the controller connect; only the second worker has all that groups are made of."""
+    fleet = Connected(opened)
+    fleet.manager.api.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": clusters.KUEUE_NAMESPACE}}
+    )
+    for obj in deployed("manager"):
+        fleet.manager.api.apply(obj)
+    for worker in fleet.workers.values():
+        for obj in deployed("worker"):
+            worker.api.apply(obj)
+    installation.install(fleet.workers["w2"].api)
+    fleet.workers["w1"].api.delete(*CRD, SETS)
+    # Whatever it logs, nothing secret is to be in it.
+    opened.manager.controller.arguments += ("--verbose",)
+    opened.manager.kueue(clusters.BRIDGE)
+    for name in fleet.workers:
+        fleet.give(name, fleet.good(name))
+    for obj in clusters.dispatching(fleet.workers, controller=names.DISPATCH_CONTROLLER):
+        fleet.manager.api.apply(obj)
+    return fleet
 
 
 @pytest.fixture(scope="module")
 def shared(
     backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Clusters]:
-    if backend != "process":
-        pytest.skip("needs three clusters whose API servers can be stopped")
-    with opened(tmp_path_factory.mktemp("connections")) as clusters:
-        clusters.says("w1: Kueue is not installed", "LeaderWorkerSets are not served", "usable: w2")
-        # It is seen without a restart that they have come.
-        _serve(clusters.workers["w1"])
-        clusters.usable()
-        yield clusters
+) -> Iterator[Connected]:
+    """Both workers are usable; what the first one lacked was seen to come without a restart."""
+    multi_kueue = {"kueueProbeInterval": "2s", "multiKueue": {"enabled": True}}
+    with conftest.opening(
+        backend,
+        tmp_path_factory,
+        mode="standin",
+        workers=("w1", "w2"),
+        nodes=1,
+        configuration={"lwsKueue": multi_kueue},
+    ) as opened:
+        fleet = begun(opened)
+        fleet.says("w1: Kueue is not installed", "LeaderWorkerSets are not served", "usable: w2")
+        installation.install(fleet.workers["w1"].api)
+        harness.install(fleet.workers["w1"])
+        fleet.usable()
+        yield fleet
 
 
 @pytest.fixture
-def fleet(shared: Clusters) -> Iterator[Clusters]:
+def fleet(shared: Connected) -> Iterator[Connected]:
     """All is well before a test and after it, and nothing secret was told meanwhile."""
     shared.usable()
     yield shared
@@ -206,14 +185,14 @@ def fleet(shared: Clusters) -> Iterator[Clusters]:
 
 @pytest.mark.row("MK-51")
 def test_as_long_as_nothing_is_dispatched_the_queue_is_inactive_and_a_set_says_why(
-    fleet: Clusters,
+    fleet: Connected,
 ) -> None:
     api = fleet.manager.api
     assert fleet.connected("w1", "True")["reason"] == "Connected"
     assert fleet.connected("w2", "True")["reason"] == "Connected"
     room = harness.make_namespace(fleet.manager, "asks")
-    checks = {"admissionChecks": [{"name": "clusters"}]}
-    queue = harness.queues(fleet.manager, namespace=room, cpu="5", admissionChecksStrategy=checks)
+    asks = clusters.asking(clusters.CHECK)
+    queue = harness.queues(fleet.manager, namespace=room, cpu="5", admissionChecksStrategy=asks)
     api.create(harness.leader_worker_set("s", namespace=room, replicas=1, size=1, queue=queue))
     inactive = "references inactive AdmissionCheck(s)"
     harness.wait_status(
@@ -228,12 +207,12 @@ def test_as_long_as_nothing_is_dispatched_the_queue_is_inactive_and_a_set_says_w
 
 
 @pytest.mark.row("MK-51")
-def test_unknown_clusters_and_parameters_of_another_kind_are_told(fleet: Clusters) -> None:
+def test_unknown_clusters_and_parameters_of_another_kind_are_told(fleet: Connected) -> None:
     api = fleet.manager.api
-    wanted = build.kueues("MultiKueueConfig", "clusters", clusters=["w2", "w3"])
+    wanted = build.kueues("MultiKueueConfig", clusters.CHECK, clusters=["w2", "w3"])
     api.apply(wanted)
     fleet.says("usable: w2; w3: there is no such MultiKueueCluster")
-    api.apply(build.kueues("MultiKueueConfig", "clusters", clusters=["w1", "w2"]))
+    api.apply(build.kueues("MultiKueueConfig", clusters.CHECK, clusters=["w1", "w2"]))
     fleet.usable()
     check = api.get(*CHECK)
 
@@ -248,7 +227,7 @@ def test_unknown_clusters_and_parameters_of_another_kind_are_told(fleet: Cluster
 
 
 @pytest.mark.row("MK-52")
-def test_a_role_that_lacks_one_verb_is_told(fleet: Clusters) -> None:
+def test_a_role_that_lacks_one_verb_is_told(fleet: Connected) -> None:
     worker = fleet.workers["w1"].api
     (role,) = (obj for obj in deployed("worker") if obj["kind"] == "ClusterRole")
     identity = ("rbac.authorization.k8s.io/v1", "ClusterRole", role["metadata"]["name"])
@@ -264,7 +243,7 @@ def test_a_role_that_lacks_one_verb_is_told(fleet: Clusters) -> None:
 
 
 @pytest.mark.row("MK-52")
-def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Clusters) -> None:
+def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Connected) -> None:
     own = yaml.safe_load(fleet.controller.kubeconfig.read_text())
     own_token = own["users"][0]["user"]["token"]
     fleet.secrets.add(own_token)
@@ -281,7 +260,7 @@ def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Clusters) ->
 
 
 @contextlib.contextmanager
-def anew(fleet: Clusters, name: str, spec: Object) -> Iterator[None]:
+def anew(fleet: Connected, name: str, spec: Object) -> Iterator[None]:
     """Have another MultiKueueCluster of a name meanwhile."""
     api = fleet.manager.api
     before = api.get(*CLUSTER, name)["spec"]
@@ -294,7 +273,7 @@ def anew(fleet: Clusters, name: str, spec: Object) -> Iterator[None]:
 
 
 @pytest.mark.row("MK-50")
-def test_a_token_is_rotated_by_way_of_garbage_and_the_old_one_revoked(fleet: Clusters) -> None:
+def test_a_token_is_rotated_by_way_of_garbage_and_the_old_one_revoked(fleet: Connected) -> None:
     before = fleet.connected("w1", "True")
     old = fleet.token("w1")
     fleet.give("w1", b"no kubeconfig: " + old.encode())
@@ -316,7 +295,7 @@ def test_a_token_is_rotated_by_way_of_garbage_and_the_old_one_revoked(fleet: Clu
 
 
 @pytest.mark.row("MK-49")
-def test_the_credentials_of_one_cluster_are_revoked_and_the_other_goes_on(fleet: Clusters) -> None:
+def test_the_credentials_of_one_cluster_are_revoked_and_the_other_goes_on(fleet: Connected) -> None:
     worker = fleet.workers["w1"].api
     worker.delete(*TOKEN, namespace=ACCOUNT)
     fleet.says("usable: w2; w1: its API server refuses the credentials (401)", "; lost since ")
@@ -332,7 +311,7 @@ def test_the_credentials_of_one_cluster_are_revoked_and_the_other_goes_on(fleet:
     fleet.give("w1", fleet.good("w1"))
 
 
-def test_an_api_server_that_goes_is_lost_and_comes_back_by_itself(fleet: Clusters) -> None:
+def test_an_api_server_that_goes_is_lost_and_comes_back_by_itself(fleet: Connected) -> None:
     fleet.workers["w2"].stop_api_server()
     fleet.says("usable: w1; w2: its API server cannot be reached", "; lost since ")
     assert fleet.connected("w2", "False")["reason"] == "Unreachable"

@@ -304,13 +304,16 @@ class PriorityClass(_Class):
     global_default: bool = False
 
 
-class _Queue(_Stored):
-    stop_policy: str = "None"
+class _WithConditions(_Stored):
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, if there is one."""
         return _find(self.conditions, type_)
+
+
+class _Queue(_WithConditions):
+    stop_policy: str = "None"
 
 
 class AdmissionCheckRule(_Model):
@@ -337,7 +340,16 @@ class LocalQueue(_Queue):
     cluster_queue: str = ""
 
 
-class AdmissionCheck(_Stored):
+class AdmissionCheckParameters(_Model):
+    """The object that configures an admission check."""
+
+    api_group: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class AdmissionCheck(_WithConditions):
     """An admission check; which controller serves it decides whether pods run here."""
 
     controller_name: str = ""
+    parameters: AdmissionCheckParameters | None = None

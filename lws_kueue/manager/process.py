@@ -288,8 +288,10 @@ async def _run(
     ]
     clusters = resolve.cluster_settings(own)
     if clusters is not None:
-        connecting = connections.Connections(home=api, settings=clusters).run()
-        tasks.append(asyncio.create_task(connecting, name="worker clusters"))
+        connecting = connections.Connections(
+            home=api, store=home.store, sink=home.informer.on_event, settings=clusters
+        )
+        tasks.append(asyncio.create_task(connecting.run(), name="worker clusters"))
     watching = asyncio.create_task(
         home.watch(stop, started=lambda: _heed_signals(stop)), name="watching"
     )

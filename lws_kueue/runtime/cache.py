@@ -143,6 +143,8 @@ class Cache:
         """Told of every object that is removed, while its set's other objects are still there."""
         self.on_workload: Callable[[kueue.Workload, kueue.Workload], None] = lambda *_: None
         """Told of every Workload that is known and changes, as it was and as it is."""
+        self.on_admission_check: Callable[[], None] = lambda: None
+        """Told when an AdmissionCheck has come, changed or gone."""
 
     # Reading ------------------------------------------------------------------------------
 
@@ -230,6 +232,7 @@ class Cache:
             self._sets[key][resource][meta.name] = fact
         for uid in owners:
             self._owned[resource][uid][at] = fact
+        self._tell_of_checks(resource)
         before_it = old.belongs_to if old else frozenset()
         return set(concerned | before_it | self._parts(resource, owners))
 
@@ -269,6 +272,7 @@ class Cache:
         self.on_removed(Removed(resource, old.fact, old.belongs_to, version))
         self._unfile(resource, at, old)
         del self._entries[resource][at]
+        self._tell_of_checks(resource)
         # Those that need the name, whosever it was.
         needing = keys.needing(resource, namespace=namespace, name=name)
         parts = self._parts(resource, old.owners)
@@ -300,6 +304,11 @@ class Cache:
         for at, entry in list(self._entries[resource].items()):
             self._unfile(resource, at, entry)
             del self._entries[resource][at]
+        self._tell_of_checks(resource)
+
+    def _tell_of_checks(self, resource: resources.Resource) -> None:
+        if resource == resources.ADMISSION_CHECKS:
+            self.on_admission_check()
 
     def _parts(self, resource: resources.Resource, owners: frozenset[str]) -> set[keys.SetKey]:
         """Return the sets that are part of what a Workload with these ``owners`` was made for."""

@@ -283,6 +283,20 @@ def test_a_worker_grants_what_it_is_asked_for_and_nothing_else() -> None:
     assert owner == account["metadata"]["name"]
 
 
+def test_the_account_of_kueues_multikueue_makes_sets_and_workloads_and_nothing_else() -> None:
+    account, role, binding = load("account.yaml", folder="multikueue/built-in")
+    rights = set().union(*(granted(rule) for rule in role["rules"]))
+    made = rights_of(resources.WORKLOADS, "create") | rights_of(resources.SETS, "create")
+    assert {right for right in rights if right[2] == "create"} == made
+    assert not any(kind == "secrets" or "*" in (group, kind, verb) for group, kind, verb in rights)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == (
+        account["metadata"]["name"],
+        account["metadata"]["namespace"],
+    )
+
+
 def test_people_get_their_rights_through_the_roles_that_every_cluster_has() -> None:
     roles = {role["metadata"]["name"]: role for role in load("user-roles.yaml", folder="api")}
     prefix = "rbac.authorization.k8s.io/aggregate-to-"

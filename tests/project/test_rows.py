@@ -28,7 +28,7 @@ AT_HOME = (
     | numbered("NBR", 7)
     | numbered("WAR", 8)
     | numbered("HLD", 1)
-    | {f"MK-{row}" for row in range(62, 65)}
+    | {f"MK-{row}" for row in range(62, 66)}
 )
 
 # lws-contract 6.0 to 6.6 and 6.8 but for DisaggregatedSets, another API; kueue-contract 5.1 to 5.4,
@@ -53,7 +53,7 @@ PROMISED = (
     | numbered("I", 6, separator="")
     | numbered("O", 47, separator="")
     | numbered("T", 4, separator="")
-    | {"1.7", "MK-65"}
+    | {"1.7"}
     | AT_HOME
 )
 

@@ -16,7 +16,15 @@ from kubernetes.aio import client as kube_client
 
 from lws_kueue.api import names
 from lws_kueue.dispatch import check_condition
-from lws_kueue.runtime import client
+from lws_kueue.runtime import (
+    client,
+    cluster,
+    memory,
+    metrics,
+    reflector,
+    resources,
+    work_queue,
+)
 from lws_kueue.runtime.clusters import access, connection, connections, link
 from tests.kit.multikueue import kubeconfigs, servers
 from tests.kit.multikueue.kubeconfigs import TOKEN
@@ -74,14 +82,32 @@ class Scene:
     async def running(self) -> AsyncIterator[None]:
         """Connect, as a process does that begins to lead."""
         assert self.home is not None
-        self.now = connections.Connections(home=self.home, settings=self.settings)
-        task = asyncio.create_task(self.now.run())
+        home = cluster.Cluster(
+            api=self.home,
+            queue=work_queue.WorkQueue(observer=metrics.Passes()),
+            memories=memory.Memories(status_interval=0.0),
+        )
+        self.now = connections.Connections(
+            home=self.home,
+            store=home.store,
+            sink=home.informer.on_event,
+            settings=self.settings,
+        )
+        # As the watch of all sets does it, which has much more to watch.
+        checks = reflector.Reflector(
+            resources.ADMISSION_CHECKS,
+            api=self.home,
+            sink=home.informer.on_event,
+            list_anew=home.informer.list_anew,
+        )
+        tasks = [asyncio.create_task(one.run()) for one in (self.now, checks)]
         try:
             yield
-            assert not task.done()
+            assert not any(task.done() for task in tasks)
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 Play = Callable[[Scene], Awaitable[None]]
@@ -594,6 +620,16 @@ def test_checks_and_configs_are_followed_as_they_change() -> None:
             spec = {"controllerName": names.DISPATCH_CONTROLLER}
             await manager.put("admissionchecks", "check", spec)
             await scene.says("spec.parameters is missing")
+
+    play(Scene(), scenario)
+
+
+def test_each_kind_is_watched_once() -> None:
+    async def scenario(scene: Scene) -> None:
+        async with scene.running():
+            await scene.all_usable()
+            # The one of checks is that of all sets, whatever is connected.
+            assert scene.manager.watched == dict.fromkeys(scene.manager.objects, 1)
 
     play(Scene(), scenario)
 

@@ -1,7 +1,8 @@
 """All worker clusters: which there are, who is connected, and what is said of it in conditions.
 
-AdmissionChecks of ours, MultiKueueConfigs and MultiKueueClusters are watched here and nowhere else,
-so that nobody pays for them who does not dispatch. Two conditions are written, each by an apply of
+MultiKueueConfigs and MultiKueueClusters are watched here and nowhere else, so that nobody pays for
+them who does not dispatch; AdmissionChecks are watched for every set in a queue anyway, and read in
+the cache. Two conditions are written, each by an apply of
 that one condition, at changes only: `Active` of our checks, and `LWSKueueConnected` of the
 clusters, which keeps the time of the first loss across a restart. Kueue's own condition of a
 MultiKueueCluster is neither read nor written.
@@ -10,10 +11,10 @@ MultiKueueCluster is neither read nor written.
 import asyncio
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from lws_kueue.api import names
+from lws_kueue.api import kueue, names
 from lws_kueue.dispatch import check_condition, eligibility
 from lws_kueue.runtime import cache, client, metrics, reflector, resources
 from lws_kueue.runtime.clusters import access, connection, link, probe
@@ -25,11 +26,7 @@ _TOGETHER: Final = 0.05
 # again that is not served, in seconds.
 RETRY: Final = 5.0
 
-_KINDS: Final = (
-    resources.ADMISSION_CHECKS,
-    resources.MULTIKUEUE_CONFIGS,
-    resources.MULTIKUEUE_CLUSTERS,
-)
+_KINDS: Final = (resources.MULTIKUEUE_CONFIGS, resources.MULTIKUEUE_CLUSTERS)
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +36,18 @@ _Object = Mapping[str, Any]
 class Connections:
     """The clusters that our AdmissionChecks name."""
 
-    def __init__(self, *, home: client.Client, settings: access.Settings) -> None:
+    def __init__(
+        self,
+        *,
+        home: client.Client,
+        store: cache.Cache,
+        sink: reflector.Sink,
+        settings: access.Settings,
+    ) -> None:
+        """``store`` knows the AdmissionChecks; ``sink`` takes them as they were written."""
         self._home = home
+        self._store = store
+        self._sink = sink
         self._settings = settings
         self._objects: dict[resources.Resource, dict[str, dict[str, Any]]] = {}
         self._unread: dict[resources.Resource, str] = {}
@@ -48,6 +55,7 @@ class Connections:
         self._connections: dict[str, connection.Connection] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        store.on_admission_check = self._changed.set
 
     def get(self, name: str) -> connection.Connection | None:
         """Return the connection to a cluster, None if no check of ours names it."""
@@ -134,13 +142,10 @@ class Connections:
     def _all_known(self) -> bool:
         return all(kind in self._objects for kind in _KINDS)
 
-    def _checks(self) -> dict[str, dict[str, Any]]:
+    def _checks(self) -> list[kueue.AdmissionCheck]:
         """Return the AdmissionChecks that are ours."""
-        return {
-            name: obj
-            for name, obj in self._objects[resources.ADMISSION_CHECKS].items()
-            if _spec(obj).get("controllerName") == names.DISPATCH_CONTROLLER
-        }
+        known: Iterable[kueue.AdmissionCheck] = self._store.all(resources.ADMISSION_CHECKS)
+        return [one for one in known if one.controller_name == names.DISPATCH_CONTROLLER]
 
     def _configs(self) -> dict[str, list[str]]:
         return {
@@ -151,7 +156,7 @@ class Connections:
     def _wanted(self) -> dict[str, dict[str, Any]]:
         """Return the MultiKueueClusters that a config of a check of ours names."""
         configs = self._configs()
-        referred = (_parameters(check) for check in self._checks().values())
+        referred = (_parameters(check) for check in self._checks())
         named = {
             cluster
             for parameters in referred
@@ -195,7 +200,7 @@ class Connections:
         left = self._objects[resources.MULTIKUEUE_CLUSTERS].get(name)
         if left is not None and _condition(left, names.CLUSTER_CONNECTED) is not None:
             # Nobody looks any more, so nothing is said.
-            await self._write(resources.MULTIKUEUE_CLUSTERS, name, None)
+            await self._write_of_cluster(name, None)
 
     def _problems(self, name: str, served: eligibility.Served) -> tuple[str, ...]:
         """Say why groups cannot be dispatched to a cluster.
@@ -219,11 +224,11 @@ class Connections:
             metrics.cluster(name, up=one.seen.link.up, eligible=not found[name].problem)
             await self._tell_of_cluster(one)
         unread = next((self._unread[kind] for kind in _KINDS if kind in self._unread), "")
-        for name, check in self._checks().items():
+        for check in self._checks():
             condition = check_condition.condition(
                 _parameters(check), configs=self._configs(), clusters=found, unread=unread
             )
-            await self._tell_of_check(name, check, condition)
+            await self._tell_of_check(check, condition)
 
     def _facts(self, one: connection.Connection) -> check_condition.ClusterFacts:
         served = one.seen.served
@@ -231,21 +236,23 @@ class Connections:
         return connection.facts(one.seen, problems)
 
     async def _tell_of_check(
-        self, name: str, check: _Object, wanted: check_condition.Condition
+        self, check: kueue.AdmissionCheck, wanted: check_condition.Condition
     ) -> None:
-        before = _condition(check, check_condition.TYPE) or {}
-        generation = check["metadata"].get("generation")
-        if (
-            before.get("status"),
-            before.get("reason"),
-            before.get("message"),
-            before.get("observedGeneration"),
+        name, generation = check.meta.name, check.meta.generation
+        before = check.condition(check_condition.TYPE)
+        if before is not None and (
+            before.status,
+            before.reason,
+            before.message,
+            before.observed_generation,
         ) == (wanted.status, wanted.reason, wanted.message, generation):
             return
-        if before.get("reason") != wanted.reason:
+        if before is None or before.reason != wanted.reason:
             logger.info("AdmissionCheck %s: %s: %s", name, wanted.reason, wanted.message)
-        same = before.get("status") == wanted.status
-        await self._write(
+        since = _told(_now())
+        if before is not None and before.status == wanted.status:
+            since = before.last_transition_time
+        written = await self._write(
             resources.ADMISSION_CHECKS,
             name,
             {
@@ -254,9 +261,12 @@ class Connections:
                 "reason": wanted.reason,
                 "message": wanted.message,
                 "observedGeneration": generation,
-                "lastTransitionTime": before["lastTransitionTime"] if same else _told(_now()),
+                "lastTransitionTime": since,
             },
         )
+        if written is not None:
+            # As soon as it is known nothing is said twice, whenever the watch tells of it.
+            await self._sink(resources.ADMISSION_CHECKS, "MODIFIED", written)
 
     async def _tell_of_cluster(self, one: connection.Connection) -> None:
         """Keep whether a cluster is connected, and since when it is not; at transitions only."""
@@ -269,8 +279,7 @@ class Connections:
             return
         since = _now() if seen.link.up or seen.link.since is None else seen.link.since
         fault = seen.fault
-        await self._write(
-            resources.MULTIKUEUE_CLUSTERS,
+        await self._write_of_cluster(
             one.name,
             {
                 "type": names.CLUSTER_CONNECTED,
@@ -281,10 +290,19 @@ class Connections:
             },
         )
 
+    async def _write_of_cluster(self, name: str, condition: dict[str, Any] | None) -> None:
+        known = self._objects[resources.MULTIKUEUE_CLUSTERS]
+        written = await self._write(resources.MULTIKUEUE_CLUSTERS, name, condition)
+        if written is not None and name in known:
+            known[name] = written
+
     async def _write(
         self, kind: resources.Resource, name: str, condition: dict[str, Any] | None
-    ) -> None:
-        """Apply one condition, or give it up; what is refused is tried again."""
+    ) -> dict[str, Any] | None:
+        """Apply one condition, or give it up; what is refused is tried again.
+
+        Returns the object as it is then, None if nothing was written.
+        """
         body = {
             "apiVersion": kind.api_version,
             "kind": kind.kind,
@@ -292,16 +310,14 @@ class Connections:
             "status": {"conditions": [condition] if condition is not None else []},
         }
         try:
-            written = await self._home.apply(
+            return await self._home.apply(
                 body, field_manager=names.CONNECTIONS_FIELD_MANAGER, subresource="status"
             )
         except client.ApiError as error:
             if error.status != 404:
                 logger.warning("What is to be said of %s %s: %s", kind.kind, name, error)
                 self._once_more()
-            return
-        if name in self._objects[kind]:
-            self._objects[kind][name] = written
+            return None
 
     def _once_more(self) -> None:
         asyncio.get_running_loop().call_later(RETRY, self._changed.set)
@@ -319,15 +335,11 @@ def _spec(obj: _Object) -> Mapping[str, Any]:
     return obj.get("spec") or {}
 
 
-def _parameters(check: _Object) -> check_condition.Parameters | None:
-    given = _spec(check).get("parameters")
-    if not given:
+def _parameters(check: kueue.AdmissionCheck) -> check_condition.Parameters | None:
+    given = check.parameters
+    if given is None:
         return None
-    return check_condition.Parameters(
-        group=str(given.get("apiGroup") or ""),
-        kind=str(given.get("kind") or ""),
-        name=str(given.get("name") or ""),
-    )
+    return check_condition.Parameters(group=given.api_group, kind=given.kind, name=given.name)
 
 
 def _condition(obj: _Object, type_: str) -> Mapping[str, Any] | None:

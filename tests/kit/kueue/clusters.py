@@ -1,16 +1,18 @@
-"""Several clusters side by side, each with a Kueue and a controller: a manager and its workers.
+"""Several clusters side by side, each with a place for a Kueue and a controller: a manager and its
+workers.
 
 A real Kueue on the manager dispatches to the workers by its MultiKueue, once it is told of them
-(``Clusters.connect``). The stand-in for Kueue has none.
+(``Clusters.connect``). The stand-in for Kueue has none. A controller on the manager connects to the
+workers itself where its configuration says so.
 """
 
 import base64
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import client, kueue, kueue_settings
@@ -62,9 +64,9 @@ class Clusters:
     def connect(self) -> None:
         """Tell the manager of its workers, and wait until each can be dispatched to."""
         api = self.manager.cluster.api
-        for obj in dispatching(
-            {name: place.cluster.kubeconfig.read_bytes() for name, place in self.workers.items()}
-        ):
+        for name, place in self.workers.items():
+            api.apply(secret(name, place.cluster.kubeconfig.read_bytes()))
+        for obj in dispatching(self.workers, controller=names.MULTIKUEUE_CONTROLLER):
             api.apply(obj)
         for name in self.workers:
             _wait_active(api, "MultiKueueCluster", name)
@@ -85,38 +87,44 @@ def opening(
     folder: Path,
     mode: kueue.Mode,
     workers: Sequence[str] = ("worker1", "worker2"),
+    **options: Any,
 ) -> Iterator[Clusters]:
-    """Open the clusters, one after the other; Kueue is started by ``Clusters.kueue``."""
+    """Open the clusters, one after the other; Kueue is started by ``Clusters.kueue``.
+
+    ``options`` are those of each place.
+    """
     with contextlib.ExitStack() as stack:
 
         def opened(name: str) -> places.Place:
             own = folder / name
             own.mkdir()
-            place = places.opening(backend, folder=own, mode=mode, audit_log=True)
-            return stack.enter_context(place)
+            return stack.enter_context(places.opening(backend, folder=own, mode=mode, **options))
 
         yield Clusters(opened("manager"), {name: opened(name) for name in workers})
 
 
-def dispatching(kubeconfigs: Mapping[str, bytes]) -> Iterator[Object]:
-    """Return what makes a manager dispatch to workers, given by name with their credentials."""
-    for name, kubeconfig in kubeconfigs.items():
-        yield {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": KUEUE_NAMESPACE},
-            "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()},
-        }
+def secret(name: str, kubeconfig: bytes) -> Object:
+    """Return the Secret with the credentials of a worker."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": KUEUE_NAMESPACE},
+        "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()},
+    }
+
+
+def dispatching(workers: Iterable[str], *, controller: str) -> Iterator[Object]:
+    """Return what makes a manager dispatch to workers of which it has the Secrets.
+
+    ``controller`` is who dispatches, Kueue or this controller.
+    """
+    named = list(workers)
+    for name in named:
         source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
         yield build.kueues("MultiKueueCluster", name, clusterSource=source)
-    yield build.kueues("MultiKueueConfig", CHECK, clusters=list(kubeconfigs))
-    yield check(CHECK, names.MULTIKUEUE_CONTROLLER)
-
-
-def check(name: str, controller: str) -> Object:
-    """Return an AdmissionCheck that has the parameters of MultiKueue's."""
+    yield build.kueues("MultiKueueConfig", CHECK, clusters=named)
     parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": CHECK}
-    return build.kueues("AdmissionCheck", name, controllerName=controller, parameters=parameters)
+    yield build.kueues("AdmissionCheck", CHECK, controllerName=controller, parameters=parameters)
 
 
 def asking(*checks: str) -> Object:

@@ -3,8 +3,9 @@
 import contextlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
@@ -42,20 +43,32 @@ class Place:
 
 @contextlib.contextmanager
 def opening(
-    backend: sandbox.Backend, *, folder: Path, mode: kueue.Mode, audit_log: bool = False
+    backend: sandbox.Backend,
+    *,
+    folder: Path,
+    mode: kueue.Mode,
+    nodes: int = 4,
+    audit_log: bool = False,
+    configuration: Mapping[str, Any] | None = None,
 ) -> Iterator[Place]:
-    """Open a place; the folder is for the controller's log."""
-    options = sandbox.Options(nodes=4, audit_log=audit_log)
+    """Open a place; the folder is for the controller's log, ``configuration`` for the controller.
+
+    What is ended is ended in any case: a controller of a test that fails would go on for ever.
+    """
+    options = sandbox.Options(nodes=nodes, audit_log=audit_log)
     with sandbox.open(backend, options=options) as cluster:
         harness.install(cluster)
         process = harness.ControllerProcess(
             kubeconfig=cluster.service_account_kubeconfig(*harness.SERVICE_ACCOUNT),
             log=folder / "controller.log",
+            configuration=configuration,
         )
         place = Place(cluster, process, mode=mode)
-        yield place
-        process.kill()
-        place.close()
+        try:
+            yield place
+        finally:
+            process.kill()
+            place.close()
 
 
 def room(place: Place, request: pytest.FixtureRequest) -> str:

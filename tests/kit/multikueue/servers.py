@@ -120,7 +120,8 @@ class Manager:
         before = self.objects[plural].get(name, {})
         generation = before.get("metadata", {}).get("generation", 0) + 1
         created = f"2026-01-01T00:00:{len(self.objects[plural]):02}Z"
-        known = {"name": name, "creationTimestamp": created, **before.get("metadata", {}), **meta}
+        first = {"name": name, "uid": f"{plural}-{name}-{created}", "creationTimestamp": created}
+        known = {**first, **before.get("metadata", {}), **meta}
         obj = {**before, "metadata": known | {"generation": generation}, "spec": spec}
         await self._store(plural, obj, "MODIFIED" if before else "ADDED")
 
@@ -140,6 +141,11 @@ class Manager:
         """Make a MultiKueueCluster with a Secret of the same name."""
         source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
         await self.put("multikueueclusters", name, {"clusterSource": source})
+
+    @property
+    def watched(self) -> dict[str, int]:
+        """How many watches there are of each kind."""
+        return {plural: len(queues) for plural, queues in self._watches.items()}
 
     def condition(self, plural: str, name: str, type_: str) -> Object:
         """Return a condition as it is stored, empty if there is none."""

@@ -49,6 +49,11 @@ class _Same:
     groups: set[int] = field(default_factory=set)
 
 
+def foreign(meta: facts.Meta) -> tuple[str, ...]:
+    """Return the finalizers of an object that go only when whoever has put them there acts."""
+    return tuple(one for one in meta.finalizers if one not in _GO_BY_THEMSELVES)
+
+
 def of(seen: observed.Observed, *, wanted: int, waits: bool, now: datetime) -> actions.Part:
     """Return a Warning for each kind of object and finalizer that holds a deletion up.
 
@@ -58,7 +63,7 @@ def of(seen: observed.Observed, *, wanted: int, waits: bool, now: datetime) -> a
     found: dict[tuple[str, bool, tuple[str, ...]], _Same] = {}
     due_in: list[float] = []
     for going in _going(seen):
-        holding = [one for one in going.meta.finalizers if one not in _GO_BY_THEMSELVES]
+        holding = foreign(going.meta)
         deleted = conditions.moment(going.meta.deleted or "")
         if not (holding and going.over and deleted):
             continue

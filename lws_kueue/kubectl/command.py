@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "start": "lws_kueue.kubectl.activity:start",
     "logs": "lws_kueue.kubectl.logs:command",
     "rollout": "lws_kueue.kubectl.rollout:command",
+    "dashboard": "lws_kueue.kubectl.dashboard.command:command",
 }
 # What help lists of each, so that nothing has to be loaded for it.
 _HELP: Final = {
@@ -33,6 +34,7 @@ _HELP: Final = {
     "start": "Queue a group again that was stopped.",
     "logs": "What the pods of a group say, by rank.",
     "rollout": "How far an update is; history, undo, restart, pause, resume.",
+    "dashboard": "A page on loopback with sets, racks and queues.",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from lws_kueue.api import completion, facts, kueue, lws, names, quantity, reasons, requests, taints
+from lws_kueue.controller import finalizers
 from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.observe import scope
 from lws_kueue.kubectl import decided, look, options, queueing, quota, screen
@@ -285,6 +286,7 @@ def _explained(what: decided.Decided, why: reasons.Reason) -> Explanation:
     name = feeds.cluster_queue if feeds else ""
     needs = _needs(what, workload)
     made = replace(made, local_queue=local, cluster_queue=name, needs=quantity.render_all(needs))
+    made = replace(made, change=made.change or _of_queue(made))
     if workload is None:
         return made
     made = replace(
@@ -302,6 +304,8 @@ def _explained(what: decided.Decided, why: reasons.Reason) -> Explanation:
     if state.admission(workload) is state.Admission.DEACTIVATED:
         start = f"kubectl lws start {observed.name} --group {indices[0]}"
         return replace(made, change=f"{start}, which sets spec.active of its Workload to true")
+    if state.admission(workload) is state.Admission.DELETING:
+        return replace(made, change=made.change or _of_finalizers(workload))
     if state.admission(workload) is not state.Admission.PENDING:
         return made
     return _queued(made, seen, workload, needs)
@@ -328,7 +332,12 @@ def _queued(
     )
     if made.change:
         return made
-    return replace(made, change=_change(made, spec, short))
+    change = (
+        _of_quota(made, quotas, short)
+        or _of_place(made, seen, workload, spec)
+        or _of_turn(made, workload, spec)
+    )
+    return replace(made, change=change)
 
 
 def _room(one: quota.Free) -> Room:
@@ -350,14 +359,46 @@ def _room(one: quota.Free) -> Room:
     )
 
 
-def _change(
-    made: Explanation, spec: Mapping[str, Any], short: Mapping[str, tuple[quota.Free, int]]
+# The one thing to change, where the reason itself names none.
+
+
+def _of_queue(made: Explanation) -> str:
+    """Say what to change where no quota would help, because the queue lets nothing in."""
+    local, queue = made.local_queue, made.cluster_queue
+    match made.code:
+        case "KueueMissing":
+            return "install Kueue 0.15 or later"
+        case "LocalQueueMissing":
+            return f"create LocalQueue {local}, or give the set the {names.QUEUE_NAME} of another"
+        case "LocalQueueStopped":
+            return f"set spec.stopPolicy of LocalQueue {local} to None"
+        case "ClusterQueueMissing":
+            return f"create ClusterQueue {queue}, or have LocalQueue {local} name another"
+        case "ClusterQueueStopped":
+            return f"set spec.stopPolicy of ClusterQueue {queue} to None"
+        case "ClusterQueueInactive":
+            return f"make what ClusterQueue {queue} lacks, or give the set another queue"
+        case "AdmissionGated":
+            return f"whoever has put the annotation {names.ADMISSION_GATED_BY} there takes it off"
+        case "AdmissionCheckPending":
+            return "nothing, if whoever serves the check answers"
+    return ""
+
+
+def _of_quota(
+    made: Explanation, quotas: quota.Quotas, short: Mapping[str, tuple[quota.Free, int]]
 ) -> str:
-    """Return the one thing to change where the reason itself names none: quota is what it is."""
     queue = made.cluster_queue
     for resource, (free, missing) in short.items():
         amount = quantity.render(resource, missing)
         if free.bound == "cohort":
+            for lender, kept in quotas.unlent(queue, (free.flavor, resource)):
+                if kept >= missing:
+                    return (
+                        f"raise lendingLimit of {resource} in flavor {free.flavor} of ClusterQueue"
+                        f" {lender} by {amount}, which has that unused, or wait until as much is"
+                        f" given back in cohort {free.cohort}"
+                    )
             where = f"Cohort {free.cohort}: nobody in it has {amount} more {resource} to lend"
             return (
                 f"{where}; raise nominalQuota of {resource} in flavor {free.flavor} of"
@@ -367,14 +408,73 @@ def _change(
             f"raise {free.bound} of {resource} in flavor {free.flavor} of ClusterQueue {queue} by"
             f" {amount}, or wait until as much is given back"
         )
+    return ""
+
+
+def _of_finalizers(workload: kueue.Workload) -> str:
+    """Say who else holds a Workload that is deleted; the controller says so if that takes long."""
+    others = finalizers.foreign(workload.meta)
+    if not others:
+        return ""
+    return (
+        f"whoever has put the finalizer {', '.join(others)} on Workload {workload.meta.name} takes"
+        " it off"
+    )
+
+
+def _of_place(
+    made: Explanation, seen: look.Seen, workload: kueue.Workload, spec: Mapping[str, Any]
+) -> str:
+    """Return what to change about a topology, if quota is there and Kueue has said no."""
+    refused = workload.condition(state.QUOTA_RESERVED)
+    if made.backs_off_until is not None or refused is None or not refused.message:
+        return ""
+    known = dict(look.topologies(seen, _flavors(spec)))
+    asked = tuple(_levels(workload))
+    for level in asked:
+        for name, levels in known.items():
+            if level not in levels:
+                return (
+                    f"Topology {name} has no level {level}: ask for one of {', '.join(levels)}, or"
+                    " give the set a queue whose flavors have it"
+                )
+    if not asked or not known:
+        return ""
+    return (
+        f"make room in one {asked[0]} of Topology {' or '.join(known)}, or ask for the place as"
+        " preferred"
+    )
+
+
+def _flavors(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Return the names of the flavors of a ClusterQueue."""
+    for group in spec.get("resourceGroups") or ():
+        for flavor in group.get("flavors") or ():
+            yield str(flavor["name"])
+
+
+def _levels(workload: kueue.Workload) -> Iterator[str]:
+    """Return the levels of a topology in one domain of which something has to be."""
+    for pod_set in workload.spec.pod_sets:
+        asked = pod_set.topology_request
+        for level in (asked.required, asked.pod_set_slice_required_topology) if asked else ():
+            if level is not None:
+                yield level
+
+
+def _of_turn(made: Explanation, workload: kueue.Workload, spec: Mapping[str, Any]) -> str:
     if made.backs_off_until is not None:
         return "nothing: Kueue considers it again by itself"
+    queue = made.cluster_queue
     if made.ahead and spec.get("queueingStrategy") == "StrictFIFO":
         first = made.ahead[0]
         return (
             f"nothing it needs is missing; ClusterQueue {queue} is StrictFIFO, and Workload"
             f" {first.namespace}/{first.workload} is ahead"
         )
+    told = workload.condition(state.QUOTA_RESERVED)
+    if (told is None or not told.message) and not made.ahead:
+        return "if that lasts, see that Kueue runs: nothing is ahead in the queue"
     return ""
 
 

@@ -7,13 +7,13 @@ All kinds are listed beside each other, and the set is put together of that as t
 import asyncio
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lws_kueue.api import facts, kueue, lws, names
 from lws_kueue.controller import decide, repairs
-from lws_kueue.controller.admission import managed_by, shortages
+from lws_kueue.controller.admission import managed_by, shortages, waiting
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.kubectl import connection, reading
 from lws_kueue.runtime import (
@@ -26,6 +26,7 @@ from lws_kueue.runtime import (
     refusals,
     resources,
 )
+from lws_kueue.workload import group_mark
 
 Object = dict[str, Any]
 
@@ -190,15 +191,10 @@ async def _named(
 
 async def _looked_up(server: connection.Connection, seen: observed.Observed) -> observed.Observed:
     """Return what is observed with what is asked for where it matters only."""
-    if seen.lws is not None and managed_by.is_marked(seen.lws) and seen.kueue.support == "served":
+    if seen.lws is not None and seen.kueue.support == "served" and _depends(seen, seen.lws):
         tried = built_in.BuiltIn(server)
         await tried.look((seen.namespace,))
-        told = dataclasses.replace(
-            seen.kueue,
-            built_in=tried.of(seen.namespace),
-            built_in_trouble=tried.trouble(seen.namespace),
-        )
-        seen = dataclasses.replace(seen, kueue=told)
+        seen = with_built_in(seen, tried.of(seen.namespace), trouble=tried.trouble(seen.namespace))
     gone: dict[str, facts.Node | None] = {
         name: None for name in decide.nodes_asked(seen) if seen.nodes and name not in seen.nodes
     }
@@ -206,6 +202,26 @@ async def _looked_up(server: connection.Connection, seen: observed.Observed) -> 
     if short := shortages.asked(seen):
         seen = seen.looked_up(refusals=await refusals.Refusals(server).of(short))
     return seen
+
+
+def _depends(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
+    """Whether it matters if Kueue's own integration is on."""
+    return managed_by.is_marked(owner) or bool(waiting.dispatcher(seen, owner))
+
+
+def with_built_in(
+    seen: observed.Observed, answer: bool | None, *, trouble: str = ""
+) -> observed.Observed:
+    """Return what is observed with what a try has told of Kueue's own integration.
+
+    Who may not create sets cannot try it, and is told nothing. A set without its mark, of which it
+    has no Workload either, has come and lived while it was off.
+    """
+    if answer is None and seen.lws is not None and not managed_by.is_marked(seen.lws):
+        adopted = any(group_mark.is_given(one) for one in seen.workloads.values())
+        answer = None if adopted else False
+    told = dataclasses.replace(seen.kueue, built_in=answer, built_in_trouble=trouble)
+    return dataclasses.replace(seen, kueue=told)
 
 
 async def _pending(server: connection.Connection, seen: observed.Observed) -> list[Object] | None:
@@ -229,22 +245,33 @@ def _waits(workload: kueue.Workload) -> bool:
 HOST: Final = "kubernetes.io/hostname"
 
 
+def topologies(seen: Seen, flavors: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Return the topologies of flavors, each with its levels, top down."""
+    found = {one["metadata"]["name"]: one for one in seen.of(TOPOLOGIES)}
+    chosen = frozenset(flavors)
+    used = dict.fromkeys(
+        str((flavor.get("spec") or {}).get("topologyName") or "")
+        for flavor in seen.of(resources.FLAVORS)
+        if flavor["metadata"]["name"] in chosen
+    )
+    for name in used:
+        if name in found:
+            yield name, _levels(found[name])
+
+
+def _levels(topology: Object) -> tuple[str, ...]:
+    return tuple(str(one["nodeLabel"]) for one in (topology.get("spec") or {}).get("levels") or ())
+
+
 def levels(seen: Seen) -> tuple[str, ...]:
     """Return the levels of the topology that flavors of the set's ClusterQueue have, top down.
 
     Without any they are those of all topologies, because a set may run beside them; only hosts if
     there are none.
     """
-    topologies = {one["metadata"]["name"]: one for one in seen.of(TOPOLOGIES)}
-    used = dict.fromkeys(
-        str((flavor.get("spec") or {}).get("topologyName") or "")
-        for flavor in seen.of(resources.FLAVORS)
-        if flavor["metadata"]["name"] in _flavors(seen)
-    )
-    chosen = [topologies[name] for name in used if name in topologies] or list(topologies.values())
-    if not chosen:
-        return (HOST,)
-    return tuple(str(one["nodeLabel"]) for one in (chosen[0].get("spec") or {}).get("levels") or ())
+    used = [own for _, own in topologies(seen, _flavors(seen))]
+    chosen = used or [_levels(one) for one in seen.of(TOPOLOGIES)]
+    return chosen[0] if chosen else (HOST,)
 
 
 def _flavors(seen: Seen) -> frozenset[str]:

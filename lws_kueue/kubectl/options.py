@@ -84,7 +84,7 @@ def command(run: _Command) -> _Command:
         except asking.NoServerError as error:
             _end(str(error))
         except asking.ApiError as error:
-            _end(_told(error))
+            _end(told(error))
         except (LookupError, ValueError) as error:
             _end(str(error.args[0] if error.args else error))
         except BrokenPipeError:
@@ -113,7 +113,8 @@ def noted(notes: tuple[str, ...]) -> None:
         click.echo(note, err=True)
 
 
-def _told(error: asking.ApiError) -> str:
+def told(error: asking.ApiError) -> str:
+    """Say what is wrong and what to do about an answer that was refused, or did not come."""
     if error.status == 0:
         return (
             f"the API server does not answer: {error.message}. Is it up, and is the context right?"

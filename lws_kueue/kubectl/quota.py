@@ -78,6 +78,21 @@ class Quotas:
             if kind[1] in wanted
         )
 
+    def unlent(self, cluster_queue: str, kind: Kind) -> tuple[tuple[str, int], ...]:
+        """Return the other ClusterQueues of its cohort that keep unused quota for themselves.
+
+        Beside each stands how much more it could lend; whoever could lend most comes first.
+        """
+        node = self._queues.get(cluster_queue)
+        if node is None or not node.parent:
+            return ()
+        found = [
+            (name, self._own(other, kind) - min(other.used.get(kind, 0), self._own(other, kind)))
+            for name, other in self._queues.items()
+            if other is not node and other.parent == node.parent
+        ]
+        return tuple(sorted((one for one in found if one[1] > 0), key=lambda one: -one[1]))
+
     def missing(self, cluster_queue: str, resources: Iterable[str]) -> tuple[str, ...]:
         """Return the resources of which a ClusterQueue has no quota at all."""
         node = self._queues.get(cluster_queue)

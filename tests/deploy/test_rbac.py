@@ -44,7 +44,6 @@ WRITES: dict[tuple[str, str], set[Right]] = {
         | rights_of(resources.SERVICES, *CREATE, *REREAD)
         | rights_of(resources.POD_GROUPS, *CREATE, *REREAD)
     ),
-    ("controller/status.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
     ("controller/status.py", "StatusWrite"): (
         rights_of(resources.SETS, "patch", sub="status") | rights_of(resources.SETS, *REREAD)
     ),
@@ -56,6 +55,8 @@ WRITES: dict[tuple[str, str], set[Right]] = {
     ("controller/revision/revisions.py", "Create"): rights_of(
         resources.REVISIONS, *CREATE, *REREAD
     ),
+    ("controller/revision/history.py", "Create"): rights_of(resources.REVISIONS, *CREATE, *REREAD),
+    ("controller/revision/history.py", "Delete"): rights_of(resources.REVISIONS, "delete", *REREAD),
     ("controller/objects/foreign.py", "Patch"): rights_of(
         resources.STATEFUL_SETS, "patch", *REREAD
     ),

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from lws_kueue.api import names
-from lws_kueue.kubectl import explain
+from lws_kueue.kubectl import explain, look
 from lws_kueue.runtime import resources
 from tests.kit.builders import cluster as build
-from tests.kubectl.given import Change, Given, condition
+from tests.kubectl.given import RACK, Change, Given, condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ def _stopped_cluster(given: Given) -> None:
     given.cluster_queues[0]["spec"]["stopPolicy"] = "HoldAndDrain"
 
 
+def _stopped_and_full(given: Given) -> None:
+    given.used("cq", "3")
+    _stopped_cluster(given)
+
+
 def _inactive(given: Given) -> None:
     why = condition("Active", "False", "FlavorNotFound", "ResourceFlavor a100 is not there")
     given.cluster_queues[0]["status"] = {"conditions": [why]}
@@ -111,7 +116,13 @@ def _level(given: Given) -> None:
     given.says(1, said)
     workload = given.workload(1)
     workload["spec"]["podSets"][0]["topologyRequest"] = {"required": "example.com/block"}
+    given.flavors[0]["spec"]["topologyName"] = "t"
     given.model.touch(workload)
+
+
+def _domain(given: Given) -> None:
+    _level(given)
+    given.workload(1)["spec"]["podSets"][0]["topologyRequest"] = {"required": RACK}
 
 
 def _not_ready(given: Given) -> None:
@@ -160,6 +171,12 @@ def _held_deletion(given: Given) -> None:
     given.model.touch(given.workload(1))
 
 
+def _deletion(given: Given) -> None:
+    _held_deletion(given)
+    now = given.model.now.isoformat().replace("+00:00", "Z")
+    given.workload(1)["metadata"]["deletionTimestamp"] = now
+
+
 def _gated_by_others(given: Given) -> None:
     _not_ready(given)
     pod = given.pods(0)[-1]
@@ -194,6 +211,19 @@ def _kueue_away(given: Given) -> None:
     given.support = "missing"
 
 
+def _silent(given: Given) -> None:
+    given.workload(1)["status"] = {}
+    given.model.touch(given.workload(1))
+
+
+def _no_dispatcher(given: Given) -> None:
+    check = build.kueues("AdmissionCheck", "mk", controllerName=names.MULTIKUEUE_CONTROLLER)
+    given.checks = [check]
+    asked = {"admissionChecks": [{"name": "mk"}]}
+    given.cluster_queues[0]["spec"]["admissionChecksStrategy"] = asked
+    given.built_in = False
+
+
 def _elsewhere(given: Given) -> None:
     workload = given.workload(0)
     workload["status"]["clusterName"] = "worker-2"
@@ -214,17 +244,37 @@ CAUSES = {
     "quota of another kind": Cause(_not_covered, "Pending", ("spec.resourceGroups", CQ)),
     "borrowing limit": Cause(_borrowing, "Pending", ("raise borrowingLimit of cpu", CQ)),
     "cohort": Cause(_exhausted, "Pending", ("Cohort team", CQ)),
-    "lending limit": Cause(_lending, "Pending", ("Cohort team", CQ)),
+    "lending limit": Cause(
+        _lending,
+        "Pending",
+        ("raise lendingLimit of cpu in flavor default of ClusterQueue other by 1500m",),
+    ),
     "priority": Cause(_priority, "Pending", ("StrictFIFO", "Workload default/first is ahead")),
-    "missing LocalQueue": Cause(_missing_queue, "LocalQueueMissing", ("LocalQueue queue",)),
-    "missing ClusterQueue": Cause(_missing_cluster_queue, "ClusterQueueMissing", (CQ,)),
-    "stopped LocalQueue": Cause(_stopped_local, "LocalQueueStopped", ("LocalQueue queue",)),
-    "stopped ClusterQueue": Cause(_stopped_cluster, "ClusterQueueStopped", (CQ,)),
-    "inactive ClusterQueue": Cause(_inactive, "ClusterQueueInactive", (CQ, "a100")),
+    "missing LocalQueue": Cause(_missing_queue, "LocalQueueMissing", ("create LocalQueue queue",)),
+    "missing ClusterQueue": Cause(
+        _missing_cluster_queue, "ClusterQueueMissing", (f"create {CQ}", "LocalQueue queue")
+    ),
+    "stopped LocalQueue": Cause(
+        _stopped_local, "LocalQueueStopped", ("spec.stopPolicy of LocalQueue queue",)
+    ),
+    "stopped ClusterQueue": Cause(
+        _stopped_cluster, "ClusterQueueStopped", (f"spec.stopPolicy of {CQ}",)
+    ),
+    "stopped ClusterQueue without quota": Cause(
+        _stopped_and_full, "ClusterQueueStopped", (f"spec.stopPolicy of {CQ}",)
+    ),
+    "inactive ClusterQueue": Cause(
+        _inactive, "ClusterQueueInactive", (f"{CQ} is not active", "a100", f"what {CQ} lacks")
+    ),
     "flavor without nodes": Cause(
         _no_nodes, "FlavorWithoutNodes", ("spec.nodeLabels of ResourceFlavor default",), 0
     ),
-    "topology level": Cause(_level, "Pending", (CQ, "example.com/block")),
+    "topology level": Cause(
+        _level, "Pending", (CQ, "Topology t has no level example.com/block: ask for one of", RACK)
+    ),
+    "topology domain": Cause(
+        _domain, "Pending", (CQ, f"make room in one {RACK} of Topology t, or ask")
+    ),
     "taints": Cause(_tainted, "NodesTainted", ("spec.nodeTaints of ResourceFlavor default",), 0),
     "node failure": Cause(_node_fails, "NodeNotReady", ("node",), 0),
     "node that is gone": Cause(_node_gone, "NodeGone", ("node",), 0),
@@ -236,13 +286,22 @@ CAUSES = {
         _deactivated, "WorkloadDeactivated", ("kubectl lws start demo --group 1",)
     ),
     "finalizer of the other side": Cause(_held_deletion, "DeletionHeld", ("example.com/audit",)),
+    "finalizer of the other side, at once": Cause(
+        _deletion, "WorkloadDeleting", ("put the finalizer example.com/audit on Workload",)
+    ),
     "gate of somebody else": Cause(_gated_by_others, "SchedulingGated", ("example.com/quota",), 0),
     "gate of admission": Cause(_admission_gated, "AdmissionGated", ("example.com/late",)),
     "pod that cannot be made": Cause(_refused, "FailedCreate", ("demo-1", "exceeded quota: pods")),
     "unschedulable after admission": Cause(
         _unscheduled, "PodUnschedulable", ("0/5 nodes are available",), 0
     ),
-    "Kueue away": Cause(_kueue_away, "KueueMissing", ("Kueue is not installed",)),
+    "Kueue away": Cause(_kueue_away, "KueueMissing", ("Kueue is not installed", "install Kueue")),
+    "Kueue that says nothing": Cause(
+        _silent, "Pending", ("has not considered Workload", "see that Kueue runs")
+    ),
+    "MultiKueue without the integration": Cause(
+        _no_dispatcher, "MultiKueueNotPossible", (CQ, "AdmissionCheck mk")
+    ),
     "built-in integration": Cause(
         _built_in, "Pending", ("Kueue's own LeaderWorkerSet integration", CQ)
     ),
@@ -303,3 +362,17 @@ def test_without_cluster_queues_the_reason_is_told_and_only_what_is_free_is_not(
         "Left out, because you may not read it: clusterqueues. The ClusterRole"
         " lws-kueue-kubectl-viewer allows it",
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "adopted", "known"),
+    [(None, False, False), (None, True, None), (True, False, True), (False, False, False)],
+)
+def test_where_the_integration_cannot_be_tried_a_set_without_its_mark_tells_that_it_is_off(
+    answer: bool | None, adopted: bool, known: bool | None
+) -> None:
+    given = Given(replicas=2, admitted=1)
+    if adopted:
+        given.workload(0)["metadata"]["annotations"][names.IS_GROUP_WORKLOAD] = "true"
+        given.model.touch(given.workload(0))
+    assert look.with_built_in(given.seen().observed, answer).kueue.built_in is known

@@ -19,7 +19,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "kubectl.md"
 SCREEN = re.compile(r"```\n\$ kubectl lws (?P<command>[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 # What these tell of is an update that is done.
 AFTER_AN_UPDATE = ("rollout history", "rollout undo")
-WITHOUT_A_SCREEN = {"start", "logs"}
+WITHOUT_A_SCREEN = {"start", "logs", "dashboard"}
 
 
 def test_the_screens_of_the_document_are_what_the_commands_print(

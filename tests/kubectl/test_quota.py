@@ -160,3 +160,18 @@ def test_preemption_helps_where_the_policy_and_the_priorities_allow_it(
     found = queueing.preemption(own, queueing.queue("q", every, QUEUES), spec, short)
     assert found is not None
     assert (found.possible, found.victims) == (possible, victims)
+
+
+def test_what_others_of_the_cohort_keep_unused_is_told_the_most_first() -> None:
+    lends = {"cohort": "c", "lendingLimit": "1"}
+    queues = [
+        queue("q", nominal="1", cohort="c"),
+        queue("little", nominal="3", used="1", **lends),
+        queue("most", nominal="5", **lends),
+        queue("busy", nominal="3", used="3", **lends),
+        queue("all", nominal="3", cohort="c"),
+        queue("elsewhere", nominal="9", cohort="d", lendingLimit="1"),
+    ]
+    found = quota.Quotas(queues)
+    assert found.unlent("q", ("f", "cpu")) == (("most", 4000), ("little", 1000))
+    assert found.unlent("gone", ("f", "cpu")) == ()

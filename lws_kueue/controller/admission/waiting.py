@@ -176,13 +176,11 @@ def asks(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> bool:
     return not _queues(seen, owner).undispatched
 
 
-def _undispatched(seen: observed.Observed, local: kueue.LocalQueue | None) -> str:
-    """Return a check of a queue by which MultiKueue would have to dispatch sets, "" for none.
-
-    It can where Kueue's own integration is on, and maybe where nobody knows.
-    """
+def dispatcher(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> str:
+    """Return a check of a set's queue by which MultiKueue is to dispatch it, "" for none."""
+    local = seen.kueue.local_queues.get(owner.queue_name)
     queue = seen.kueue.cluster_queues.get(local.cluster_queue) if local else None
-    if queue is None or seen.kueue.built_in is not False:
+    if queue is None:
         return ""
     asked = (rule.name for rule in queue.admission_checks_strategy.admission_checks)
     found = (seen.kueue.admission_checks.get(name) for name in asked)
@@ -202,6 +200,7 @@ def _queues(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> state.Queues
         cluster_queue=seen.kueue.cluster_queues.get(local.cluster_queue) if local else None,
         support=seen.kueue.support,
         detail=seen.kueue.detail,
-        undispatched=_undispatched(seen, local),
+        # It can where Kueue's own integration is on, and maybe where nobody knows.
+        undispatched=dispatcher(seen, owner) if seen.kueue.built_in is False else "",
         copied=naming.is_copy(owner.meta),
     )

@@ -25,7 +25,8 @@ test-long: CLUSTERS ?= 2
 # Whole files, in the order of tests/kit/live/handing_out.py: what is long is begun first.
 HAND_OUT := --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo bench test test-long lint crds reference sandbox e2e-kind constraints lock clean
+.PHONY: help demo bench test test-long test-image lint crds reference sandbox e2e-kind constraints lock \
+  dist check-release clean
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ test: $(INSTALLED) ## All tests but those of test-long; the summary says what wa
 test-long: $(INSTALLED) ## What takes long: a hundred kills, more random lives of sets, all rows of large tables.
 	$(BIN)/pytest tests -m 'long or hypothesis' --hypothesis-profile long -n 2 --dist worksteal
 	$(BIN)/pytest e2e -m long -n $(CLUSTERS) $(HAND_OUT) $(ARGS)
+
+test-image: $(INSTALLED) ## Build the image and look into it (needs a Docker engine); part of test-long.
+	$(BIN)/pytest tests/deploy/test_image.py $(ARGS)
 
 lint: $(INSTALLED) ## Style, types, layers and shell scripts.
 	$(BIN)/ruff check
@@ -76,6 +80,12 @@ constraints: ## Write constraints.txt anew, with the newest versions that pyproj
 
 lock: $(INSTALLED) ## Write what the image is made from, with hashes, in the versions of constraints.txt.
 	$(BIN)/python -m tools.lock
+
+dist: $(INSTALLED) ## The files of a release, in dist/ (needs kubectl and helm): RELEASE.md.
+	$(BIN)/python -m tools.release --output dist $(ARGS)
+
+check-release: $(INSTALLED) ## Whether a tag can be released as it is: make check-release TAG=v0.1.0
+	@$(BIN)/python -m tools.release --check "$(TAG)"
 
 clean: ## Remove the virtual environment and the tools' caches; the sandbox's programs stay.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,28 +21,33 @@ MAY_CONFLICT = "ExclusiveTopologyMayConflict"
 # is tested in `e2e/lws/test_gang.py`.
 NEEDS_VOLCANO = "gang-scheduling.yaml"
 
-# File, the set in it, its pods in a group, and how many of its groups become ready.
-SETS = {
-    "all-fields.yaml": ("all-fields", 4, 3),
+# KServe makes the set, so what is tested is a set such as it makes of this.
+NEEDS_KSERVE = "kserve.yaml"
+
+# File, and of each set in it the pods in a group, and how many of its groups become ready.
+SETS: dict[str, list[tuple[str, int, int]]] = {
+    "all-fields.yaml": [("all-fields", 4, 3)],
     # It asks for two, and its autoscaler for three at least.
-    "autoscaling.yaml": ("autoscaled", 2, 3),
-    "exclusive-placement.yaml": ("exclusive", 4, 3),
-    "leader-ready.yaml": ("leader-ready", 3, 1),
-    "leaderworkerset.yaml": ("sample", 3, 2),
-    "minimal.yaml": ("minimal", 4, 3),
-    "multi-template.yaml": ("multi-template", 4, 3),
-    "plain.yaml": ("plain", 3, 2),
-    "priority.yaml": ("urgent", 2, 1),
-    "restart-policy.yaml": ("restart-policy", 3, 2),
-    "rollout-strategy.yaml": ("rollout-strategy", 2, 4),
-    "sglang.yaml": ("sglang", 2, 1),
-    "shared-worker-template.yaml": ("shared-template", 4, 1),
-    "subgroups.yaml": ("subgroups", 5, 2),
-    "topology.yaml": ("topology", 4, 2),
-    "tpu.yaml": ("tpu", 4, 2),
-    "unique-per-replica.yaml": ("unique", 2, 2),
-    "vllm.yaml": ("vllm", 2, 1),
-    "volume-claims.yaml": ("volumes", 2, 2),
+    "autoscaling.yaml": [("autoscaled", 2, 3)],
+    "exclusive-placement.yaml": [("exclusive", 4, 3)],
+    "keda.yaml": [("by-queue-depth", 2, 1)],
+    "leader-ready.yaml": [("leader-ready", 3, 1)],
+    "leaderworkerset.yaml": [("sample", 3, 2)],
+    "minimal.yaml": [("minimal", 4, 3)],
+    "multi-template.yaml": [("multi-template", 4, 3)],
+    "plain.yaml": [("plain", 3, 2)],
+    "prefill-decode.yaml": [("prefill", 1, 2), ("decode", 2, 1)],
+    "priority.yaml": [("urgent", 2, 1)],
+    "restart-policy.yaml": [("restart-policy", 3, 2)],
+    "rollout-strategy.yaml": [("rollout-strategy", 2, 4)],
+    "sglang.yaml": [("sglang", 2, 1)],
+    "shared-worker-template.yaml": [("shared-template", 4, 1)],
+    "subgroups.yaml": [("subgroups", 5, 2)],
+    "topology.yaml": [("topology", 4, 2)],
+    "tpu.yaml": [("tpu", 4, 2)],
+    "unique-per-replica.yaml": [("unique", 2, 2)],
+    "vllm.yaml": [("vllm", 2, 1)],
+    "volume-claims.yaml": [("volumes", 2, 2)],
 }
 
 
@@ -55,8 +60,9 @@ def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
 
 
 def is_queued(file: str) -> bool:
-    (live,) = (obj for obj in manifests.example(file) if obj["kind"] == names.LWS_KIND)
-    return names.QUEUE_NAME in live["metadata"].get("labels", {})
+    sets = [obj for obj in manifests.example(file) if obj["kind"] == names.LWS_KIND]
+    (queued,) = {names.QUEUE_NAME in live["metadata"].get("labels", {}) for live in sets}
+    return queued
 
 
 # The queue has room for one of them; an exclusive group is beside no group of any other set.
@@ -118,25 +124,30 @@ def gone(kubectl: Kubectl) -> None:
 
 def test_no_example_is_left_out() -> None:
     there = {file.name for file in manifests.EXAMPLES.iterdir()}
-    assert there == {*SETS, QUEUES, NEEDS_VOLCANO}
+    assert there == {*SETS, QUEUES, NEEDS_VOLCANO, NEEDS_KSERVE}
 
 
-@pytest.mark.parametrize("file", [QUEUES, NEEDS_VOLCANO, *SETS])
-def test_an_example_has_no_field_that_the_api_does_not_know(served: Kubectl, file: str) -> None:
-    served("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", path(file))
+def test_an_example_has_no_field_that_the_api_does_not_know(served: Kubectl) -> None:
+    files = [QUEUES, NEEDS_VOLCANO, NEEDS_KSERVE, *SETS]
+    strictly = ("--server-side", "--dry-run=server", "--validate=strict")
+    served("apply", *strictly, *(argument for file in files for argument in ("-f", path(file))))
 
 
 @pytest.mark.usefixtures("queues")
 @selection.parametrize("file", ALONE, few={"leaderworkerset.yaml", "leader-ready.yaml"})
 def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl, file: str) -> None:
-    name, size, groups = SETS[file]
     served("apply", "-f", path(file))
-    harness.wait_ready(served.cluster, name, namespace="default", groups=groups)
-    pods = harness.pods(served.cluster, namespace="default")
-    assert len(pods) == size * groups
-    assert all(pod["spec"].get("nodeName") for pod in pods.values())
-    assert len(workloads(served)) == (groups if is_queued(file) else 0)
-    assert_own_service(served, name)
+    expected: Counter[str] = Counter()
+    for name, size, groups in SETS[file]:
+        harness.wait_ready(served.cluster, name, namespace="default", groups=groups)
+        expected[name] = size * groups
+    pods = harness.pods(served.cluster, namespace="default").values()
+    assert Counter(pod["metadata"]["labels"][names.SET_NAME] for pod in pods) == expected
+    assert all(pod["spec"].get("nodeName") for pod in pods)
+    asked_for = sum(groups for _, _, groups in SETS[file]) if is_queued(file) else 0
+    assert len(workloads(served)) == asked_for
+    for name, _, _ in SETS[file]:
+        assert_own_service(served, name)
     served("delete", "--wait", "-f", path(file))
     gone(served)
 
@@ -145,7 +156,7 @@ def test_the_set_of_an_example_becomes_ready_and_leaves_nothing(served: Kubectl,
 def test_the_sets_without_a_queue_become_ready_beside_each_other(served: Kubectl) -> None:
     served("apply", *(argument for file in TOGETHER for argument in ("-f", path(file))))
     expected: Counter[str] = Counter()
-    for name, size, groups in (SETS[file] for file in TOGETHER):
+    for name, size, groups in (one for file in TOGETHER for one in SETS[file]):
         harness.wait_ready(served.cluster, name, namespace="default", groups=groups)
         assert_own_service(served, name)
         expected[name] = size * groups
@@ -263,4 +274,85 @@ def test_the_services_of_unique_per_replica_are_one_for_each_group(served: Kubec
     services = served.cluster.api.list("v1", "Service", namespace="default")
     assert {s["metadata"]["name"] for s in services} == {"kubernetes", "unique-0", "unique-1"}
     served("delete", "--wait", "-f", path("unique-per-replica.yaml"))
+    gone(served)
+
+
+def test_keda_scales_the_set_beside_it_and_up_to_the_quota() -> None:
+    live, scaled = manifests.example("keda.yaml")
+    target = scaled["spec"]["scaleTargetRef"]
+    assert (target["apiVersion"], target["kind"]) == (live["apiVersion"], live["kind"])
+    assert target["name"] == live["metadata"]["name"]
+    worker = live["spec"]["leaderWorkerTemplate"]
+    (container,) = worker["workerTemplate"]["spec"]["containers"]
+    group = worker["size"] * int(container["resources"]["requests"]["cpu"].removesuffix("m"))
+    (queue,) = (obj for obj in manifests.example(QUEUES) if obj["kind"] == "ClusterQueue")
+    (flavor,) = queue["spec"]["resourceGroups"][0]["flavors"]
+    quota = 1000 * int(flavor["resources"][0]["nominalQuota"])
+    assert scaled["spec"]["maxReplicaCount"] * group == quota
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("queues")
+def test_groups_follow_an_autoscaler_that_counts_waiting_requests(served: Kubectl) -> None:
+    """KEDA's autoscaler writes the scale subresource, which is all that it needs of a set."""
+    served("apply", "-f", path("keda.yaml"))
+    harness.wait_ready(served.cluster, "by-queue-depth", namespace="default", groups=1)
+    for groups in (6, 1):
+        served("scale", "lws", "by-queue-depth", f"--replicas={groups}")
+        harness.wait_ready(served.cluster, "by-queue-depth", namespace="default", groups=groups)
+    served("delete", "--wait", "-f", path("keda.yaml"))
+    gone(served)
+
+
+def made_by_kserve(service: dict[str, Any]) -> dict[str, Any]:
+    """The set that KServe 0.20 makes of a service, as far as Kueue is concerned.
+
+    It copies labels of Kueue to the set and to both templates, and the size of a group is the
+    number of ranks by that of a pod.
+    """
+    spec, labels = service["spec"], service["metadata"]["labels"]
+    parallelism = spec["parallelism"]
+
+    def template(pod: dict[str, Any]) -> dict[str, Any]:
+        image = "registry.k8s.io/pause:3.10"
+        containers = [{"image": image, **container} for container in pod["containers"]]
+        return {"metadata": {"labels": labels}, "spec": {**pod, "containers": containers}}
+
+    return {
+        "apiVersion": names.LWS_API_VERSION,
+        "kind": names.LWS_KIND,
+        "metadata": {
+            "name": f"{service['metadata']['name']}-kserve-mn",
+            "namespace": service["metadata"]["namespace"],
+            "labels": labels,
+        },
+        "spec": {
+            "replicas": spec["replicas"],
+            "leaderWorkerTemplate": {
+                "size": parallelism["data"] // parallelism["dataLocal"],
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": template(spec["template"]),
+                "workerTemplate": template(spec["worker"]),
+            },
+        },
+    }
+
+
+@pytest.mark.long
+def test_a_set_such_as_kserve_makes_is_admitted_by_one_workload_for_each_group(
+    served: Kubectl, tmp_path: pathlib.Path
+) -> None:
+    (service,) = manifests.example(NEEDS_KSERVE)
+    # The queue is that of the example for vLLM.
+    queues = [obj for obj in manifests.example("vllm.yaml") if "kueue" in obj["apiVersion"]]
+    live = made_by_kserve(service)
+    file = tmp_path / "made.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [*queues, live]}))
+    served("apply", "-f", path(NEEDS_KSERVE), "-f", str(file))
+    name = live["metadata"]["name"]
+    harness.wait_ready(served.cluster, name, namespace="default", groups=1)
+    (workload,) = workloads(served)
+    assert [owner["name"] for owner in workload["metadata"]["ownerReferences"]] == [name]
+    assert len(harness.pods(served.cluster, namespace="default")) == 2
+    served("delete", "--wait", "-f", str(file), "-f", path(NEEDS_KSERVE))
     gone(served)

@@ -18,24 +18,28 @@ NAMESPACE: Final = "lws-kueue-system"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def program() -> Path:
+    """Return where it is; a test that needs it is skipped where it cannot be built."""
+    try:
+        return binaries.helm()
+    except (sandbox.NoBuilderError, sandbox.ToolchainError) as error:
+        pytest.skip(f"helm is not there and cannot be built: {str(error).splitlines()[-1]}")
+
+
 def run(
     *arguments: str, home: Path, kubeconfig: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run it; a test that needs it is skipped where it is not there and cannot be built.
+    """Run it, or skip the test as `program` does.
 
     What it keeps of its own goes below ``home``, and without ``kubeconfig`` it reaches no cluster.
     """
-    try:
-        program = binaries.helm()
-    except (sandbox.NoBuilderError, sandbox.ToolchainError) as error:
-        pytest.skip(f"helm is not there and cannot be built: {str(error).splitlines()[-1]}")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HELM_")},
         **{f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")},
         "KUBECONFIG": str(kubeconfig or "/dev/null"),
     }
     return subprocess.run(
-        [str(program), *arguments], capture_output=True, text=True, check=False, env=environment
+        [str(program()), *arguments], capture_output=True, text=True, check=False, env=environment
     )
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -130,6 +131,55 @@ def test_the_laboratory_has_its_modules_the_toolchain_and_the_examples(
         *(f"_manifests/examples/{file.name}" for file in (ROOT / "examples").iterdir()),
     ):
         assert f"lws_kueue_lab/{part}" in found
+
+
+def description(wheel: Path) -> str:
+    """What the page of a package index shows."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        return archive.read(name).decode("utf-8")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_links_of_the_page_of_a_distribution_lead_to_files_of_its_version(
+    wheels: dict[str, Path], name: str
+) -> None:
+    shown = description(wheels[name])
+    links = re.findall(r"\]\(([^)\s]+)\)", shown)
+    own = f"{project('lws-kueue')['urls']['Repository']}/blob/v{lws_kueue.__version__}/"
+    leading = [link.removeprefix(own).partition("#")[0] for link in links if link.startswith(own)]
+    assert leading
+    assert [path for path in leading if not (ROOT / path).exists()] == []
+    # As many as there are in the document, and none that only leads somewhere beside it.
+    document = (FOLDERS[name] / "README.md").read_text(encoding="utf-8")
+    beside = re.findall(r"\]\((?![a-z]+:)[^)\s]+\)", document)
+    assert len(leading) == len(beside)
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_an_index_takes_what_the_wheels_say_of_themselves(wheels: dict[str, Path]) -> None:
+    run("-m", "twine", "check", "--strict", *map(str, wheels.values()), cwd=ROOT)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_sources_of_a_distribution_are_taken_by_an_index_and_give_the_same_wheel(
+    wheels: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    build = ("-m", "hatchling", "build", "-d", str(tmp_path))
+    run(*build, "-t", "sdist", cwd=FOLDERS[name])
+    (sources,) = tmp_path.glob("*.tar.gz")
+    run("-m", "twine", "check", "--strict", str(sources), cwd=ROOT)
+    with tarfile.open(sources) as archive:
+        archive.extractall(tmp_path, filter="data")
+    run(*build, "-t", "wheel", cwd=tmp_path / sources.name.removesuffix(".tar.gz"))
+    (wheel,) = tmp_path.glob("*.whl")
+    assert content(wheel) == content(wheels[name])
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_distribution_says_that_it_has_types(wheels: dict[str, Path], name: str) -> None:
+    assert f"{PACKAGES[name].name}/py.typed" in content(wheels[name])
 
 
 def required(requirements: list[str] | None, extras: set[str]) -> set[str]:

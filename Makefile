@@ -1,6 +1,7 @@
 # Every target creates what it needs: the virtual environment, and (inside `lws-kueue`) the programs
-# of the sandbox, which are built on first use and kept in ~/.cache/lws-kueue.
-# Needed beforehand: make, git, Python >= 3.11 (PYTHON=... names another one) and Go >= 1.26.
+# of the sandbox, which are downloaded or built on first use and kept in ~/.cache/lws-kueue.
+# Needed beforehand: make, git and Python >= 3.11 (PYTHON=... names another one); where no image
+# registry can be reached, Go >= 1.26 as well.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -63,7 +64,7 @@ crds: $(INSTALLED) ## Generate crds/ from tools/crds and the API server's own Op
 reference: $(INSTALLED) ## Generate docs/reference.md from tools/reference.
 	$(BIN)/python -m tools.reference
 
-sandbox: $(INSTALLED) ## Build the programs of the sandbox now instead of on first use.
+sandbox: $(INSTALLED) ## Download or build the programs of the sandbox now instead of on first use.
 	$(BIN)/lws-kueue sandbox build
 
 e2e-kind: $(INSTALLED) ## The whole-system tests on kind with a released Kueue (needs docker, kind, kubectl).

@@ -245,10 +245,13 @@ def test_a_manager_that_ends_is_an_error_with_its_log_and_leaves_no_webhooks(
 
 
 def test_a_manager_that_nobody_named_cannot_be_insisted_on(
-    cluster: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch
+    cluster: sandbox.Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(kueue_manager.BINARY_VARIABLE, raising=False)
     monkeypatch.delenv(kueue_manager.MANIFESTS_VARIABLE, raising=False)
+    monkeypatch.setenv("LWS_KUEUE_DOWNLOAD", "never")
+    # Nor does the cache of whoever runs this have one.
+    monkeypatch.setenv("LWS_KUEUE_CACHE", str(tmp_path))
     with (
         pytest.raises(sandbox.SandboxError, match=r"no Kueue manager|has a Kueue already"),
         kueue.start(cluster, mode="manager"),
@@ -263,11 +266,16 @@ def test_mode_none_starts_nothing(cluster: sandbox.Sandbox) -> None:
 
 @pytest.mark.long
 def test_without_a_real_kueue_a_stand_in_serves_and_says_so(
-    fresh_cluster: OpenCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fresh_cluster: OpenCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.delenv(kueue_manager.BINARY_VARIABLE, raising=False)
     monkeypatch.delenv(kueue_manager.MANIFESTS_VARIABLE, raising=False)
     cluster = fresh_cluster(ONE_NODE)
+    monkeypatch.setenv("LWS_KUEUE_DOWNLOAD", "never")
+    monkeypatch.setenv("LWS_KUEUE_CACHE", str(tmp_path))
     with kueue.start(cluster, settings=SETTINGS) as info:
         assert info.kind == "standin"
         assert "a stand-in decides about admission" in caplog.text

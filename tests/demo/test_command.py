@@ -15,7 +15,9 @@ from lws_kueue_lab.demo import command, screen, story
 def test_a_signal_ends_the_demo_with_its_number(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals, dropped: bool
 ) -> None:
-    def tell(show: screen.Screen, *, keep: bool, check: Callable[[], None]) -> None:
+    def tell(
+        show: screen.Screen, *, keep: bool, kueue_mode: str, check: Callable[[], None]
+    ) -> None:
         # A finalizer that runs just then swallows every exception.
         with contextlib.suppress(KeyboardInterrupt) if dropped else contextlib.nullcontext():
             os.kill(os.getpid(), number)
@@ -35,7 +37,9 @@ def test_a_signal_ends_the_demo_with_its_number(
 def test_a_demo_that_nobody_interrupts_tells_its_story_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def tell(show: screen.Screen, *, keep: bool, check: Callable[[], None]) -> None:
+    def tell(
+        show: screen.Screen, *, keep: bool, kueue_mode: str, check: Callable[[], None]
+    ) -> None:
         check()
         show.line("told")
 

@@ -1,4 +1,4 @@
-"""Building the programs of the sandbox, with a `go` that only pretends."""
+"""The programs of the sandbox, with a `go` that only pretends and a mirror on loopback."""
 
 import os
 import platform
@@ -6,13 +6,19 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import binaries, engine
+from lws_kueue_lab.sandbox import binaries, cli, engine, kueue_choice, kueue_manager
+from lws_kueue_lab.sandbox.releases import errors, table
+
+from tests.kit.releases import images, mirror, published
 
 ROOT = Path(__file__).parents[2]
+HERE = table.platform_of("Linux").architecture
 
 # Makes the files that `go build -o DIR/ PACKAGE...` would, slowly enough to be overtaken.
 FAKE_GO = """\
@@ -46,6 +52,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     go.chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("LWS_KUEUE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LWS_KUEUE_DOWNLOAD", "never")
     monkeypatch.setenv("FAKE_GO_CALLS", str(tmp_path / "calls"))
     monkeypatch.setattr(engine, "answers", lambda: False)
     return tmp_path / "calls"
@@ -118,6 +125,158 @@ def test_the_key_follows_the_modules_and_the_flags(
     assert len(keys) == 4
 
 
+@pytest.fixture
+def there(calls: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mirror.Mirror]:
+    """A mirror with everything beside a `go` that could build."""
+    monkeypatch.delenv("LWS_KUEUE_DOWNLOAD")
+    with mirror.serving(published.everything()) as serving:
+        monkeypatch.setenv("LWS_KUEUE_MIRROR", serving.url)
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # Nobody publishes anything here.
+        yield serving
+
+
+def test_what_a_mirror_has_is_not_built(calls: Path, there: mirror.Mirror) -> None:
+    found = binaries.ensure("Linux")
+    assert found["etcd"].read_bytes() == images.program("usr/local/bin/etcd", architecture=HERE)
+    assert {path.parent.name for path in found.values()} == {
+        f"{module.name}-{module.version}-linux-{HERE}" for module in binaries.MODULES
+    }
+    assert not calls.exists()
+
+
+def test_what_a_mirror_lacks_is_built_and_the_reason_is_said(
+    calls: Path, there: mirror.Mirror, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del there.repositories["kwok/kwok"]
+    found = binaries.ensure("Linux")
+    assert found["kwok"].read_text() == "sigs.k8s.io/kwok/cmd/kwok"
+    assert found["etcd"].read_bytes() == images.program("usr/local/bin/etcd", architecture=HERE)
+    assert builds(calls) == 1
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "to be built" in line]
+    assert said.startswith("[sandbox] kwok v0.8.0: to be built, ")
+    assert "kwok/manifests/v0.8.0 answers 404" in said
+
+
+def test_what_is_another_one_than_it_should_be_is_not_built_instead(
+    calls: Path, there: mirror.Mirror
+) -> None:
+    there.repositories["etcd-development/etcd"] = images.image(
+        "v3.6.8", "usr/local/bin/etcd", lambda _: [images.member("usr/local/bin/etcd", b"#!")]
+    )
+    with pytest.raises(errors.IntegrityError, match="etcd is no program for Linux"):
+        binaries.ensure("Linux")
+    assert not calls.exists()
+
+
+def test_what_was_built_before_is_not_downloaded(
+    calls: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LWS_KUEUE_DOWNLOAD", "never")
+    built = binaries.ensure("Linux")
+    monkeypatch.delenv("LWS_KUEUE_DOWNLOAD")
+    assert binaries.ensure("Linux") == built
+    assert not there.asked
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.sandbox_group, words)
+
+
+def test_fetch_fills_a_cache_that_verify_is_content_with(
+    calls: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = run("fetch")
+    assert fetched.exit_code == 0, fetched.output
+    assert not calls.exists()
+    # What is copied to a machine without a network is the folder.
+    moved = binaries.cache_directory().rename(binaries.cache_directory().with_name("moved"))
+    monkeypatch.setenv("LWS_KUEUE_CACHE", str(moved))
+    monkeypatch.setenv("LWS_KUEUE_DOWNLOAD", "never")
+    monkeypatch.setenv("PATH", "")
+    verified = run("verify")
+    assert verified.exit_code == 0, verified.output
+    assert [line.partition(":")[0] for line in verified.stdout.splitlines()] == [
+        *(f"{tool} {m.version}" for m in binaries.MODULES for tool in sorted_as_in_table(m)),
+        *("kueue v0.19.2", "kueue-manifests v0.19.2"),
+    ]
+    assert binaries.ensure("Linux")["kubectl"].is_file()
+    binaries.ensure("Linux")["kubectl"].write_bytes(b"another one")
+    changed = run("verify")
+    assert changed.exit_code == 1
+    assert "kubectl is no program for Linux" in changed.output
+
+
+def sorted_as_in_table(module: binaries.Module) -> list[str]:
+    return [name for name in table.known().programs if name in module.tools]
+
+
+def test_fetch_takes_other_platforms_and_versions_and_builds_nothing(
+    calls: Path, there: mirror.Mirror
+) -> None:
+    (manifest,) = [
+        m for t, m in there.repositories["kueue/kueue"].manifests.items() if t == "v0.19.2"
+    ]
+    there.repositories["kueue/kueue"].manifests["v0.18.1"] = manifest
+    there.repositories["kueue/manifests"].manifests["v0.18.1"] = there.repositories[
+        "kueue/manifests"
+    ].manifests["v0.19.2"]
+    fetched = run("fetch", "--platform=linux/arm64", "--kueue=v0.18.1")
+    assert fetched.exit_code == 0, fetched.output
+    folders = {path.name for path in (binaries.cache_directory() / "releases").iterdir()}
+    assert {"etcd-v3.6.8-linux-arm64", "kueue-v0.18.1-linux-arm64"} <= folders
+    absent = run("fetch", "--kueue=v0.18.2")
+    assert absent.exit_code == 1
+    assert "answers 404" in absent.output
+    assert not calls.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["fetch", "--platform=arm64"], "arm64 is no platform, such as linux/arm64"),
+        (["fetch", "--kueue=main"], "main is no version of Kueue, such as v0.19.2"),
+        (["verify"], "kubernetes v1.36.3 for linux/"),
+        (["up", "--kueue=latest"], "'latest' is none of auto|real|stand-in|none|VERSION"),
+    ],
+)
+def test_what_a_person_asks_wrongly_is_answered_in_words(
+    calls: Path, there: mirror.Mirror, words: list[str], text: str
+) -> None:
+    answer = run(*words)
+    assert answer.exit_code != 0
+    assert text in answer.output
+    assert not there.asked
+
+
+def test_the_kueue_of_a_release_is_a_program_and_its_manifests(
+    calls: Path, there: mirror.Mirror
+) -> None:
+    source = kueue_manager.released()
+    assert source.binary.read_bytes() == images.program("manager", architecture=HERE)
+    (file,) = source.manifests.iterdir()
+    assert file.read_bytes() == published.MANIFESTS
+    asked = len(there.asked)
+    assert kueue_manager.released("v0.19.2") == source
+    assert len(there.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ("auto", "auto"),
+        ("real", "manager"),
+        ("stand-in", "standin"),
+        ("none", "none"),
+        ("v0.19.2", "v0.19.2"),
+        ("v0.20.0-rc.1", "v0.20.0-rc.1"),
+    ],
+)
+def test_a_person_chooses_a_kueue_by_these_words(said: str, mode: str) -> None:
+    assert kueue_choice.KUEUE_CHOICE.convert(said, None, None) == mode
+    # A sandbox that is detached hands it on to the process that owns it.
+    assert kueue_choice.KUEUE_CHOICE.convert(mode, None, None) == mode
+
+
 def test_a_failed_build_is_reported_and_leaves_nothing(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +320,7 @@ def test_without_go_and_docker_it_fails_and_says_what_to_install(
         binaries.ensure()
     assert "Install Go 1.26.0 or newer" in str(refused.value)
     assert "start Docker" in str(refused.value)
+    assert "Nor can they be downloaded: LWS_KUEUE_DOWNLOAD=never." in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +373,11 @@ def test_a_long_build_says_in_a_log_that_it_goes_on(
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=True
     )
     lines = result.stderr.splitlines()
-    assert lines[0].startswith("[sandbox] building kubernetes v1.36.3 (5 to 8 minutes the first")
+    assert lines[0] == (
+        "[sandbox] kubernetes v1.36.3, etcd v3.6.8, kwok v0.8.0: to be built, "
+        "LWS_KUEUE_DOWNLOAD=never"
+    )
+    assert lines[1].startswith("[sandbox] building kubernetes v1.36.3 (5 to 8 minutes the first")
     assert any("building etcd v3.6.8, 1 packages compiled, " in line for line in lines)
     assert lines[-1].startswith("[sandbox] building kwok v0.8.0: done after ")
 

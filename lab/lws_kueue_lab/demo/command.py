@@ -13,7 +13,7 @@ from lws_kueue.install import preflight
 from lws_kueue.runtime import client as runtime_client
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.demo import screen, story
-from lws_kueue_lab.sandbox import client
+from lws_kueue_lab.sandbox import client, kueue_choice
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,14 +42,21 @@ class _Interrupted(KeyboardInterrupt):
 
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave everything up at the end, until Ctrl-C.")
-def demo_command(keep: bool) -> None:
+@click.option(
+    "--kueue",
+    type=kueue_choice.KUEUE_CHOICE,
+    default="auto",
+    show_default=True,
+    help=kueue_choice.HELP,
+)
+def demo_command(keep: bool, kueue: str) -> None:
     """Watch a LeaderWorkerSet being admitted group by group on a cluster of its own.
 
     Starts a real Kubernetes control plane on this machine, and ends everything again.
     """
     try:
         with screen.open() as show, _signals() as interrupted:
-            story.tell(show, keep=keep, check=interrupted)
+            story.tell(show, keep=keep, kueue_mode=kueue, check=interrupted)
     except _Interrupted as interruption:
         click.echo("Interrupted: everything is stopped.")
         sys.exit(128 + interruption.number)

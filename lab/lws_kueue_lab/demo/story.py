@@ -25,16 +25,19 @@ class FailedError(Exception):
     """A step did not come to its end; the message says what was seen last."""
 
 
-def tell(show: screen.Screen, *, keep: bool, check: Callable[[], None]) -> None:
+def tell(
+    show: screen.Screen, *, keep: bool, kueue_mode: kueue.Mode, check: Callable[[], None]
+) -> None:
     """Tell the story on a cluster of its own; with ``keep`` go on until a KeyboardInterrupt.
 
-    ``check`` is called again and again while things are waited for, and once at the end.
+    ``kueue_mode`` says which Kueue decides. ``check`` is called again and again while things are
+    waited for, and once at the end.
 
     Raises what ``check`` raises, FailedError when a step does not come to its end, and what the
     sandbox raises when a process of it dies or cannot be had.
     """
     with contextlib.ExitStack() as stack:
-        stage = _set_up(show, stack, check)
+        stage = _set_up(show, stack, kueue_mode, check)
         stage.apply_set()
         stage.scale()
         stage.raise_quota()
@@ -158,14 +161,17 @@ class Stage:
 
 
 def _set_up(
-    show: screen.Screen, stack: contextlib.ExitStack, interrupted: Callable[[], None]
+    show: screen.Screen,
+    stack: contextlib.ExitStack,
+    kueue_mode: kueue.Mode,
+    interrupted: Callable[[], None],
 ) -> Stage:
     """Start everything up to the queues."""
     show.say("Starting a Kubernetes control plane for the demo alone: 4 nodes in 2 racks")
     cluster = stack.enter_context(sandbox.open("process", options=_OPTIONS))
     show.say(f"Kubernetes {cluster.api.version()} is ready at {cluster.api.server}")
     stack.enter_context(_notices(show))
-    cluster.kueue = stack.enter_context(kueue.start(cluster))
+    cluster.kueue = stack.enter_context(kueue.start(cluster, mode=kueue_mode))
     show.say(f"Admission is decided by: {cluster.kueue}")
     policies = controller.install_api(cluster)
     show.say(

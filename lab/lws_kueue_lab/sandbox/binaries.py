@@ -1,14 +1,13 @@
-"""The programs of the sandbox: built once from pinned Go modules, then taken from a cache.
+"""The programs of the sandbox: from the cache, a mirror, official releases, or built.
 
+The order is that. What is released comes by `downloads`, into a folder by version and platform.
 Each module under `toolchain/` is built on its own and cached under a key made of everything that
-decides the result: its `go.mod`, its `go.sum`, the tools and the build flags. A build happens in
-a directory beside its final place and is renamed, under a lock, so that a killed build leaves
-nothing half-made and two processes do not build the same thing.
+decides the result: its `go.mod`, its `go.sum`, the tools and the build flags. Either happens in a
+directory beside the final place and is renamed, under a lock, so that a killed one leaves nothing
+half-made and two processes do not do the same thing.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import platform
@@ -16,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lws_kueue_lab.sandbox import cluster, engine, progress
+from lws_kueue_lab.sandbox import cluster, downloads, engine, locks, progress
+from lws_kueue_lab.sandbox.releases import obtain, table
+from lws_kueue_lab.sandbox.releases.errors import UnavailableError
 
 _TOOLCHAIN = Path(__file__).parent / "toolchain"
 _BUILD_FLAGS = ("-trimpath", "-mod=readonly", "-buildvcs=false")
@@ -115,7 +116,7 @@ def helm(system: str = platform.system()) -> Path:
 
     Raises `NoBuilderError` at once if it is not there and nothing here can build it.
     """
-    place = _place(HELM, system)
+    place = _built(HELM, system)
     if not place.is_dir():
         _build_once(HELM, find_builder(), system)
     return place / "helm"
@@ -127,17 +128,47 @@ def missing(system: str) -> list[Module]:
 
 
 def ensure(system: str = platform.system()) -> dict[str, Path]:
-    """The programs by name; builds first what is missing, which takes minutes once.
+    """The programs by name; downloads or builds first what is missing, which happens once.
 
-    `system` is where they will run, in the words of `platform.system`.
-    Raises `NoBuilderError` at once if something is missing and nothing here can build it.
+    `system` is where they will run, in the words of `platform.system`. Raises `NoBuilderError` if
+    something is missing, cannot be downloaded, and nothing here can build it; and `IntegrityError`
+    if what was downloaded is not what it has to be: then nothing is built in its place.
     """
-    to_build = missing(system)
-    if to_build:
-        builder = find_builder()
-        for module in to_build:
-            _build_once(module, builder, system)
+    absent = missing(system)
+    if absent:
+        to_build, reason = _download(absent, system)
+        if to_build:
+            builder = find_builder(reason)
+            names = ", ".join(f"{module.name} {module.version}" for module in to_build)
+            print(f"[sandbox] {names}: to be built, {reason}", file=sys.stderr, flush=True)
+            for module in to_build:
+                _build_once(module, builder, system)
     return {tool: _place(module, system) / tool for module in MODULES for tool in module.tools}
+
+
+def releases(modules: Sequence[Module] = MODULES) -> list[downloads.Release]:
+    """What is published of the modules' programs."""
+    known = table.known()
+    return [
+        downloads.Release(
+            name=module.name, version=module.version, content=table.only(known, *module.tools)
+        )
+        for module in modules
+    ]
+
+
+def _download(modules: Sequence[Module], system: str) -> tuple[list[Module], str]:
+    """Download what is to be had; returns the modules that are not, and why."""
+    wanted = table.platform_of(system)
+    left, reasons = [], []
+    with downloads.opened(cache_directory(), table.known()) as downloader:
+        for module, release in zip(modules, releases(modules), strict=True):
+            try:
+                downloader.get(release, wanted)
+            except UnavailableError as error:
+                left.append(module)
+                reasons.append(str(error))
+    return left, "; ".join(dict.fromkeys(reasons))
 
 
 class Builder:
@@ -183,16 +214,21 @@ class DockerBuilder(Builder):
         ]
 
 
-def find_builder() -> Builder:
-    """What can build here: a Go that is new enough, else Docker; else `NoBuilderError`."""
+def find_builder(not_downloaded: str = "") -> Builder:
+    """What can build here: a Go that is new enough, else Docker; else `NoBuilderError`.
+
+    `not_downloaded` says why there is nothing to download instead.
+    """
     problem = _problem_with_go()
     if problem is None:
         return Builder()
     if shutil.which("docker") and engine.answers():
         return DockerBuilder()
+    instead = f" Nor can they be downloaded: {not_downloaded}." if not_downloaded else ""
     raise cluster.NoBuilderError(
         f"The sandbox has to build its programs once, and cannot: {problem}, and no Docker "
-        f"engine answers.\nInstall Go {_required_go()} or newer (https://go.dev/doc/install) "
+        f"engine answers.{instead}\n"
+        f"Install Go {_required_go()} or newer (https://go.dev/doc/install) "
         "or start Docker, then run the same command again."
     )
 
@@ -232,16 +268,24 @@ def _required_go() -> str:
 
 
 def _place(module: Module, system: str) -> Path:
+    """Where the programs of a module are, or would be built: what was downloaded goes first."""
+    (release,) = releases([module])
+    downloaded = release.place(cache_directory(), table.platform_of(system))
+    return downloaded if downloaded.is_dir() else _built(module, system)
+
+
+def _built(module: Module, system: str) -> Path:
     return cache_directory() / "binaries" / module.key(system)
 
 
 def _build_once(module: Module, builder: Builder, system: str) -> None:
-    place = _place(module, system)
+    place = _built(module, system)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place.with_suffix(place.suffix + ".lock"), module):
+    waiting = f"another process is building {module.name}; waiting for it"
+    with locks.held(place.with_suffix(place.suffix + ".lock"), waiting=waiting):
         if place.is_dir():
             return
-        _remove_leftovers(place)
+        obtain.sweep(place)
         partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             _build(module, builder, system=system, into=partial)
@@ -282,24 +326,3 @@ def _go_name(package: str) -> str:
     *parents, last = package.split("/")
     is_version = last.startswith("v") and last[1:].isdigit()
     return parents[-1] if is_version else last
-
-
-@contextlib.contextmanager
-def _locked(path: Path, module: Module) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"[sandbox] another process is building {module.name}; waiting for it",
-                file=sys.stderr,
-                flush=True,
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _remove_leftovers(place: Path) -> None:
-    """Remove what killed builds left; the caller holds the lock, so none of it is in use."""
-    for leftover in place.parent.glob(f".{place.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)

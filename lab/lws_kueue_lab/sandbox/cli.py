@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,7 +16,15 @@ from typing import Any, NoReturn
 import click
 
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import binaries, cluster, records
+from lws_kueue_lab.sandbox import (
+    binaries,
+    cluster,
+    downloads,
+    kueue_choice,
+    kueue_manager,
+    records,
+)
+from lws_kueue_lab.sandbox.releases import table
 
 _CHECK_EVERY_SECONDS = 2.0
 _READY_TIMEOUT_SECONDS = 300.0
@@ -49,10 +58,10 @@ def sandbox_group() -> None:
 @click.option("--racks", type=click.IntRange(1), default=1, show_default=True, help="Per block.")
 @click.option(
     "--kueue",
-    type=click.Choice(["auto", "manager", "standin", "none"]),
+    type=kueue_choice.KUEUE_CHOICE,
     default="auto",
     show_default=True,
-    help="Which Kueue decides about admission.",
+    help=kueue_choice.HELP,
 )
 @click.option("--audit-log/--no-audit-log", default=True, show_default=True)
 @click.option("--detach", is_flag=True, help="Return when it is ready and leave it running.")
@@ -95,10 +104,64 @@ def kubeconfig(name: str) -> None:
 
 @sandbox_group.command()
 def build() -> None:
-    """Build the programs of the sandbox, unless they are built already."""
+    """Download or build the programs of the sandbox, unless the cache has them."""
     with _errors_for_people():
         for program, path in binaries.ensure().items():
             click.echo(f"{program}: {path}")
+
+
+_platform_option = click.option(
+    "--platform",
+    "platform_name",
+    help="Other than this machine's: linux/amd64 or linux/arm64.",
+)
+_release_kueue_option = click.option(
+    "--kueue", "kueue_version", help="Another version of Kueue than that of releases.toml."
+)
+
+
+@sandbox_group.command()
+@_platform_option
+@_release_kueue_option
+def fetch(platform_name: str | None, kueue_version: str | None) -> None:
+    """Download all programs and a Kueue; build nothing.
+
+    The cache (LWS_KUEUE_CACHE) then has what a machine without a network needs: copy the folder
+    there, and look with `verify`.
+    """
+    with _errors_for_people():
+        target = _target(platform_name)
+        with downloads.opened(binaries.cache_directory(), table.known()) as downloader:
+            for release in _releases(kueue_version):
+                click.echo(f"{release}: {downloader.get(release, target)}")
+
+
+@sandbox_group.command()
+@_platform_option
+@_release_kueue_option
+def verify(platform_name: str | None, kueue_version: str | None) -> None:
+    """Compare what was downloaded with the pinned digests and with those seen before.
+
+    Fails if something is missing or another one.
+    """
+    with _errors_for_people():
+        target = _target(platform_name)
+        for release in _releases(kueue_version):
+            for line in downloads.verify(release, binaries.cache_directory(), target):
+                click.echo(line)
+
+
+def _releases(kueue_version: str | None) -> list[downloads.Release]:
+    return [*binaries.releases(), kueue_manager.release(kueue_version or "")]
+
+
+def _target(name: str | None) -> table.Platform:
+    if name is None:
+        return table.platform_of(platform.system())
+    system, _, architecture = name.partition("/")
+    if not system or not architecture:
+        raise cluster.SandboxError(f"{name} is no platform, such as linux/arm64")
+    return table.platform_of(system, architecture)
 
 
 def _run(*, name: str, backend: cluster.Backend, **arguments: Any) -> None:

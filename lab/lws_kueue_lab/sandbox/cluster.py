@@ -13,7 +13,8 @@ from typing import Any, Literal
 from lws_kueue_lab.sandbox import client, credentials
 
 Backend = Literal["process", "container", "kubeconfig"]
-KueueChoice = Literal["auto", "manager", "standin", "none"]
+#: `auto`, `manager`, `standin`, `none`, or a version of Kueue such as `v0.19.2`.
+KueueChoice = str
 KueueKind = Literal["cluster", "manager", "standin", "none"]
 
 PREFIX = "sandbox.lws-kueue.dev/"
@@ -89,8 +90,9 @@ class Options:
     - `client_qps`, `client_burst`: what kube-controller-manager and kube-scheduler allow
       themselves a second; far above their own defaults, which would slow every test down.
     - `feature_gates`: of Kubernetes, where they are not to be at their defaults.
-    - `kueue`: `auto` takes a Kueue of the cluster, a manager named by the environment or the
-      stand-in, in this order; `manager` and `standin` insist on theirs; `none` starts nothing.
+    - `kueue`: `auto` takes a Kueue of the cluster, a manager named by the environment, a released
+      one or the stand-in, in this order; `manager` and `standin` insist on a real one or the
+      stand-in, and a version on the release of that version; `none` starts nothing.
     """
 
     nodes: int = 4

@@ -1,27 +1,29 @@
 """Which Kueue decides about admission in a sandbox, and its start.
 
 A real one always comes first: the Kueue that the cluster already has, then a manager that
-the environment names, and only then the stand-in, which says so and which never touches a
-cluster that has Kueue.
+the environment names, then a released one, and only then the stand-in, which says so and which
+never touches a cluster that has Kueue.
 """
 
 import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lws_kueue.api import names
 from lws_kueue_lab import kueue_standin
 from lws_kueue_lab.kueue_standin import lifecycle, pod_marks
-from lws_kueue_lab.sandbox import client, cluster, kueue_manager, kueue_settings
+from lws_kueue_lab.sandbox import client, cluster, kueue_manager, kueue_settings, manager
+from lws_kueue_lab.sandbox.releases.errors import UnavailableError
 
-Mode = Literal["auto", "manager", "standin", "none"]
+Mode = cluster.KueueChoice
 
 _DEFAULT_SETTINGS: Final = kueue_settings.KueueSettings()
 _STANDIN_NOTICE: Final = (
     "Kueue is not at hand: a stand-in decides about admission. It knows quota, preemption and "
-    "topology of single ClusterQueues, and no cohorts; set %s and %s to use a real Kueue."
+    "topology of single ClusterQueues, and no cohorts; set %s and %s to use a real Kueue. "
+    "None was downloaded: %s."
 )
 
 _log = logging.getLogger(__name__)
@@ -36,12 +38,15 @@ def start(
 ) -> Iterator[cluster.KueueInfo]:
     """Make sure that a Kueue serves while the context is open, and say which.
 
-    - `auto` takes the Kueue of the cluster, the manager that the environment names or the
-      stand-in, in this order;
-    - `manager` and `standin` insist on theirs; `none` starts nothing.
+    - `auto` takes the Kueue of the cluster, the manager that the environment names, a released one
+      (only for a control plane of processes, which alone reaches it) or the stand-in, in this
+      order;
+    - `manager` insists on a real one, that of the environment before a released one, and `standin`
+      on the stand-in; a version is that of a release; `none` starts nothing.
 
     `settings` shape what is started; a Kueue of the cluster has its own. Raises SandboxError
-    if the Kueue that was asked for cannot be had, or would meet another one in the cluster.
+    if the Kueue that was asked for cannot be had, or would meet another one in the cluster, and
+    IntegrityError, whatever was asked for, if a released one is not what it has to be.
     """
     if mode == "none":
         yield cluster.NO_KUEUE
@@ -55,19 +60,45 @@ def start(
         _log.info("using the %s", installed)
         yield installed
         return
-    source = kueue_manager.from_environment() if mode != "standin" else None
+    source, why_not = _manager(sandbox, mode)
     if source is not None:
         with kueue_manager.run(sandbox, source=source, settings=settings) as version:
             yield cluster.KueueInfo(kind="manager", version=version)
         return
-    if mode == "manager":
-        raise cluster.SandboxError(
-            f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
-            f"{kueue_manager.MANIFESTS_VARIABLE}"
-        )
-    _log.warning(_STANDIN_NOTICE, kueue_manager.BINARY_VARIABLE, kueue_manager.MANIFESTS_VARIABLE)
+    if mode == "auto":
+        variables = kueue_manager.BINARY_VARIABLE, kueue_manager.MANIFESTS_VARIABLE
+        _log.warning(_STANDIN_NOTICE, *variables, why_not)
     with kueue_standin.start(sandbox, options=_standin_options(settings)):
         yield cluster.KueueInfo(kind="standin")
+
+
+def _manager(sandbox: cluster.Sandbox, mode: Mode) -> tuple[manager.Source | None, str]:
+    """The manager to start, if one is to be started, and why none was downloaded."""
+    if mode == "standin":
+        return None, ""
+    if mode not in ("auto", "manager"):
+        # A version is exactly this one, whatever the environment names.
+        return _released(mode)
+    if named := kueue_manager.from_environment():
+        return named, ""
+    if mode == "manager":
+        return _released("")
+    if sandbox.backend != "process":
+        return None, "it would not be reached from this cluster"
+    try:
+        return kueue_manager.released(), ""
+    except UnavailableError as error:
+        return None, str(error)
+
+
+def _released(version: str) -> tuple[manager.Source, str]:
+    try:
+        return kueue_manager.released(version), ""
+    except UnavailableError as error:
+        raise cluster.SandboxError(
+            f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
+            f"{kueue_manager.MANIFESTS_VARIABLE}. None was downloaded: {error}"
+        ) from error
 
 
 def find_installed(api: client.Client) -> cluster.KueueInfo | None:

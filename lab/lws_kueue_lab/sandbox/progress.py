@@ -1,4 +1,4 @@
-"""How a long build shows that it is alive: a spinner on a terminal, lines in a log."""
+"""How a long build or download shows that it is alive: a spinner on a terminal, lines in a log."""
 
 import collections
 import subprocess
@@ -15,7 +15,7 @@ _TAIL_LINES = 20
 
 
 class Progress:
-    """The progress of one build, on standard error.
+    """The progress of one build or download, on standard error.
 
     `title` names the work and `hint` how long it may take.
     """
@@ -25,6 +25,7 @@ class Progress:
         self._hint = hint
         self._packages = 0
         self._downloads = 0
+        self._bytes = 0
         self._started = time.monotonic()
         self._console = rich.console.Console(stderr=True, highlight=False)
         self._status: rich.status.Status | None = None
@@ -50,7 +51,8 @@ class Progress:
         if self._status is not None:
             self._status.stop()
         outcome = "done" if kind is None else "stopped"
-        self._say(f"{self._title}: {outcome} after {self._elapsed()}")
+        came = f", {self._bytes / (1 << 20):.1f} MiB" if self._bytes else ""
+        self._say(f"{self._title}: {outcome} after {self._elapsed()}{came}")
 
     def follow(self, process: "subprocess.Popen[str]") -> list[str]:
         """Count what `go build -v` reports until it ends; returns its last lines."""
@@ -64,6 +66,10 @@ class Progress:
             elif text and " " not in text:
                 self._packages += 1
         return list(tail)
+
+    def received(self, count: int) -> None:
+        """Count bytes that came."""
+        self._bytes += count
 
     def _tick(self) -> None:
         every = 0.5 if self._status is not None else _LINE_EVERY_SECONDS
@@ -79,6 +85,8 @@ class Progress:
             parts.append(f"{self._packages} packages compiled")
         if self._downloads:
             parts.append(f"{self._downloads} modules downloaded")
+        if self._bytes:
+            parts.append(f"{self._bytes / (1 << 20):.0f} MiB")
         return ", ".join([*parts, self._elapsed()])
 
     def _elapsed(self) -> str:

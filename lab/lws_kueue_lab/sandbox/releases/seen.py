@@ -1,0 +1,68 @@
+"""What was verified before: digests that are kept in the cache, and compared ever after.
+
+Where the table has no pin, the first download is as good as its connection; every later one, from
+wherever it comes, has to be the same.
+"""
+
+import dataclasses
+import fcntl
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from lws_kueue_lab.sandbox.releases import table
+from lws_kueue_lab.sandbox.releases.errors import IntegrityError
+
+_FIELDS: Final = tuple(field.name for field in dataclasses.fields(table.Digests))
+
+
+class Seen:
+    """The file of digests in a cache; `what` is a program or file and its version."""
+
+    def __init__(self, cache: Path) -> None:
+        self._path = cache / "seen.json"
+
+    def of(self, what: str, wanted: table.Platform) -> table.Digests:
+        """What was verified before, empty where nothing was."""
+        content = self._read()
+        known = content.get(f"{what} {wanted.key}", {})
+        return table.Digests(
+            index=content.get(what, {}).get("index", ""),
+            layer=known.get("layer", ""),
+            program=known.get("program", ""),
+        )
+
+    def keep(self, what: str, wanted: table.Platform, digests: table.Digests) -> None:
+        """Keep what was verified; the digest of the index is the same for all platforms."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            content = self._read()
+            content[what] = {"index": digests.index}
+            key = f"{what} {wanted.key}"
+            content[key] = {"layer": digests.layer, "program": digests.program}
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+            partial.replace(self._path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise IntegrityError(
+                f"{self._path} is damaged ({error}): what was verified before is not known. "
+                "Remove it to trust what comes next."
+            ) from error
+        return dict(content)
+
+
+def compare(what: str, found: table.Digests, *, wanted: table.Digests, by: str) -> None:
+    """Raise IntegrityError if one of the digests is wanted and another one; `by` says by whom."""
+    for field in _FIELDS:
+        expected, actual = getattr(wanted, field), getattr(found, field)
+        if expected and actual and expected != actual:
+            raise IntegrityError(
+                f"{what}: its {field} has the digest {actual}, and {by} wants {expected}"
+            )

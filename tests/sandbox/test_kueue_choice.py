@@ -1,0 +1,81 @@
+"""Which Kueue a sandbox starts, by what is at hand; nothing is started here."""
+
+import types
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from lws_kueue_lab import sandbox
+from lws_kueue_lab.sandbox import kueue, kueue_manager, manager
+from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
+
+NAMED = manager.Source(binary=Path("/named"), manifests=Path("/named-manifests"))
+REFUSED = "no mirror is set, registry.k8s.io cannot be reached (why)"
+
+
+def cluster(backend: str = "process") -> sandbox.Sandbox:
+    return cast("sandbox.Sandbox", types.SimpleNamespace(backend=backend))
+
+
+def released(version: str = "") -> manager.Source:
+    return manager.Source(binary=Path(f"/released{version}"), manifests=Path("/manifests"))
+
+
+@pytest.fixture
+def at_hand(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """What the environment names, and what a release answers."""
+    names, answers = request.param
+    monkeypatch.setattr(kueue_manager, "from_environment", lambda: NAMED if names else None)
+
+    def answer(version: str = "") -> manager.Source:
+        if answers is not None:
+            raise answers
+        return released(version)
+
+    monkeypatch.setattr(kueue_manager, "released", answer)
+
+
+NOTHING: Any = (False, UnavailableError(REFUSED))
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "mode", "backend", "binary"),
+    [
+        ((True, None), "auto", "process", "/named"),
+        ((True, None), "manager", "process", "/named"),
+        ((True, None), "v0.18.1", "process", "/releasedv0.18.1"),
+        ((True, None), "standin", "process", None),
+        ((False, None), "auto", "process", "/released"),
+        ((False, None), "manager", "process", "/released"),
+        # Nobody would reach its webhooks from a cluster elsewhere, unless somebody insists.
+        ((False, None), "auto", "kubeconfig", None),
+        ((False, None), "auto", "container", None),
+        (NOTHING, "auto", "process", None),
+    ],
+    indirect=["at_hand"],
+)
+def test_the_manager_that_is_started_is(
+    at_hand: None, mode: str, backend: str, binary: str | None
+) -> None:
+    source, _ = kueue._manager(cluster(backend), mode)
+    assert (str(source.binary) if source else None) == binary
+
+
+@pytest.mark.parametrize("at_hand", [NOTHING], indirect=True)
+def test_why_none_was_downloaded_is_known_to_the_notice_of_the_stand_in(at_hand: None) -> None:
+    assert kueue._manager(cluster(), "auto") == (None, REFUSED)
+
+
+@pytest.mark.parametrize("at_hand", [NOTHING], indirect=True)
+@pytest.mark.parametrize("mode", ["manager", "v0.18.1"])
+def test_a_kueue_that_was_insisted_on_is_not_replaced(at_hand: None, mode: str) -> None:
+    with pytest.raises(
+        sandbox.SandboxError, match=r"no Kueue manager is at hand.*cannot be reached"
+    ):
+        kueue._manager(cluster(), mode)
+
+
+@pytest.mark.parametrize("at_hand", [(False, IntegrityError("another one"))], indirect=True)
+def test_a_kueue_that_is_another_one_is_never_replaced_by_the_stand_in(at_hand: None) -> None:
+    with pytest.raises(IntegrityError, match="another one"):
+        kueue._manager(cluster(), "auto")

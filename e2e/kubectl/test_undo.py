@@ -7,7 +7,7 @@ import pytest
 import yaml
 from lws_kueue_lab import sandbox
 
-from e2e.kubectl.test_kubectl import run, said
+from e2e.kubectl.conftest import run, said
 from lws_kueue.api import names
 from lws_kueue.controller.revision import revisions as contents
 from tests.kit import polling
@@ -92,8 +92,8 @@ def test_a_finished_update_is_taken_back_and_brought_again(
     one = a_set(installed, namespace, queue=queue)
     first = key_of(one)
     nothing = run(admin, "rollout", "undo", one.name, namespace=namespace)
-    assert nothing.returncode == 1
-    assert "demo has no revision to go back to" in nothing.stderr
+    assert nothing.status == 1
+    assert "demo has no revision to go back to" in nothing.err
     before = one.get()["spec"]
 
     relabel(one, "2")

@@ -123,8 +123,13 @@ def dispatching(workers: Iterable[str], *, controller: str) -> Iterator[Object]:
         source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
         yield build.kueues("MultiKueueCluster", name, clusterSource=source)
     yield build.kueues("MultiKueueConfig", CHECK, clusters=named)
+    yield check(CHECK, controller)
+
+
+def check(name: str, controller: str) -> Object:
+    """Return an AdmissionCheck that has the parameters of MultiKueue's."""
     parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": CHECK}
-    yield build.kueues("AdmissionCheck", CHECK, controllerName=controller, parameters=parameters)
+    return build.kueues("AdmissionCheck", name, controllerName=controller, parameters=parameters)
 
 
 def asking(*checks: str) -> Object:

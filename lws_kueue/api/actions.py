@@ -187,6 +187,16 @@ def urgency(action: Action) -> Urgency:
     return Urgency.STATUS if key.reports else Urgency.OBJECT
 
 
+def cluster_of(action: Action) -> str:
+    """Return the cluster that an action writes to, "" for the controller's own."""
+    match action:
+        case Create(cluster=cluster) | Apply(cluster=cluster):
+            return cluster
+        case Patch(ref=ref) | Delete(ref=ref):
+            return ref.cluster
+    return ""
+
+
 def in_order(chains: Iterable[Chain]) -> tuple[Chain, ...]:
     """Return chains in the order in which they are begun: by what comes first in each."""
     return tuple(sorted(filter(None, chains), key=lambda chain: urgency(chain[0])))

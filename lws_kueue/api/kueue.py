@@ -281,6 +281,7 @@ class ResourceFlavor(_Stored):
     node_labels: dict[str, str] = Field(default_factory=dict)
     node_taints: tuple[dict[str, Any], ...] = ()
     tolerations: tuple[dict[str, Any], ...] = ()
+    topology_name: str = ""
 
 
 class _Class(_Stored):
@@ -317,9 +318,10 @@ class _Queue(_WithConditions):
 
 
 class AdmissionCheckRule(_Model):
-    """An admission check that a ClusterQueue asks for."""
+    """An admission check that a ClusterQueue asks for, of some flavors or, with none, of all."""
 
     name: str = ""
+    on_flavors: tuple[str, ...] = ()
 
 
 class AdmissionChecksStrategy(_Model):
@@ -328,10 +330,27 @@ class AdmissionChecksStrategy(_Model):
     admission_checks: tuple[AdmissionCheckRule, ...] = ()
 
 
+class FlavorQuotas(_Model):
+    """A flavor that a ClusterQueue has quota of; how much is Kueue's own business."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = ""
+
+
+class ResourceGroup(_Model):
+    """Flavors of which a ClusterQueue gives one."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    flavors: tuple[FlavorQuotas, ...] = ()
+
+
 class ClusterQueue(_Queue):
-    """The queue that holds the quota; its state is read, and which checks it asks for."""
+    """The queue that holds the quota; its state is read, its flavors, and its checks."""
 
     admission_checks_strategy: AdmissionChecksStrategy = AdmissionChecksStrategy()
+    resource_groups: tuple[ResourceGroup, ...] = ()
 
 
 class LocalQueue(_Queue):

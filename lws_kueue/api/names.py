@@ -113,6 +113,8 @@ ORIGIN_REVISION: Final = "lws-kueue.dev/revision"
 ORIGIN_PRIORITY: Final = "lws-kueue.dev/priority"
 PLACEMENT: Final = "lws-kueue.dev/placement"
 SAME_CLUSTER_AS: Final = "lws-kueue.dev/same-cluster-as"
+# Nobody but us takes it off: a leader on the manager does not start when Kueue lets it go.
+DISPATCHED_GATE: Final = "lws-kueue.dev/dispatched"
 
 # On everything that is installed: the version that it belongs to.
 VERSION: Final = "lws-kueue.dev/version"

@@ -16,6 +16,7 @@ from lws_kueue.controller.admission import (
     admissions,
     bridge,
     deletion,
+    dispatching,
     managed_by,
     node_failures,
     node_fitness,
@@ -54,7 +55,14 @@ def _decide(seen: observed.Observed, *, now: datetime, options: build.Options) -
         return _blocked(seen, owner, found.foreign, options=options, now=now)
     if found.leader_set is not None and found.leader_set.meta.deleting:
         return _until_deleted(seen, options=options, now=now)
-    return _plan(_scope(seen, owner), now=now, options=options)
+    at = _scope(seen, owner)
+    elsewhere = dispatching.of(at, options=options, now=now)
+    return _plan(
+        dispatching.located(at, elsewhere),
+        elsewhere,
+        now=now,
+        options=dispatching.asked_for(options, elsewhere),
+    )
 
 
 def undecided(
@@ -81,11 +89,21 @@ def _without_spec(
         reasons = (Reason("InvalidSpec", text),)
     admissions_alone = deletion.plan(seen, options=options, now=now)
     held = finalizers.of(seen, wanted=0, waits=False, now=now)
-    return actions.Plan.of(admissions_alone, held, actions.Part(reasons=reasons))
+    elsewhere = dispatching.alone(seen, now=now)
+    return actions.Plan.of(admissions_alone, elsewhere, held, actions.Part(reasons=reasons))
 
 
-def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.Plan:
-    """Return what to do about a live set that has its name to itself."""
+def _plan(
+    at: scope.Scope,
+    elsewhere: dispatching.Dispatching | None,
+    *,
+    now: datetime,
+    options: build.Options,
+) -> actions.Plan:
+    """Return what to do about a live set that has its name to itself.
+
+    ``elsewhere`` is what other clusters have to do with it, None for most sets.
+    """
     short = shortages.Shortages(at, now=now)
     admitted = admissions.of(at, short, options=options, now=now)
     target, surge_until = rollout.next_target(at, admitted.waiting, now=now)
@@ -104,16 +122,21 @@ def _plan(at: scope.Scope, *, now: datetime, options: build.Options) -> actions.
     whys = refusals.explained(at, admitted, bridged, others=(made, actions.Part(chains=down)))
     held = finalizers.of(at.seen, wanted=wanted, waits=at.managed_by.stops, now=now)
     whys = finalizers.explained(held.reasons, whys)
+    remote = elsewhere.plan(wanted=wanted) if elsewhere else actions.Part()
+    if elsewhere:
+        whys = dispatching.explained(remote, whys)
+    placed = dispatching.condition(elsewhere, wanted=at.owner.spec.replicas)
     return actions.Plan.of(
         made,
         actions.Part(chains=down),
         replace(bridged, reasons=whys),
+        replace(remote, reasons=()),
         _freed(at, admitted, wanted=wanted, now=now),
         deletion.former(at.seen),
         rollout.plan(at.owner, admitted.waiting, target, rechecks=rechecks),
         short.part(now=now),
         actions.Part(recheck_after=held.recheck_after),
-        status.plan(at, whys, kept=options.revision_history_limit, now=now),
+        status.plan(at, whys, kept=options.revision_history_limit, now=now, placed=placed),
         actions.Part(reasons=contradictions.of(at)),
     )
 
@@ -266,7 +289,8 @@ def _until_deleted(
     """Wait for a leader StatefulSet that is on its way out, and garbage collection to free it."""
     wait = actions.Part(recheck_after=RECHECK_DELETING)
     held = finalizers.of(seen, wanted=0, waits=False, now=now)
-    return actions.Plan.of(deletion.plan(seen, options=options, now=now), held, wait)
+    elsewhere = dispatching.alone(seen, now=now)
+    return actions.Plan.of(deletion.plan(seen, options=options, now=now), elsewhere, held, wait)
 
 
 def _blocked(
@@ -293,7 +317,7 @@ def _blocked(
     if managed_by.of(seen, owner).stops and owner.spec.replicas:
         held = waiting.name_taken(owner, taken)
         blocked += actions.Part(reasons=(held,)) + status.blocked(seen, owner, (held,), now=now)
-    return actions.Plan.of(blocked)
+    return actions.Plan.of(blocked, dispatching.alone(seen, now=now))
 
 
 def nodes_asked(seen: observed.Observed) -> frozenset[str]:
@@ -303,6 +327,11 @@ def nodes_asked(seen: observed.Observed) -> frozenset[str]:
         | node_failures.nodes_asked(seen)
         | node_fitness.nodes_asked(seen)
     )
+
+
+def pods_asked(seen: observed.Observed, *, now: datetime) -> Mapping[str, tuple[str, ...]]:
+    """Return the sets in other clusters, by cluster, whose pods the next decision needs."""
+    return dispatching.pods_asked(seen, now=now)
 
 
 def complete_members(seen: observed.Observed, plan: actions.Plan) -> Mapping[int, members.Members]:

@@ -14,7 +14,7 @@ from typing import Any
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import repairs
-from lws_kueue.controller.admission import waiting
+from lws_kueue.controller.admission import dispatching, waiting
 from lws_kueue.controller.observe import groups, observed, scope
 from lws_kueue.controller.revision import history, revisions
 from lws_kueue.controller.rollout import scaling
@@ -77,11 +77,19 @@ def count(found: groups.Groups, *, key: str, bounds: scaling.Bounds) -> Counts:
     )
 
 
-def plan(at: scope.Scope, reasons: Collection[Reason], *, kept: int, now: datetime) -> actions.Part:
+def plan(
+    at: scope.Scope,
+    reasons: Collection[Reason],
+    *,
+    kept: int,
+    now: datetime,
+    placed: lws.Condition | None = None,
+) -> actions.Part:
     """Return the write of the status, and the end of revisions that are needed no longer.
 
     ``reasons`` are those of the pass, of which the conditions tell. So many old revisions are
-    ``kept``.
+    ``kept``. ``placed`` is the condition that says in which clusters groups are, None for a set
+    that is not dispatched.
     """
     outcome = compute(
         at.owner,
@@ -90,7 +98,10 @@ def plan(at: scope.Scope, reasons: Collection[Reason], *, kept: int, now: dateti
         leader_set=at.found.leader_set,
         unwritten=at.seen.unwritten,
         now=now,
-        own=_own_conditions(at.seen, at.owner, reasons, now=now),
+        own={
+            **_own_conditions(at.seen, at.owner, reasons, now=now),
+            dispatching.CONDITION: placed,
+        },
     )
     return actions.Part(
         status=_write(at.owner, outcome, awaited=at.managed_by.built_in),

@@ -14,21 +14,11 @@ from lws_kueue.api import names
 TYPE: Final = "Active"
 CONFIG_KIND: Final = "MultiKueueConfig"
 
-# Whether this version dispatches groups. As long as it does not, no check may say that it is
-# active: its queue would take groups that nobody runs.
-DISPATCHES: Final[bool] = False
-
-NOT_BUILT: Final = (
-    "this version of lws-kueue connects to clusters and does not dispatch groups to them yet"
-)
-
 # Twenty clusters of a check with a text each, and what is between them, are less than the 32 KiB
 # that a condition can have.
 _LONGEST: Final = 1024
 
-_Reason = Literal[
-    "Active", "SomeActiveClusters", "NoUsableClusters", "BadConfig", "DispatchNotBuilt"
-]
+_Reason = Literal["Active", "SomeActiveClusters", "NoUsableClusters", "BadConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +60,6 @@ def condition(
     configs: Mapping[str, Sequence[str]],
     clusters: Mapping[str, ClusterFacts],
     unread: str = "",
-    dispatches: bool = DISPATCHES,
 ) -> Condition:
     """Return the condition of a check.
 
@@ -87,9 +76,6 @@ def condition(
     if not usable:
         what = "no cluster can be used"
         return Condition("False", "NoUsableClusters", _sentence(what, told))
-    if not dispatches:
-        what = f"{NOT_BUILT}; usable: {', '.join(usable)}"
-        return Condition("False", "DispatchNotBuilt", _sentence(what, told))
     if len(usable) < len(found):
         what = f"usable: {', '.join(usable)}"
         return Condition("True", "SomeActiveClusters", _sentence(what, told))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from lws_kueue.api import facts, kueue, lws, names
 from lws_kueue.api.reasons import Reason
-from lws_kueue.dispatch import identity
+from lws_kueue.dispatch import identity, settings
 from lws_kueue.workload import recreate
 
 
@@ -99,6 +99,32 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """All clusters that are known, as far as they concern one set; those of a config in its order.
+
+    ``manager`` is who we are to them, ``options`` how groups are dispatched.
+    """
+
+    manager: identity.Manager
+    options: settings.Settings
+    clusters: tuple[Cluster, ...] = ()
+
+    def looked_up(self, pods: Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]) -> "Workers":
+        """Return the same with pods that no watch tells, by cluster and by the set's name there."""
+        return replace(self, clusters=with_pods(self.clusters, pods))
+
+
+def with_pods(
+    clusters: tuple[Cluster, ...], pods: Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]
+) -> tuple[Cluster, ...]:
+    """Return clusters with pods that were looked up, by cluster and by the set's name there."""
+    return tuple(
+        replace(one, pods={**one.pods, **pods[one.name]}) if one.name in pods else one
+        for one in clusters
+    )
+
+
+@dataclass(frozen=True)
 class Group:
     """A group as the manager has it: its Workload, its gated pods, and what it is to be made from.
 
@@ -139,10 +165,4 @@ class Observed:
 
     def looked_up(self, pods: Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]) -> "Observed":
         """Return the same with pods that no watch tells, by cluster and by the set's name there."""
-        return replace(
-            self,
-            clusters=tuple(
-                replace(one, pods={**one.pods, **pods[one.name]}) if one.name in pods else one
-                for one in self.clusters
-            ),
-        )
+        return replace(self, clusters=with_pods(self.clusters, pods))

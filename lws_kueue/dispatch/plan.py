@@ -91,14 +91,27 @@ def may_run_here(view: places.View) -> bool:
     """Whether a group may be released in the manager's own cluster (S6; MK-61, MK-68).
 
     That is one whose check is Ready without a cluster: it ran here before there was a check, or
-    somebody has set it so by hand. No cluster may have anything of it, or be lost.
+    somebody has set it so by hand. One without a check of ours has a queue that does not dispatch.
+    No cluster may have anything of it, or be lost.
     """
-    check = view.check if view.group.workload is not None else None
-    if check is None or check.state != "Ready" or view.home:
+    if view.group.workload is None or view.home:
+        return False
+    if view.check is not None and view.check.state != "Ready":
         return False
     return all(
         place.empty if place.up else stopping.is_given_up(view, place) for place in view.places
     )
+
+
+def belongs_here(view: places.View) -> bool:
+    """Whether a group that has been admitted runs in the manager's own cluster, if anywhere (S6).
+
+    One that was admitted before its queue asked for a check of ours stays (MK-68).
+    """
+    if view.group.workload is None or view.home:
+        return False
+    ready = view.check is not None and view.check.state == "Ready"
+    return ready or state.admission(view.workload) is state.Admission.ADMITTED
 
 
 def _group(turn: _Turn) -> actions.Part:
@@ -196,6 +209,15 @@ def _here(turn: _Turn) -> actions.Part | None:
     return stopping.everywhere(turn.view, "it runs in its own cluster").part
 
 
+def _stays(turn: _Turn) -> actions.Part | None:
+    """S6: a group that was admitted before its queue asked for our check runs on here (MK-68)."""
+    check = turn.view.check
+    if check is None or check.state != "Pending" or not belongs_here(turn.view):
+        return None
+    text = "runs in this cluster, where it was admitted before this check was asked for"
+    return _chain((status_writes.stays(turn.view.workload, check.name, text, now=turn.view.now),))
+
+
 def _waits_for_eviction(turn: _Turn) -> actions.Part | None:
     """S10: after Retry nothing is done until Kueue has evicted the group."""
     check = turn.view.check
@@ -265,6 +287,7 @@ _STATES: Final[tuple[State, ...]] = (
     _without_quota,
     _given,
     _here,
+    _stays,
     _waits_for_eviction,
     _rejected,
     _off_duty,

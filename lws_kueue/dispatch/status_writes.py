@@ -46,6 +46,14 @@ def ready(
     return replace(admission_status.apply(workload, status, because=text), expects=expects)
 
 
+def stays(workload: kueue.Workload, check: str, text: str, *, now: datetime) -> actions.Apply:
+    """Return the write that leaves a group in the manager's own cluster."""
+    status = admission_status.as_it_stands(workload)
+    status.pop("nominatedClusterNames", None)
+    _change(status, check, "Ready", text, now=now)
+    return admission_status.apply(workload, status, because=text)
+
+
 def retry(workload: kueue.Workload, check: str, text: str, *, now: datetime) -> actions.Apply:
     """Return the write after which Kueue evicts the group, and queues it again when it stopped.
 

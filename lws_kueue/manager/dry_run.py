@@ -64,7 +64,7 @@ async def look(
     api = await process.working_client(settings, kubeconfig=kubeconfig, context=context)
     api.may_write = lambda: False
     queue: work_queue.WorkQueue[keys.SetKey] = work_queue.WorkQueue()
-    home, worker = process.assembled(settings, api=api, queue=queue)
+    home, worker = process.assembled(settings, api=api, queue=queue, connects=False)
     try:
         await process.patiently(lambda: preflight.check(api))
         await process.patiently(home.informer.list_all)

@@ -23,7 +23,6 @@ from lws_kueue.manager.leader import election
 from lws_kueue.manager.serve import health, metrics_server
 from lws_kueue.manager.settings import configuration, resolve
 from lws_kueue.runtime import client, cluster, keys, loop, memory, metrics, work_queue
-from lws_kueue.runtime.clusters import connections
 
 STARTUP_PATIENCE = 120.0
 LAST_SECONDS = 1.0
@@ -237,8 +236,12 @@ def assembled(
     *,
     api: client.Client,
     queue: work_queue.WorkQueue[keys.SetKey],
+    connects: bool = True,
 ) -> tuple[cluster.Cluster, loop.Loop]:
-    """Return the cluster that is worked on, and the loop that works through its ``queue``."""
+    """Return the cluster that is worked on, and the loop that works through its ``queue``.
+
+    ``connects`` says that worker clusters are connected where the settings say so.
+    """
     own = settings.lws_kueue
     memories = memory.Memories(status_interval=own.status_interval)
     home = cluster.Cluster(
@@ -247,6 +250,8 @@ def assembled(
         memories=memories,
         gang=settings.gang_scheduling_management is not None,
         unlabelled=own.unlabelled,
+        clusters=resolve.cluster_settings(own) if connects else None,
+        dispatch=resolve.dispatch_settings(own),
     )
     options = resolve.workload_options(own)
     return home, loop.Loop(options=options, queue=queue, memories=memories, home=home)
@@ -286,12 +291,8 @@ async def _run(
         ),
         *(asyncio.create_task(worker.work(), name=f"worker-{n}") for n in range(own.workers)),
     ]
-    clusters = resolve.cluster_settings(own)
-    if clusters is not None:
-        connecting = connections.Connections(
-            home=api, store=home.store, sink=home.informer.on_event, settings=clusters
-        )
-        tasks.append(asyncio.create_task(connecting.run(), name="worker clusters"))
+    if home.elsewhere is not None:
+        tasks.append(asyncio.create_task(home.elsewhere.run(), name="worker clusters"))
     watching = asyncio.create_task(
         home.watch(stop, started=lambda: _heed_signals(stop)), name="watching"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from lws_kueue.api import actions, selectors
 from lws_kueue.controller.observe import observed
+from lws_kueue.dispatch import settings
 from lws_kueue.runtime import (
     cache,
     client,
@@ -22,6 +23,11 @@ from lws_kueue.runtime import (
     work_queue,
     writes,
 )
+from lws_kueue.runtime.clusters import access, connections, dispatcher
+
+
+def _nowhere(_: str) -> writes.Writer | None:
+    return None
 
 
 class Cluster:
@@ -35,8 +41,13 @@ class Cluster:
         memories: memory.Memories,
         gang: bool = False,
         unlabelled: selectors.LabelSelector | None = None,
+        clusters: access.Settings | None = None,
+        dispatch: settings.Settings | None = None,
     ) -> None:
         """``gang`` says that Volcano schedules groups.
+
+        ``clusters`` says how worker clusters are connected, and ``dispatch`` how groups go there,
+        None where there are none.
 
         ``unlabelled`` selects the namespaces in which sets without a queue wait for Kueue, None for
         nowhere.
@@ -58,6 +69,22 @@ class Cluster:
             unlabelled=unlabelled,
         )
         self.unowned = unowned.Unowned(api=api, store=self.store, queue=queue)
+        self.elsewhere: dispatcher.Dispatcher | None = None
+        if clusters is not None:
+            self.elsewhere = dispatcher.Dispatcher(
+                connections.Connections(
+                    home=api,
+                    store=self.store,
+                    sink=self.informer.on_event,
+                    settings=clusters,
+                    events=self.events,
+                ),
+                options=dispatch or settings.Settings(),
+                store=self.store,
+                home=api,
+                queue=queue,
+                memories=memories,
+            )
         self.observer = observe.Observer(
             api=api,
             store=self.store,
@@ -65,13 +92,17 @@ class Cluster:
             departing=self._departures,
             memories=memories,
             gang=gang,
+            elsewhere=self.elsewhere,
         )
         writer = writes.Writer(
             api=api, store=self.store, expect=self._departures.expect, events=self.events
         )
         times = group_times.GroupTimes()
         self.store.on_workload = times.changed
-        self._executor = execute.Executor(writer, released=times.released)
+        other = self.elsewhere.writer if self.elsewhere is not None else _nowhere
+        self._executor = execute.Executor(writer, released=times.released, elsewhere=other)
+        if self.elsewhere is not None:
+            self.elsewhere.begin(self._executor)
 
     async def watch(self, stop: asyncio.Event, *, started: Callable[[], None]) -> None:
         """Take what the API server tells until stopped; ``started`` is called each time it begins.
@@ -91,6 +122,8 @@ class Cluster:
         gives_way: writes.GivesWay = writes.never,
     ) -> writes.Outcome:
         """Do what was decided on what was ``seen`` of a set, until it ``gives_way``."""
+        if self.elsewhere is not None:
+            plan = self.elsewhere.take(key, seen, plan)
         outcome = await self._executor.run(key, regarding=seen.meta, plan=plan, gives_way=gives_way)
         if not outcome.failed and not outcome.stale and not plan.held:
             unseen = (uid for each in seen.remembered.values() for uid in each.unseen)

@@ -32,8 +32,12 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+# Gives who writes to the cluster of a name, None where that is not connected.
+WriterOf = Callable[[str], writes.Writer | None]
+
+
 class Executor:
-    """Executes plans against one API server."""
+    """Executes plans against one API server, and chains of them against those of other clusters."""
 
     def __init__(
         self,
@@ -41,8 +45,13 @@ class Executor:
         *,
         clock: Callable[[], float] = time.monotonic,
         released: Callable[[kueue.Workload], None] = lambda _: None,
+        elsewhere: WriterOf = lambda _: None,
     ) -> None:
-        """``released`` is told of each Workload whose pods were let go."""
+        """``released`` is told of each Workload whose pods were let go.
+
+        ``elsewhere`` gives who writes to another cluster, by its name; None where nobody can.
+        """
+        self._elsewhere = elsewhere
         self._writer = writer
         self._released = released
         self._clock = clock
@@ -80,8 +89,22 @@ class Executor:
 
     async def other_writer(self, key: keys.SetKey, write: actions.WriteKey) -> str:
         """Say who beside us writes to an object of a set; "" if nobody can tell."""
-        obj = await self._writer.read(key, write.ref, urgency=actions.Urgency.STATUS)
+        writer = self._writer_to(write.ref.cluster)
+        if writer is None:
+            return ""
+        obj = await writer.read(key, write.ref, urgency=actions.Urgency.STATUS)
         return rivals.other_writer(obj, write) if obj is not None else ""
+
+    async def chain(
+        self, key: keys.SetKey, *, regarding: facts.Meta | None, chain: actions.Chain
+    ) -> writes.Outcome:
+        """Carry out one chain by itself; events are reported on ``regarding``."""
+        run = writes.Run(key=key, regarding=regarding, outcome=writes.Outcome())
+        await self._chain(run, chain)
+        return run.outcome
+
+    def _writer_to(self, cluster: str) -> writes.Writer | None:
+        return self._elsewhere(cluster) if cluster else self._writer
 
     async def _chain(
         self, run: writes.Run, chain: actions.Chain, *, prepared: Awaitable[bool] | None = None
@@ -100,21 +123,68 @@ class Executor:
         return True
 
     async def _act(self, run: writes.Run, action: actions.Action) -> None:
+        writer = self._writer_to(actions.cluster_of(action))
+        if writer is None:
+            # Whether a cluster is lost is told by who is connected to it.
+            run.outcome.stale = True
+            raise writes.Stop
         try:
             match action:
                 case actions.Create():
-                    await self._writer.create(run, action)
+                    await writer.create(run, action)
                 case actions.Apply():
-                    await self._writer.apply(run, action)
+                    await self._apply(run, action, writer)
                 case actions.Patch():
-                    await self._writer.patch(run, action)
+                    await writer.patch(run, action)
                 case actions.Delete():
-                    await self._writer.delete(run, action)
+                    await writer.delete(run, action)
                 case actions.Release():
                     await self._release(run, action)
         except client.ApiError as error:
             self._failed(run, action, error)
             raise writes.Stop from error
+
+    async def _apply(self, run: writes.Run, action: actions.Apply, writer: writes.Writer) -> None:
+        """Apply an object if what is expected of others holds, as their API servers say now.
+
+        Of what rests on slow clusters no slot of our own is held meanwhile.
+        """
+
+        async def allowed() -> bool:
+            for one in action.expects:
+                if not await self._holds(one):
+                    run.outcome.stale = True
+                    return False
+            return True
+
+        if not action.expects:
+            await writer.apply(run, action)
+        elif action.cluster:
+            await writer.apply(run, action, allowed=allowed)
+        elif await allowed():
+            await writer.apply(run, action)
+        else:
+            raise writes.Stop
+
+    async def _holds(self, expected: actions.Expect) -> bool:
+        """Whether something is true of an object, as its API server says now."""
+        writer = self._writer_to(expected.ref.cluster)
+        if writer is None:
+            return False
+        found = await writer.get(expected.ref)
+        if found is None or not expected.uid:
+            return found is None and not expected.uid
+        meta = facts.Meta.of(found)
+        told = {
+            one.get("type"): one.get("status")
+            for one in (found.get("status") or {}).get("conditions") or ()
+        }
+        return (
+            meta.uid == expected.uid
+            and expected.resource_version in ("", meta.resource_version)
+            and all(told.get(kind) == "True" for kind in expected.true)
+            and all(told.get(kind) != "True" for kind in expected.false)
+        )
 
     def _failed(self, run: writes.Run, action: actions.Action, error: client.ApiError) -> None:
         if client.refuses(error) and not isinstance(action, actions.Release):

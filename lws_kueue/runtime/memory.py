@@ -118,20 +118,25 @@ class Memory:
         if not left.keys() <= there:
             left = {index: one for index, one in left.items() if index in there}
         self.members = {**left, **complete}
-        occasion = seen.attempts.occasion(seen.lws)
         now = datetime.datetime.now(datetime.UTC)
         seen.attempts.wants(refusals.keys(plan), now=now)
         news = [seen.attempts.refused(write, why, now=now) for write, why in outcome.refused]
         self.fruitless = self.fruitless + 1 if outcome.fruitless else 0
+        self.made(seen, outcome)
+        if outcome.status_written:
+            self.status.written()
+        return any(news)
+
+    def made(self, seen: observed.Observed, outcome: writes.Outcome) -> None:
+        """Take what was written on what was ``seen``, so that nobody repeats it without a pause."""
+        occasion = seen.attempts.occasion(seen.lws)
+        now = datetime.datetime.now(datetime.UTC)
         for write in outcome.made:
             if seen.attempts.made(write, occasion=occasion, now=now):
                 key = actions.key_of(write)
                 metrics.repeated(kind=key.ref.kind, verb=key.verb)
         for write, what in outcome.changed:
             seen.attempts.changed(write, what)
-        if outcome.status_written:
-            self.status.written()
-        return any(news)
 
     @property
     def lags(self) -> bool:

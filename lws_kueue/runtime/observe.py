@@ -4,13 +4,14 @@ import asyncio
 import dataclasses
 import datetime
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 from lws_kueue.api import facts, lws
 from lws_kueue.controller import decide, repairs
 from lws_kueue.controller.admission import shortages
 from lws_kueue.controller.observe import members, observed
+from lws_kueue.dispatch import observed as clusters
 from lws_kueue.runtime import (
     cache,
     client,
@@ -29,6 +30,21 @@ MOST_READ: Final = 8
 logger = logging.getLogger(__name__)
 
 
+class Elsewhere(Protocol):
+    """What is known of other clusters."""
+
+    def begins(self, key: keys.SetKey) -> None:
+        """Take that a set is about to be looked at."""
+
+    async def of(self, key: keys.SetKey, seen: observed.Observed) -> clusters.Workers | None:
+        """Return what other clusters have to do with a set, None while that is not known."""
+
+    async def pods(
+        self, namespace: str, asked: Mapping[str, tuple[str, ...]]
+    ) -> Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]:
+        """Look up the pods of sets in other clusters."""
+
+
 class Observer:
     """Looks at the sets of one cluster."""
 
@@ -41,8 +57,10 @@ class Observer:
         departing: departures.Departures,
         memories: memory.Memories,
         gang: bool,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """``gang`` says that Volcano schedules groups."""
+        """``gang`` says that Volcano schedules groups; ``elsewhere`` is None without clusters."""
+        self._elsewhere = elsewhere
         self._api = api
         self._cache = store
         self._informer = source
@@ -63,6 +81,8 @@ class Observer:
             client.ApiError: the namespace could not be read.
             built_in.NotYetKnown: what Kueue does is being found out.
         """
+        if self._elsewhere is not None:
+            self._elsewhere.begins(key)
         built_in = self._informer.built_in(key)
         takes_unlabelled = await self._informer.takes_unlabelled(key)
         live = self._cache.get(resources.SETS, namespace=key.namespace, name=key.name)
@@ -76,7 +96,8 @@ class Observer:
             built_in_trouble=self._informer.built_in_trouble(key),
             takes_unlabelled=takes_unlabelled,
         )
-        return await self._looked_up(dataclasses.replace(seen, kueue=kueue))
+        found = await self._looked_up(dataclasses.replace(seen, kueue=kueue))
+        return found if self._elsewhere is None else await self._with_others(key, found)
 
     def _gathered(self, key: keys.SetKey, live: lws.LeaderWorkerSet | None) -> observed.Observed:
         """Return what the cache and the memory know of a set."""
@@ -104,6 +125,19 @@ class Observer:
         if short := shortages.asked(seen):
             seen = seen.looked_up(refusals=await self._refusals.of(short))
         return seen
+
+    async def _with_others(self, key: keys.SetKey, seen: observed.Observed) -> observed.Observed:
+        """Return what is observed with what other clusters have of it."""
+        assert self._elsewhere is not None
+        workers = await self._elsewhere.of(key, seen)
+        if workers is None:
+            return seen
+        seen = seen.looked_up(workers=workers)
+        asked = decide.pods_asked(seen, now=datetime.datetime.now(datetime.UTC))
+        if not asked:
+            return seen
+        pods = await self._elsewhere.pods(key.namespace, asked)
+        return seen.looked_up(workers=workers.looked_up(pods))
 
     async def nodes(self, wanted: Iterable[str]) -> dict[str, facts.Node | None]:
         """Read nodes by name, None for one that is not there.

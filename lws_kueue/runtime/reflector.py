@@ -52,11 +52,17 @@ class Reflector:
         sink: Sink,
         list_anew: Lister,
         since: str = "",
+        selector: str | None = None,
+        works: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """``since`` is the version as of which the kind was listed, "" if it has not been.
 
         ``list_anew`` is called where something may have happened that no watch can tell any more.
+        ``selector`` chooses by labels, None for those that concern us in our own cluster. ``works``
+        is told when a watch has begun, and when it could not.
         """
+        self._selector = resources.label_selector(resource) if selector is None else selector
+        self._works = works
         self._resource = resource
         self._api = api
         self._sink = sink
@@ -88,9 +94,11 @@ class Reflector:
         except _GoneError:
             self._since = ""
         except client.ApiError as error:
+            self._works(False)
             # One line a minute of all kinds gets into the log (`manager.logs`).
             logger.warning("Watching %s begins again in %.1f s: %s", name, self._pause, error)
         except Exception:
+            self._works(False)
             logger.exception("What the API server tells of %s was not understood", name)
             self._since = ""
 
@@ -104,11 +112,12 @@ class Reflector:
             "resourceVersion": self._since,
             "timeoutSeconds": f"{_scattered(*_LASTS):.0f}",
         }
-        if selector := resources.label_selector(self._resource):
-            query["labelSelector"] = selector
+        if self._selector:
+            query["labelSelector"] = self._selector
         path = self._resource.path()
         try:
             async with self._api.stream(path, query=query, silence=SILENCE) as chunks:
+                self._works(True)
                 async for line in lines(chunks):
                     await self._take(line)
         except client.ApiError as error:

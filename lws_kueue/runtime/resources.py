@@ -78,6 +78,8 @@ MULTIKUEUE_CONFIGS: Final = Resource(
 MULTIKUEUE_CLUSTERS: Final = Resource(
     names.KUEUE_API_VERSION, "MultiKueueCluster", "multikueueclusters", namespaced=False
 )
+# In worker clusters, what owns our Workloads.
+LEASES: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 SECRETS: Final = Resource("v1", "Secret", "secrets")
 
 # Volcano's, watched only where Volcano schedules groups.
@@ -131,7 +133,7 @@ MANY: Final = (*BY_SET_NAME, WORKLOADS)
 
 _BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
-    for resource in (*PLAIN, *KUEUE, MULTIKUEUE_CLUSTERS, POD_GROUPS, EVENTS, *INSTALLED)
+    for resource in (*PLAIN, *KUEUE, MULTIKUEUE_CLUSTERS, LEASES, POD_GROUPS, EVENTS, *INSTALLED)
 }
 
 

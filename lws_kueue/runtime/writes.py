@@ -10,11 +10,11 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from lws_kueue.api import actions, apply_diff, facts, names
 from lws_kueue.controller import repairs
-from lws_kueue.runtime import cache, client, keys, log_fields, recorder, resources, turns
+from lws_kueue.runtime import client, keys, log_fields, recorder, resources, turns
 
 # So many requests at a time: of all sets, of those of a namespace, of one set.
 MOST_PARALLEL: Final = 32
@@ -92,6 +92,32 @@ class Stop(Exception):
     """Ends a chain: the rest of it rests on something that did not happen."""
 
 
+class Store(Protocol):
+    """What is known of a cluster, which learns what comes of writes."""
+
+    def get(self, resource: resources.Resource, *, namespace: str = "", name: str) -> Any | None:
+        """Return what is known of an object, None if nothing is."""
+
+    def upsert(
+        self,
+        resource: resources.Resource,
+        obj: facts.Object,
+        *,
+        belongs_to: keys.SetKey | None = None,
+    ) -> set[keys.SetKey] | None:
+        """Take in what an object is by now."""
+
+    def remove(
+        self,
+        resource: resources.Resource,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+    ) -> set[keys.SetKey] | None:
+        """Take in that an object is gone."""
+
+
 class Writer:
     """Writes to one API server, so many requests at a time, for which sets take turns."""
 
@@ -99,7 +125,7 @@ class Writer:
         self,
         *,
         api: client.Client,
-        store: cache.Cache,
+        store: Store,
         expect: Callable[[str], None],
         events: recorder.Recorder,
     ) -> None:
@@ -138,8 +164,13 @@ class Writer:
             return
         self._made(run, action, answer)
 
-    async def apply(self, run: Run, action: actions.Apply) -> None:
-        """Apply an object, unless it turns out to exist; what came of it is compared."""
+    async def apply(
+        self, run: Run, action: actions.Apply, *, allowed: Allowed | None = None
+    ) -> None:
+        """Apply an object, unless it turns out to exist; what came of it is compared.
+
+        It is not sent where it is no longer ``allowed`` when there is a slot for it.
+        """
         ref = actions.ref_of(action.body)
         urgency = actions.urgency(action)
         if not action.force and await self._stands_there(run, ref, urgency=urgency):
@@ -163,6 +194,7 @@ class Writer:
             urgency=urgency,
             guard=action.resource_version,
             adopt=not action.force,
+            allowed=allowed,
         )
         self._made(run, action, answer)
         if what := apply_diff.changed(answer, action.body):

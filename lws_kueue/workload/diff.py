@@ -45,15 +45,17 @@ def changes(
     options: build.Options,
     now: datetime,
     known: memos.Memo | None = None,
+    kept: bool = False,
 ) -> actions.Part:
     """Return what makes the set's Workloads those of the ``wanted`` groups, by index.
 
     ``workloads`` are those of the set's namespace, by name, or any part of them that holds all that
     the set owns or that have names of its groups. ``pods`` are the set's pods by group index.
-    ``known`` is what was found out about them before.
+    ``known`` is what was found out about them before. ``kept`` says that it is decided elsewhere
+    when a Workload goes that serves a group: other clusters may run that.
     """
-    kept = memos.Memo() if known is None else known
-    by_index = served(owner.meta, workloads, options=options, memo=kept)
+    memo = memos.Memo() if known is None else known
+    by_index = served(owner.meta, workloads, options=options, memo=memo)
     scene = _Scene(
         owner=owner,
         given=workloads,
@@ -62,26 +64,27 @@ def changes(
         classes=classes,
         options=options,
         now=now,
+        kept=kept,
     )
     # That nothing is to be done holds at any time: what has to wait says for how long.
-    parts = kept.each(
+    parts = memo.each(
         __name__,
         lambda index, one, existing: actions.unless_nothing(_one(scene, index, existing, one)),
         wanted,
         by_index,
-        given=(owner, classes, options),
+        given=(owner, classes, options, kept),
         anew=True,
     )
-    return actions.joined((*parts.values(), *_removals(scene, wanted, kept)))
+    return actions.joined((*parts.values(), *_removals(scene, wanted, memo)))
 
 
 def _removals(
-    scene: "_Scene", wanted: Mapping[int, Wanted], kept: memos.Memo
+    scene: "_Scene", wanted: Mapping[int, Wanted], memo: memos.Memo
 ) -> Iterator[actions.Part]:
     """Return the removal of Workloads that are not wanted, and of those that are going."""
     owner, workloads, by_index = scene.owner.meta, scene.given, scene.by_index
-    claimed = _claimed(owner, workloads, options=scene.options, memo=kept)
-    going = kept.each("Workloads that go", state.going, workloads)
+    claimed = _claimed(owner, workloads, options=scene.options, memo=memo)
+    going = memo.each("Workloads that go", state.going, workloads)
     unwanted = {by_index[index].meta.name for index in by_index.keys() - wanted.keys()}
     # Of several that claim one group the others serve none.
     beside = workloads.keys() - claimed.keys() if len(by_index) == len(claimed) else workloads
@@ -92,6 +95,8 @@ def _removals(
     for name in sorted(doubtful):
         workload = workloads[name]
         serves = name in serving
+        if serves and scene.kept:
+            continue
         owned = _owned(owner, workload)
         kept_here = (serves and name not in unwanted) or _copied(scene, workload)
         if (owned and not kept_here) or (workload.meta.deleting and (owned or serves)):
@@ -109,6 +114,7 @@ class _Scene:
     classes: build.PriorityClasses
     options: build.Options
     now: datetime
+    kept: bool = False
 
     def pods_of(self, workload: kueue.Workload) -> list[facts.Pod]:
         """Return the pods that run on the Workload's quota: of its group, or released under it."""
@@ -218,7 +224,7 @@ def _one(
     if _copied(scene, existing):
         return _unfit_copy(index, existing, wanted)
     if recreate.repaired(existing):
-        return _repair(scene, index, existing)
+        return actions.Part() if scene.kept else _repair(scene, index, existing)
     if wanted.in_vain is not None:
         return actions.Part(chains=(_given_back(index, existing, wanted.in_vain),))
     if wanted.outdated is not None and (state.has_quota(existing) or _ranked_by_pods(existing)):

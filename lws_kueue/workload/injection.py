@@ -246,4 +246,4 @@ def _new(wanted: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str
 
 
 def _foreign_gates(pod: facts.Pod) -> list[dict[str, str]]:
-    return [{"name": gate} for gate in pod.gates if gate not in group.KUEUE_GATES]
+    return [{"name": gate} for gate in pod.gates if gate not in group.ADMISSION_GATES]

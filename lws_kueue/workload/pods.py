@@ -6,12 +6,15 @@ from typing import Final
 from lws_kueue.api import actions, derived, facts, kueue, names, numbers
 from lws_kueue.workload import podsets
 
-KUEUE_GATES: Final = frozenset({names.ADMISSION_GATE, names.TOPOLOGY_GATE})
+# What holds a pod until its group is admitted, and goes when it is released.
+ADMISSION_GATES: Final = frozenset(
+    {names.ADMISSION_GATE, names.TOPOLOGY_GATE, names.DISPATCHED_GATE}
+)
 
 
 def gated(pod: facts.Pod) -> bool:
-    """Whether a gate of Kueue's holds the pod, so that it cannot run before it is released."""
-    return any(gate in KUEUE_GATES for gate in pod.gates)
+    """Whether a gate holds the pod that goes with an admission, so that it cannot run before."""
+    return any(gate in ADMISSION_GATES for gate in pod.gates)
 
 
 @derived.once

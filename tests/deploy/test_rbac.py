@@ -121,6 +121,8 @@ MULTIKUEUE: set[Right] = (
     | rights_of(resources.MULTIKUEUE_CLUSTERS, "list", "watch")
     | rights_of(resources.MULTIKUEUE_CLUSTERS, "patch", sub="status")
     | rights_of(resources.ADMISSION_CHECKS, "patch", sub="status")
+    # The mirrored leaders of groups that run elsewhere (dispatch/mirror.py).
+    | rights_of(resources.PODS, "patch", sub="status")
 )
 
 

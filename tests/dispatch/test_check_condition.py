@@ -13,7 +13,6 @@ OURS = Parameters(GROUP, "MultiKueueConfig", "config")
 GOOD, BAD = ClusterFacts(), ClusterFacts(problem="Kueue is not installed")
 NOTED = ClusterFacts(note="Secret kueue-system/w1 does not exist; the kubeconfig before it goes on")
 NAMES = "it has to name a MultiKueueConfig of kueue.x-k8s.io"
-NOT_BUILT = check_condition.NOT_BUILT
 
 CASES: dict[str, tuple[Any, dict[str, ClusterFacts], tuple[str, str, str]]] = {
     "no-parameters": (None, {}, ("False", "BadConfig", f"spec.parameters is missing: {NAMES}")),
@@ -77,22 +76,7 @@ def condition(parameters: Parameters | None, **more: Any) -> tuple[str, str, str
 def test_each_situation_has_its_reason_and_text(
     parameters: Parameters | None, clusters: dict[str, ClusterFacts], told: tuple[str, str, str]
 ) -> None:
-    assert condition(parameters, clusters=clusters, dispatches=True) == told
-
-
-@pytest.mark.parametrize(("parameters", "clusters", "told"), CASES.values(), ids=CASES)
-def test_as_long_as_nothing_dispatches_no_check_is_active_and_says_why(
-    parameters: Parameters | None, clusters: dict[str, ClusterFacts], told: tuple[str, str, str]
-) -> None:
-    status, reason, message = condition(parameters, clusters=clusters)
-    assert status == "False"
-    if told[0] == "False":
-        # What else is wrong comes first: it has to be put right in any case.
-        assert (status, reason, message) == told
-    else:
-        assert reason == "DispatchNotBuilt"
-        assert message.startswith(f"{NOT_BUILT}; usable: ")
-        assert message.endswith(told[2].partition("; ")[2])
+    assert condition(parameters, clusters=clusters) == told
 
 
 def test_a_config_that_nobody_may_read_is_not_said_to_be_missing() -> None:

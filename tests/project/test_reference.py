@@ -11,14 +11,14 @@ from tools.reference import codes, document
 
 PACKAGE: Final = Path(lws_kueue.__file__).parent
 # Where what is told is decided.
-ROOMS: Final = ("controller", "workload", "tas")
+ROOMS: Final = ("controller", "dispatch", "workload", "tas")
 WORD: Final = re.compile(r"[A-Z][a-z]+(?:[A-Z]?[a-z]+)*")
 
 # Words of the same form that are told to nobody: each with what it is.
 OTHERS: Final = {
     "kinds of objects": """
-        AdmissionCheck AppWrapper ControllerRevision Deployment Job JobSet PaddleJob
-        PersistentVolumeClaim Pod PodGroup PodTemplateSpec PriorityClass RayCluster RayJob
+        AdmissionCheck AppWrapper ControllerRevision Deployment Job JobSet Lease MultiKueueConfig
+        PaddleJob PersistentVolumeClaim Pod PodGroup PodTemplateSpec PriorityClass RayCluster RayJob
         RayService PyTorchJob Service SparkApplication StatefulSet TrainJob Workload
         WorkloadPriorityClass
     """,
@@ -30,9 +30,17 @@ OTHERS: Final = {
         RecreateGroupAfterStart Rejected Retry RollingUpdate Running Shared True UniquePerReplica
         Warn
     """,
+    "what an AdmissionCheck of ours says (docs/configuration.md)": """
+        BadConfig NoUsableClusters SomeActiveClusters
+    """,
+    "values of our settings": "AllAtOnce ConfigOrder Incremental Spread",
+    "conditions and reasons of pods, as the API server knows them": """
+        ContainersReady PodScheduled SchedulingGated
+    """,
     "types of events": "Normal Warning",
     "Python's own: type variables, forward references, titles": """
-        Attempts Bounds ClaimRetentionPolicy Kueue Observed PodGroups RevisionSpec States
+        Attempts Bounds ClaimRetentionPolicy Kueue Load Observed PodGroups RemoteSet RevisionSpec
+        States Workers
     """,
     "parts of composed words": "Invalid NotFound",
 }

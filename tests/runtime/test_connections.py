@@ -15,12 +15,12 @@ from aiohttp import web
 from kubernetes.aio import client as kube_client
 
 from lws_kueue.api import names
-from lws_kueue.dispatch import check_condition
 from lws_kueue.runtime import (
     client,
     cluster,
     memory,
     metrics,
+    recorder,
     reflector,
     resources,
     work_queue,
@@ -30,7 +30,7 @@ from tests.kit.multikueue import kubeconfigs, servers
 from tests.kit.multikueue.kubeconfigs import TOKEN
 
 NEW_TOKEN = "another-t0ken-never-to-be-told"
-NOT_BUILT = check_condition.NOT_BUILT
+ALL_USABLE = "all clusters can be used"
 CONNECTED = names.CLUSTER_CONNECTED
 
 
@@ -74,9 +74,7 @@ class Scene:
         )
 
     async def all_usable(self) -> None:
-        await self.manager.until(
-            lambda: self.check.get("message") == f"{NOT_BUILT}; usable: w1, w2"
-        )
+        await self.manager.until(lambda: self.check.get("message") == ALL_USABLE)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,6 +90,7 @@ class Scene:
             store=home.store,
             sink=home.informer.on_event,
             settings=self.settings,
+            events=recorder.Recorder(self.home),
         )
         # As the watch of all sets does it, which has much more to watch.
         checks = reflector.Reflector(
@@ -142,6 +141,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(connection, "LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(connections, "RETRY", 0.1)
+    monkeypatch.setattr(connections, "LINGERS", 0.1)
     monkeypatch.setattr(link, "PATIENCE", datetime.timedelta(seconds=30))
 
 
@@ -169,7 +169,7 @@ def test_good_clusters_are_connected_and_told_of_once() -> None:
     async def scenario(scene: Scene) -> None:
         async with scene.running():
             await scene.all_usable()
-            assert (scene.check["status"], scene.check["reason"]) == ("False", "DispatchNotBuilt")
+            assert (scene.check["status"], scene.check["reason"]) == ("True", "Active")
             assert scene.check["observedGeneration"] == 1
             await scene.manager.until(lambda: scene.connected("w2").get("status") == "True")
             await scene.manager.until(lambda: scene.connected("w1").get("status") == "True")
@@ -358,11 +358,11 @@ def test_a_kubeconfig_is_rotated_without_a_loss_also_by_way_of_garbage() -> None
             await scene.all_usable()
             scene.manager.secrets["w1"] = NEW_TOKEN.encode()
             note = "not a mapping; the kubeconfig before it goes on"
-            await scene.says("usable: w1, w2; w1: Secret kueue-system/w1: ", note)
+            await scene.says("all clusters can be used; w1: Secret kueue-system/w1: ", note)
             # One that is good to look at and that the cluster does not know yet.
             scene.manager.secrets["w1"] = scene.kubeconfig("w1", token=NEW_TOKEN)
             note = "does not work: its API server refuses the credentials (401)"
-            await scene.says("usable: w1, w2; w1: Secret kueue-system/w1 ", note)
+            await scene.says("all clusters can be used; w1: Secret kueue-system/w1 ", note)
             assert "unknown token (token)" in scene.check["message"]
             worker.tokens.add(NEW_TOKEN)
             await scene.all_usable()
@@ -399,7 +399,9 @@ def test_a_new_kubeconfig_with_fewer_rights_does_not_replace_one_that_works() ->
 
             worker.instead = by_token
             scene.manager.secrets["w1"] = scene.kubeconfig("w1", token=NEW_TOKEN)
-            await scene.says("usable: w1, w2; ", "does not work: its role lacks list of pods")
+            await scene.says(
+                "all clusters can be used; ", "does not work: its role lacks list of pods"
+            )
             scene.manager.secrets["w1"] = old
             await scene.all_usable()
 

@@ -809,3 +809,66 @@ def test_what_is_not_answered_in_time_is_looked_at_and_decided_anew(
     assert (outcome.stale, outcome.failed) == (happened, not happened)
     assert outcome.refused == []
     assert write not in outcome.made
+
+
+# Other clusters -----------------------------------------------------------------------------------
+
+
+def offered(uid: str = "w", *, true: Iterable[str] = ()) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": "wl", "uid": uid, "resourceVersion": "5"},
+        "status": {"conditions": [{"type": kind, "status": "True"} for kind in true]},
+    }
+
+
+OFFER = actions.Ref(names.KUEUE_API_VERSION, "Workload", "ns", "wl", "w1")
+ADMITTED = actions.Expect(OFFER, uid="w", true=("Admitted",), false=("Evicted",))
+ABSENT = actions.Expect(OFFER)
+
+
+@pytest.mark.row("MK-44", "MK-45")
+@pytest.mark.parametrize(
+    ("expected", "there", "holds"),
+    [
+        (ADMITTED, offered(true=("Admitted",)), True),
+        (ADMITTED, offered(true=("Admitted", "Evicted")), False),
+        (ADMITTED, offered(), False),
+        (ADMITTED, offered("another", true=("Admitted",)), False),
+        (ADMITTED, None, False),
+        (ABSENT, None, True),
+        (ABSENT, offered(), False),
+    ],
+)
+@pytest.mark.parametrize("cluster", ["", "w1"])
+def test_a_write_is_sent_only_if_what_it_rests_on_holds_in_other_clusters_right_before_it(
+    cluster: str, expected: actions.Expect, there: dict[str, Any] | None, holds: bool
+) -> None:
+    here, other = ScriptedApi(), ScriptedApi()
+    if there is not None:
+        other.objects["wl"] = there
+
+    async def scenario() -> writes.Outcome:
+        writer = writes.Writer(
+            api=other,  # type: ignore[arg-type]
+            store=cache.Cache(),
+            expect=lambda _: None,
+            events=Events(),  # type: ignore[arg-type]
+        )
+        executor = an_executor(here, cache.Cache(), Events(), elsewhere={"w1": writer}.get)
+        write = actions.Apply(service("made"), "us", expects=(expected,), cluster=cluster)
+        return await executor.chain(KEY, regarding=REGARDING, chain=(write, write))
+
+    outcome = asyncio.run(scenario())
+    sent = (other if cluster else here).calls
+    assert sent.count("apply made") == (2 if holds else 0)
+    assert (outcome.stale, outcome.failed) == (not holds, False)
+
+
+def test_nothing_is_written_to_a_cluster_that_is_not_connected() -> None:
+    api = ScriptedApi()
+    deletion = actions.Delete(OFFER, "w")
+    plan = actions.Plan(chains=((deletion, actions.Create(service("next"))),))
+    outcome, _, _ = carry_out(plan, api)
+    assert api.calls == []
+    assert outcome.stale
+    assert not outcome.failed

@@ -69,6 +69,13 @@ CONDITIONS: Final = (
     ),
     Condition(
         "LeaderWorkerSet",
+        "Dispatched",
+        ("AllGroupsPlaced", "GroupsNotPlaced"),
+        "All groups have a worker cluster. It stands on sets whose queue asks for dispatch by"
+        " group, and its message names the cluster of each group.",
+    ),
+    Condition(
+        "LeaderWorkerSet",
         "RepairBackOff",
         ("WritesUndone",),
         "Somebody undoes what the controller writes, again and again, and it is repeated with the"
@@ -172,6 +179,75 @@ CODES: Final = (
     ),
     Code("WaitingForAdmission", _WAITS, "Quota is reserved, and Kueue has not admitted yet."),
     Code("RunsElsewhere", _WAITS, "MultiKueue dispatches the group to another cluster."),
+    # Dispatch by group ---------------------------------------------------------------------------
+    Code(
+        "NoClusterAdmits",
+        _WAITS,
+        "The group has quota here, and no worker cluster has taken it yet; each says why.",
+    ),
+    Code("NoClusterReachable", _WAITS, "No worker cluster answers."),
+    Code(
+        "NoClusterEligible",
+        _WAITS,
+        "No worker cluster can have groups.",
+        "Look at the condition Active of the AdmissionCheck.",
+    ),
+    Code(
+        "BuiltInIntegrationOn",
+        _BOTH,
+        "The ClusterQueue asks for dispatch by group, and Kueue's own integration for sets is on.",
+        "Switch it off, or use MultiKueue's check.",
+    ),
+    Code(
+        "TwoDispatchers",
+        _BOTH,
+        "The ClusterQueue asks for more than one check that dispatches.",
+        "Leave one of them.",
+    ),
+    Code(
+        "CheckPerFlavor",
+        _BOTH,
+        "The ClusterQueue asks for dispatch for some flavors only.",
+        "Take onFlavors out of the check in the ClusterQueue.",
+    ),
+    Code(
+        "ManagerFlavorHasTopology",
+        _BOTH,
+        "A flavor of the queue has a topology, by which groups would be placed on nodes here.",
+        "Give the queue a flavor without topology.",
+    ),
+    Code(
+        "RemoteNameTaken",
+        _BOTH,
+        "Something in a worker cluster has the name of a group's object, and is not ours.",
+        "Delete or rename it there; it is tried again after five minutes.",
+    ),
+    Code(
+        "ClusterLost",
+        _BOTH,
+        "The cluster of the group does not answer; after the time-out the group starts elsewhere.",
+    ),
+    Code(
+        "ClusterDrained",
+        _BOTH,
+        "The cluster of the group was taken out of the configuration; the group moves.",
+    ),
+    Code(
+        "GroupEvictedOnWorker",
+        _BOTH,
+        "The group's Workload in its cluster has lost its quota; the group is offered anew.",
+    ),
+    Code(
+        "RemoteWorkloadOutdated",
+        _BOTH,
+        "The group's Workload in its cluster is for something else; the group is offered anew.",
+    ),
+    Code(
+        "RemotePodsLeft",
+        ("Warning",),
+        "Pods run in a worker cluster, and no set of ours stands for them.",
+        "Delete them there.",
+    ),
     Code(
         "KueueMissing",
         _BOTH,
@@ -453,6 +529,8 @@ CODES: Final = (
         _NORMAL,
         "The Workload is deleted until the pods of its group can be made.",
     ),
+    Code("GroupDispatched", _NORMAL, "A group was made in a worker cluster."),
+    Code("RemoteObjectRestored", _NORMAL, "A group's set in a worker was set back to what it is."),
     Code("TopologyAssigned", _NORMAL, "Where the pods of a group went."),
     Code("NodeReplaced", _NORMAL, "Kueue has replaced a node; the pod is made anew there."),
     Code(

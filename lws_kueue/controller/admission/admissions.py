@@ -84,17 +84,23 @@ class Admissions:
 class Contents:
     """What each group is made from, each revision worked out once."""
 
-    def __init__(self, at: scope.Scope, *, options: build.Options) -> None:
+    def __init__(self, at: scope.Scope, *, options: build.Options, remote: bool = False) -> None:
+        """``remote`` says that other clusters are asked for it, which complete pods themselves."""
         self._at = at
         self._options = options
+        self._where = " elsewhere" if remote else ""
         self._groups = at.found.by_index
         self._by_key: dict[str, recreate.Content | None] = {}
         self._wanted: dict[str, diff.Wanted] = {}
         self._flavors = at.seen.memo.same("flavors", at.seen.kueue.flavors)
-        self.completions = at.seen.memo.same(
-            "completions",
-            completion.completions(at.seen.limit_ranges.values(), at.seen.runtime_classes.values()),
-        )
+        self.completions: shape.Completions = completion.AS_WRITTEN
+        if not remote:
+            self.completions = at.seen.memo.same(
+                "completions",
+                completion.completions(
+                    at.seen.limit_ranges.values(), at.seen.runtime_classes.values()
+                ),
+            )
         self.current = self._content(at.asked, at.choice.key)
 
     def of(self, index: int) -> recreate.Content | None:
@@ -143,7 +149,7 @@ class Contents:
 
     def _content(self, owner: lws.LeaderWorkerSet, key: str) -> recreate.Content:
         made = _content(owner, (key, self._options, self.completions))
-        return self._at.seen.memo.same(f"content {key}", made)
+        return self._at.seen.memo.same(f"content {key}{self._where}", made)
 
     @cached_property
     def given(self) -> tuple[object, ...]:
@@ -222,12 +228,16 @@ def of(
         given=contents.given,
     )
     checks = at.seen.kueue.admission_checks
-    running = memo.each(
-        "running",
-        lambda _, workload: True if state.may_run(workload, checks) else None,
-        workloads,
-        given=(checks,),
-    )
+    elsewhere, barred = at.elsewhere, at.barred
+
+    def runs(index: int, workload: kueue.Workload) -> Literal[True] | None:
+        if index in elsewhere:
+            admitted = state.admission(workload) is state.Admission.ADMITTED
+        else:
+            admitted = state.may_run(workload, checks) and index not in barred
+        return True if admitted else None
+
+    running = memo.each("running", runs, workloads, given=(checks, elsewhere, barred))
     no_turn = memo.each("takes no turn", _takes_no_turn, workloads)
     before = at.found.which("before", lambda group: not group.in_queue)
     waiting = memo.whole("waiting", _waiting, _every(at), running, outdated, before)
@@ -351,13 +361,15 @@ def _ages(
 def _since(_index: int, group: groups.Group, workload: kueue.Workload | None) -> _Since | None:
     """Return since when a group has waited for quota; None for one that has some.
 
-    That one waits for checks, or for its own pods to end. The others have waited since their leader
+    That one waits for checks, or for its own pods to end; one that is to run in another cluster
+    waits to be taken by one. The others have waited since their leader
     is there, their Workload is, and Kueue has said no to that: while a leader is being recreated
     its group has not waited at all.
     """
     times = [group.leader.meta.created]
     if workload is not None:
-        if state.has_quota(workload):
+        # What other clusters say to a group with quota here is what it waits for.
+        if state.has_quota(workload) and group.remote is None:
             return None
         reserved = workload.condition(state.QUOTA_RESERVED)
         times += [workload.meta.created, reserved.last_transition_time if reserved else ""]

@@ -64,7 +64,7 @@ def _held(
     now: datetime,
 ) -> actions.Part:
     """Let nothing go of a set, and ask for nothing, because that may be Kueue's own to do."""
-    scene = follow.Scene(at.seen, at.owner, admitted, terms=_terms(at, options), now=now)
+    scene = _scene(at, admitted, options=options, now=now)
     stops = actions.joined(_steps(at, scene, wanted=wanted))
     why = waiting.manager_unknown(at.seen, wanted=wanted)
     return stops + actions.Part(reasons=(why,) if wanted else ())
@@ -98,8 +98,9 @@ def _bridged(
         options=options,
         now=now,
         known=memo,
+        kept=at.dispatched,
     )
-    scene = follow.Scene(seen, owner, admitted, terms=_terms(at, options), now=now)
+    scene = _scene(at, admitted, options=options, now=now)
     unchanged = {index: reason for reason in changes.reasons for index in reason.groups}
     steps = _steps(at, scene, wanted=wanted)
     problems = {i: reason for step in steps for reason in step.reasons for i in reason.groups}
@@ -126,6 +127,20 @@ def _bridged(
         *waiting.missing_behind(seen, owner, admitted.workloads),
     )
     return replace(actions.joined((changes, *steps)), reasons=explained)
+
+
+def _scene(
+    at: scope.Scope, admitted: admissions.Admissions, *, options: build.Options, now: datetime
+) -> follow.Scene:
+    return follow.Scene(
+        at.seen,
+        at.owner,
+        admitted,
+        terms=_terms(at, options),
+        now=now,
+        alone=not at.dispatched,
+        barred=at.barred,
+    )
 
 
 def _terms(at: scope.Scope, options: build.Options) -> backing.Terms:
@@ -181,18 +196,18 @@ def _steps(at: scope.Scope, scene: follow.Scene, *, wanted: int) -> tuple[action
     A step that asks for nothing does so at any time: what has to wait says for how long. Nor does
     it look at a node then, because it lets no pod go.
     """
-    admitted = scene.admitted
+    admitted, elsewhere = scene.admitted, at.elsewhere
     steps = at.seen.memo.each(
         "steps",
         lambda index, workload, *_: actions.unless_nothing(
-            _step(scene, index, workload, wanted=wanted)
+            _step(scene, index, workload, wanted=wanted, elsewhere=elsewhere)
         ),
         admitted.workloads,
         admitted.own,
         admitted.pods,
         admitted.outdated,
         admitted.in_vain,
-        given=(wanted, scene.terms, *admitted.given),
+        given=(wanted, scene.terms, elsewhere, at.barred, *admitted.given),
         anew=True,
     )
     unserved = at.seen.memo.each(
@@ -208,7 +223,7 @@ def _steps(at: scope.Scope, scene: follow.Scene, *, wanted: int) -> tuple[action
 
 
 def _step(
-    scene: follow.Scene, index: int, workload: kueue.Workload, *, wanted: int
+    scene: follow.Scene, index: int, workload: kueue.Workload, *, wanted: int, elsewhere: Indices
 ) -> actions.Part:
     """Return what the Workload of one group asks for.
 
@@ -216,6 +231,8 @@ def _step(
     from before the set waited for Kueue: the rollout takes it in when its turn comes, and until
     then it goes on as it did.
     """
+    if index in elsewhere:
+        return follow.elsewhere(scene, index)
     if index >= wanted:
         return follow.stopped(scene, index, workload)
     if not scene.admitted.taken_in(index):

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from lws_kueue.api import actions, facts, kueue, names, numbers
-from lws_kueue.controller.admission import managed_by, stopped
+from lws_kueue.controller.admission import dispatching, managed_by, stopped
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.workload import (
     backing,
@@ -35,6 +35,8 @@ def plan(seen: observed.Observed, *, options: build.Options, now: datetime) -> a
     of which nobody can tell what it should be.
     """
     found = _Pods(seen)
+    # Other clusters may run a group: when its quota and its Workload go is decided by all of them.
+    alone = not dispatching.concerned(seen)
     terms = seen.memo.same("terms", seen.terms(options))
     # What is to be done about nothing now is so at any time: what has to wait says for how long.
     parts = seen.memo.each(
@@ -47,13 +49,14 @@ def plan(seen: observed.Observed, *, options: build.Options, now: datetime) -> a
                 released or (),
                 terms,
                 kueues=managed_by.kueue_finalizes(seen, workload),
+                alone=alone or naming.is_copy(workload.meta),
                 now=now,
             )
         ),
         seen.workloads,
         found.own,
         found.released,
-        given=(terms, seen.kueue.built_in, *found.given),
+        given=(terms, seen.kueue.built_in, alone, *found.given),
         anew=True,
     )
     return actions.joined((*parts.values(), _unasked(found, terms), stopped.freed(seen, now=now)))
@@ -67,23 +70,25 @@ def _part(
     terms: backing.Terms,
     *,
     kueues: bool,
+    alone: bool,
     now: datetime,
 ) -> actions.Part:
     """Return what to do for one Workload, whose group's places ``own`` pods have.
 
-    Others were ``released`` under it. ``kueues`` says that its finalizer is Kueue's.
+    Others were ``released`` under it. ``kueues`` says that its finalizer is Kueue's, ``alone`` that
+    no other cluster has a say in when it goes.
     """
     every = (*own, *_beside(own, released))
     if workload.meta.deleting:
         # What quota it has is kept until they have ended: garbage collection has them do so.
         before = workload.model_copy(update={"meta": replace(workload.meta, deleted=None)})
         stops = eviction.stop(before, [pod for pod in own if found.waits(pod)], terms)
-        removal = () if kueues else diff.removal(workload, every)
+        removal = () if kueues or not alone else diff.removal(workload, every)
         return actions.Part(chains=(removal, *actions.each_alone(stops)))
     if state.admission(workload) is not state.Admission.EVICTED:
         stops = eviction.stop(workload, [pod for pod in own if found.waits(pod)], terms)
         return actions.Part(chains=actions.each_alone(stops))
-    cleared = eviction.clear_admission(workload, every, now=now)
+    cleared = eviction.clear_admission(workload, every, now=now) if alone else None
     return actions.Part(
         chains=actions.each_alone((*eviction.stop(workload, every, terms), cleared)),
         recheck_after=eviction.stuck_in(every, now=now),
@@ -107,6 +112,8 @@ def former(seen: observed.Observed) -> actions.Part:
     Deleted with that set, they wait for its pods. Kueue leaves their finalizer to the job's side,
     so without this their quota would be held for ever once the set was made again.
     """
+    if dispatching.concerned(seen):
+        return actions.Part()
     live = seen.lws.meta.uid if seen.lws else ""
     left = [
         workload

@@ -4,9 +4,10 @@ Each group stands for itself (kueue-contract 8.2): what one Workload does or lac
 the pods of another.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
-from lws_kueue.api import actions, kueue, lws, names
+from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.admission import admissions
 from lws_kueue.controller.observe import groups, observed
@@ -33,7 +34,15 @@ class Scene:
         *,
         terms: backing.Terms,
         now: datetime,
+        alone: bool = True,
+        barred: Collection[int] = (),
     ) -> None:
+        """``alone`` says that no other cluster has a say in when a group has stopped.
+
+        ``barred`` are the groups of which another cluster may have something.
+        """
+        self.alone = alone
+        self.barred = barred
         self.terms = terms
         self.nodes = seen.nodes
         self.now = now
@@ -64,11 +73,16 @@ def group(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
     if state.must_stop(workload):
         return _stop(scene, index, workload, reported=reported)
     reported += stopped(scene, index, workload)
-    if not scene.may_run(workload):
+    if not scene.may_run(workload) or index in scene.barred:
         return reported
     if (problem := _unfit(scene, index, workload)) is not None:
         return reported + actions.Part(reasons=(problem.of(index),))
     return _release(scene, index, workload) + reported
+
+
+def elsewhere(scene: Scene, index: int) -> actions.Part:
+    """Stop what can run here of a group that is one of other clusters."""
+    return stopped(scene, index, None)
 
 
 def _release(scene: Scene, index: int, workload: kueue.Workload) -> actions.Part:
@@ -120,7 +134,7 @@ def before_its_turn(scene: Scene, index: int, workload: kueue.Workload) -> actio
     own = scene.groups[index].pods
     if state.must_stop(workload):
         # What runs uses the quota, even if it is not stopped yet.
-        cleared = eviction.clear_admission(workload, scene.pods.get(index, own), now=scene.now)
+        cleared = _cleared(scene, index, workload, own)
         return actions.Part(chains=actions.each_alone((cleared,)))
     report = pods_ready.condition_write(workload, own, size=scene.size(index), now=scene.now)
     return actions.Part(chains=actions.each_alone((report,)))
@@ -165,10 +179,19 @@ def _stop(
 ) -> actions.Part:
     """Stop every pod that runs without quota, then give the quota back."""
     members = scene.pods.get(index, ())
-    cleared = eviction.clear_admission(workload, members, now=scene.now)
+    cleared = _cleared(scene, index, workload, members)
     stop = stopped(scene, index, workload) + actions.Part(
         chains=actions.each_alone((cleared,)),
         stopping=frozenset({index} if any(pods.could_run(pod) for pod in members) else ()),
         recheck_after=eviction.stuck_in(members, now=scene.now),
     )
     return stop if stop.chains else stop + reported
+
+
+def _cleared(
+    scene: Scene, index: int, workload: kueue.Workload, own: tuple[facts.Pod, ...]
+) -> actions.Apply | None:
+    """Return what gives quota back, once the group has stopped, if that is decided here alone."""
+    if not scene.alone:
+        return None
+    return eviction.clear_admission(workload, scene.pods.get(index, own), now=scene.now)

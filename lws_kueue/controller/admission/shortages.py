@@ -185,6 +185,8 @@ class Shortages:
         group = self._groups.get(index)
         if group is None or group.leader.meta.deleting:
             return False
+        if group.remote is not None:
+            return True
         if group.worker_set is None:
             return group.size == 1 or startup.follows(self._at.owner)
         return sum(group.has_place(pod.meta.name) for pod in group.workers) >= group.size - 1

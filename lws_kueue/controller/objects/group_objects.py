@@ -23,7 +23,9 @@ RECHECK_NODE = 5.0
 
 
 def missing(at: scope.Scope, group: groups.Group) -> actions.Part:
-    """Return the creation of everything that a group needs and lacks."""
+    """Return the creation of everything that a group needs here and lacks."""
+    if group.remote is not None:
+        return actions.Part()
     start = startup.worker_set(at.owner, group)
     refused = actions.Part(reasons=(start.reason,) if start.reason else ())
     made = _service(at, group) + refused

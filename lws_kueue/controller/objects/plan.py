@@ -59,13 +59,36 @@ def _staying(at: scope.Scope, going: Collection[str]) -> Callable[[int], bool]:
 def _rendered(at: scope.Scope, target: planner.Target) -> dict[str, Any]:
     """Return the leader StatefulSet as it should be; while that is the same, the same object."""
 
-    def render(owner: lws.LeaderWorkerSet, key: str, at: planner.Target, gated: bool) -> Any:
+    def render(
+        owner: lws.LeaderWorkerSet, key: str, at: planner.Target, gated: bool, dispatched: bool
+    ) -> Any:
         return statefulsets.leader(
-            owner, key=key, partition=at.partition, replicas=at.replicas, queue_gated=gated
+            owner,
+            key=key,
+            partition=at.partition,
+            replicas=at.replicas,
+            queue_gated=gated,
+            dispatched=dispatched,
         )
 
     gates = at.managed_by.gates
-    return at.seen.memo.whole("leaders", render, at.asked, at.choice.key, target, gates)
+    second = gates and _second_gate(at)
+    return at.seen.memo.whole("leaders", render, at.asked, at.choice.key, target, gates, second)
+
+
+def _second_gate(at: scope.Scope) -> bool:
+    """Whether leaders are made with a gate that nobody but us takes off.
+
+    So no change of Kueue's configuration starts leaders of groups that run elsewhere. The gate
+    alone rolls no leader: it comes and goes with another revision.
+    """
+    live = at.found.leader_set
+    if live is None or live.template_labels.get(names.REVISION_KEY) != at.choice.key:
+        return at.dispatches
+    spec = (live.spec.get("template") or {}).get("spec") or {}
+    return any(
+        one.get("name") == names.DISPATCHED_GATE for one in spec.get("schedulingGates") or ()
+    )
 
 
 def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> actions.Part:

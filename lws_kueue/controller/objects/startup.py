@@ -22,7 +22,7 @@ _LATER = Startup(create=False)
 def worker_set(owner: lws.LeaderWorkerSet, group: groups.Group) -> Startup:
     """Decide whether to create the worker StatefulSet of a group."""
     leader = group.leader
-    if leader.meta.deleting:
+    if leader.meta.deleting or group.remote is not None:
         return _LATER
     if leader.meta.annotations.get(names.LEADER_NAME):
         # A leader that was made from a worker template would get workers of its own, and those

@@ -29,10 +29,12 @@ def leader(
     partition: int,
     replicas: int,
     queue_gated: bool,
+    dispatched: bool = False,
 ) -> dict[str, Any]:
     """Return the leader StatefulSet, as it is applied.
 
     ``replicas`` and ``partition`` are what the rollout has decided; ``key`` is the revision key.
+    ``dispatched`` says that leaders have a gate of ours besides, because groups run elsewhere.
     """
     template = owner.spec.leader_worker_template
     identity = {names.SET_NAME: owner.meta.name, names.WORKER_INDEX: "0"}
@@ -64,7 +66,9 @@ def leader(
                     "maxUnavailable": bounds.unavailable + bounds.surge,
                 },
             },
-            "template": _gated(pod_template) if queue_gated else pod_template,
+            "template": _gated(pod_template, dispatched=dispatched)
+            if queue_gated
+            else pod_template,
             **_storage(owner),
         },
     )
@@ -179,7 +183,9 @@ def _pod_template(
     return written
 
 
-def _gated(template: dict[str, Any], *, index_offset: bool = False) -> dict[str, Any]:
+def _gated(
+    template: dict[str, Any], *, index_offset: bool = False, dispatched: bool = False
+) -> dict[str, Any]:
     """Return a template whose pods wait for Kueue's admission, which the bridge translates.
 
     That the pods serve, and do not end, is for the built-in integration, should it take over.
@@ -193,10 +199,15 @@ def _gated(template: dict[str, Any], *, index_offset: bool = False) -> dict[str,
     annotations[names.POD_GROUP_SERVING] = "true"
     if index_offset and names.PODSET_GROUP_NAME not in annotations:
         annotations[names.POD_INDEX_OFFSET] = "1"
+    spec = podsets.gated(spec)
+    if dispatched:
+        own = {"name": names.DISPATCHED_GATE}
+        others = [gate for gate in spec["schedulingGates"] if gate != own]
+        spec["schedulingGates"] = [others[0], own, *others[1:]]
     return {
         "metadata": metadata
         | {"labels": _without(metadata["labels"], podsets.MARK_LABELS), "annotations": annotations},
-        "spec": podsets.gated(spec),
+        "spec": spec,
     }
 
 

@@ -8,6 +8,7 @@ to a group. What contradicts the chain is reported by ``contradictions``.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import cached_property
 from operator import attrgetter
 from typing import Final, TypeVar
@@ -22,6 +23,19 @@ MADE_FROM: Final = "controller-revision-hash"
 V = TypeVar("V")
 
 
+class Remote(Enum):
+    """What another cluster has of a group that runs there, or is to.
+
+    ``AWAY``: nothing yet. ``OUTDATED``: what it was before its leader here is as it is.
+    ``UPDATED``: the same as its leader says, and not ready. ``READY``: that, and ready.
+    """
+
+    AWAY = "away"
+    OUTDATED = "outdated"
+    UPDATED = "updated"
+    READY = "ready"
+
+
 @dataclass(frozen=True)
 class Group:
     """One group: its leader pod, its workers by ordinal, their StatefulSet, and its own Service.
@@ -33,7 +47,8 @@ class Group:
     or a worker that its StatefulSet has orphaned because somebody edited its labels.
     ``gated_as_wanted`` says that its pods are made with or without the gate of Kueue's admission,
     as the set wants it now; ``managed_by_kueue`` that they were made for Kueue's built-in
-    integration, which gates them itself.
+    integration, which gates them itself. ``remote`` is how it is where it runs, None for a group of
+    this cluster: of one that runs elsewhere there is a gated leader here, and no more.
     """
 
     index: int
@@ -46,6 +61,7 @@ class Group:
     name_conflicts: tuple[facts.Pod, ...] = ()
     gated_as_wanted: bool = True
     managed_by_kueue: bool = False
+    remote: Remote | None = None
 
     @cached_property
     def key(self) -> str:
@@ -60,11 +76,13 @@ class Group:
     @cached_property
     def whole(self) -> bool:
         """Whether the group has its worker StatefulSet, or needs none."""
-        return self.size == 1 or self.worker_set is not None
+        return self.remote is not None or self.size == 1 or self.worker_set is not None
 
     @cached_property
     def ready(self) -> bool:
         """Whether the leader runs and is ready, and the workers are (lws-contract 4.1)."""
+        if self.remote is not None:
+            return self.remote is Remote.READY
         if not (self.leader.phase == "Running" and self.leader.ready):
             return False
         if self.size == 1:
@@ -92,8 +110,8 @@ class Group:
 
     @cached_property
     def disturbed(self) -> bool:
-        """Whether one of its pods is being deleted or has been restarted."""
-        return any(pod.meta.deleting or pod.restarted for pod in self.pods)
+        """Whether one of its pods here is being deleted or has been restarted."""
+        return self.remote is None and any(pod.meta.deleting or pod.restarted for pod in self.pods)
 
     @cached_property
     def gated(self) -> bool:
@@ -113,6 +131,8 @@ class Group:
         """Whether leader and workers are at revision ``key`` and gated as wanted, ready or not."""
         if self.key != key or not self.gated_as_wanted:
             return False
+        if self.remote is not None:
+            return self.remote is not Remote.OUTDATED
         return self.size == 1 or (
             self.worker_set is not None
             and self.worker_set.meta.labels.get(names.REVISION_KEY) == key
@@ -415,6 +435,20 @@ def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] 
 def _otherwise(group: Group) -> Group:
     """Return a group as one that is not gated as the set wants it now."""
     return replace(group, gated_as_wanted=False)
+
+
+def located(found: Groups, remotes: Mapping[int, Remote]) -> Groups:
+    """Return the groups with what other clusters have of those that run there, by index."""
+    if not remotes:
+        return found
+    # The same object for as long as nothing changes, as any other group is.
+    groups = found.memo.each(
+        "located",
+        lambda _, group, remote: group if remote is None else replace(group, remote=remote),
+        {group.index: group for group in found.groups},
+        remotes,
+    )
+    return replace(found, groups=tuple(groups.values()))
 
 
 class _Templates:

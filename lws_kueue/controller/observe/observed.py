@@ -9,6 +9,7 @@ from lws_kueue.api import completion, facts, lws
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import groups, members
+from lws_kueue.dispatch import observed as clusters
 from lws_kueue.workload import backing, build, state
 
 Support = Literal["served", "missing", "unsupported"]
@@ -56,7 +57,8 @@ class Observed:
     of a StatefulSet why its newest pod was refused (``shortages.asked``). ``unwritten`` are the
     conditions of a status that was decided on and is not written yet; None if there is none.
     ``limit_ranges`` are those of the namespace; ``attempts`` are the writes that were made for the
-    set in the last minutes. ``memo`` saves work, and changes nothing of what is decided.
+    set in the last minutes. ``workers`` are the clusters in which groups may run, None where worker
+    clusters are switched off. ``memo`` saves work, and changes nothing of what is decided.
     """
 
     namespace: str
@@ -77,6 +79,7 @@ class Observed:
     remembered: Mapping[int, members.Members] = field(default_factory=dict)
     unwritten: Conditions | None = None
     attempts: repairs.Attempts = field(default_factory=repairs.Attempts)
+    workers: clusters.Workers | None = None
     memo: groups.Memo = field(default_factory=groups.Memo, compare=False, repr=False)
 
     @property
@@ -125,12 +128,14 @@ class Observed:
         *,
         nodes: Mapping[str, facts.Node | None] | None = None,
         refusals: Mapping[str, str] | None = None,
+        workers: clusters.Workers | None = None,
     ) -> "Observed":
         """Return the same with what no watch tells; the groups are what they were."""
         more = replace(
             self,
             nodes=self.nodes if nodes is None else nodes,
             refusals=self.refusals if refusals is None else refusals,
+            workers=self.workers if workers is None else workers,
         )
         if "found" in self.__dict__:
             more.__dict__["found"] = self.found

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from lws_kueue.api import facts, lws
+from lws_kueue.api.indices import Indices
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.controller.revision import revisions
+
+NOWHERE: Final = Indices()
 
 
 class ManagedBy(Enum):
@@ -44,7 +48,10 @@ class Scope:
 
     ``kept_revisions`` are those to go back to, which are not in use.
     ``asked`` is the set without what is only told of it, its status: the same object for as long as
-    nobody asks for anything else.
+    nobody asks for anything else. ``elsewhere`` are the groups that run in other clusters, or are
+    to, and ``barred`` those of this cluster that may not be released, because another one may have
+    something of them. ``dispatched`` says that other clusters concern the set: when a group has
+    stopped is decided by all of them then. ``dispatches`` says that its queue asks for that.
     """
 
     seen: observed.Observed
@@ -55,3 +62,7 @@ class Scope:
     kept_revisions: tuple[facts.Revision, ...]
     choice: revisions.Choice
     managed_by: ManagedBy
+    dispatched: bool = False
+    dispatches: bool = False
+    elsewhere: Indices = NOWHERE
+    barred: Indices = NOWHERE

@@ -37,6 +37,8 @@ _NAMESPACE: Final = "lws-kueue-system"
 # RFC 1035 label and RFC 1123 subdomain, as Kubernetes reads them.
 _LABEL_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_1123: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+# A value of a label.
+_ORIGIN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 _SUBDOMAIN_1123: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL_1123}(\.{_LABEL_1123})*")
 
 
@@ -278,6 +280,22 @@ class MultiKueue(_Section):
     client_connection: WorkerConnection = WorkerConnection()
     kubeconfig_directory: Annotated[str, pydantic.AfterValidator(_directory)] = ""
     """Below which files may be that kubeconfigs name; "" for nowhere."""
+    origin: Annotated[str, pydantic.Field(max_length=63, pattern=_ORIGIN)] = ""
+    """The label value on all that is made in workers; "" for one made of this cluster's UID."""
+    worker_lost_timeout: PositiveDuration = 900.0
+    """After so long without an answer the groups of a cluster start elsewhere."""
+    mode: Literal["Incremental", "AllAtOnce"] = "Incremental"
+    """Whether a group is offered to one cluster after the other, or to all at once."""
+    order: Literal["Spread", "ConfigOrder"] = "Spread"
+    """Which cluster is offered a group first: that with the least of ours, or the first listed."""
+    step_size: int = Field(default=1, ge=1, le=20)
+    """By how many clusters an offer is widened."""
+    round_interval: PositiveDuration = 10.0
+    """After so long an offer is widened although nobody has said no."""
+    drop_labels: tuple[Key, ...] = Field(default=(), strict=False)
+    """Labels of a set that are not copied to workers."""
+    drop_annotations: tuple[Key, ...] = Field(default=(), strict=False)
+    """Annotations of a set that are not copied to workers."""
 
 
 class Own(_Section):

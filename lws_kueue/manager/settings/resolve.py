@@ -4,9 +4,11 @@ The model of the file is that of the settings (lws-contract 9).
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from lws_kueue.dispatch import settings
 from lws_kueue.manager.settings import configuration
 from lws_kueue.runtime.clusters import access
 from lws_kueue.workload import build, excess
@@ -59,6 +61,21 @@ def cluster_settings(own: configuration.Own) -> access.Settings | None:
         at_once=chosen.client_connection.at_once,
         interval=own.kueue_probe_interval,
         directory=Path(chosen.kubeconfig_directory) if chosen.kubeconfig_directory else None,
+        origin=chosen.origin,
+    )
+
+
+def dispatch_settings(own: configuration.Own) -> settings.Settings:
+    """Return what the settings say about how groups are dispatched."""
+    chosen = own.multi_kueue
+    return settings.Settings(
+        worker_lost_timeout=timedelta(seconds=chosen.worker_lost_timeout),
+        mode=settings.Mode(chosen.mode),
+        order=settings.Order(chosen.order),
+        step_size=chosen.step_size,
+        round_interval=timedelta(seconds=chosen.round_interval),
+        drop_labels=frozenset(chosen.drop_labels),
+        drop_annotations=frozenset(chosen.drop_annotations),
     )
 
 

@@ -36,6 +36,7 @@ class Settings:
     - ``rate``, ``at_once``: requests a second to each cluster, None for no limit, and how many at
       once after a pause.
     - ``interval``: how often what a cluster serves is looked at, and its Secret, in seconds.
+    - ``origin``: the value of the label on all that is made there, "" for that of this cluster.
     - ``directory``: below which files may be that kubeconfigs name, None for nowhere.
     """
 
@@ -44,6 +45,7 @@ class Settings:
     at_once: int = 100
     interval: float = 15.0
     directory: Path | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,13 @@ class _Pause:
 class _Access:
     """A client, and the kubeconfig that it is made of."""
 
-    def __init__(self, endpoint: kubeconfig.Endpoint, settings: access.Settings) -> None:
+    def __init__(
+        self, endpoint: kubeconfig.Endpoint, settings: access.Settings, home: client.Client
+    ) -> None:
         self.endpoint = endpoint
         self.api = access.client_of(endpoint, settings=settings)
+        # Whoever may write here may write there.
+        self.api.may_write = lambda: home.may_write()
         self.pause = _Pause()
 
 
@@ -202,7 +206,7 @@ class Connection:
                 return
             if self._next is not None and endpoint == self._next.endpoint:
                 return
-            found = _Access(endpoint, self._settings)
+            found = _Access(endpoint, self._settings, self._home)
         except kubeconfig.Refused as error:
             await self._drop_next()
             await self._refuse(begun, str(error))
@@ -234,6 +238,7 @@ class Connection:
     async def _use(self, found: _Access) -> None:
         """Go on with another client."""
         before, self._used = self._used, found
+        self._changed()
         self._full_at = 0.0
         self._see(refused="")
         if before is not None:

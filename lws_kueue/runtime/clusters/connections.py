@@ -11,13 +11,13 @@ MultiKueueCluster is neither read nor written.
 import asyncio
 import datetime
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from lws_kueue.api import kueue, names
-from lws_kueue.dispatch import check_condition, eligibility
-from lws_kueue.runtime import cache, client, metrics, reflector, resources
-from lws_kueue.runtime.clusters import access, connection, link, probe
+from lws_kueue.dispatch import check_condition, eligibility, identity
+from lws_kueue.runtime import cache, client, keys, metrics, recorder, reflector, resources
+from lws_kueue.runtime.clusters import access, connection, link, probe, worker
 
 # Changes that come together are answered together.
 _TOGETHER: Final = 0.05
@@ -25,6 +25,9 @@ _TOGETHER: Final = 0.05
 # How long to wait before a condition is written again that was refused, or a kind is asked for
 # again that is not served, in seconds.
 RETRY: Final = 5.0
+
+# For so many seconds a write to a cluster may be under way that was decided on while it was named.
+LINGERS: Final = 20.0
 
 _KINDS: Final = (resources.MULTIKUEUE_CONFIGS, resources.MULTIKUEUE_CLUSTERS)
 
@@ -43,8 +46,15 @@ class Connections:
         store: cache.Cache,
         sink: reflector.Sink,
         settings: access.Settings,
+        events: recorder.Recorder,
     ) -> None:
         """``store`` knows the AdmissionChecks; ``sink`` takes them as they were written."""
+        self._events = events
+        self._touched: worker.Touched = _nobody
+        self._wake: Callable[[], Awaitable[None]] = _nobody_at_all
+        self._workers: dict[str, worker.Worker] = {}
+        self._known = False
+        self._unnamed: dict[str, float] = {}
         self._home = home
         self._store = store
         self._sink = sink
@@ -54,12 +64,76 @@ class Connections:
         self._manager = ""
         self._connections: dict[str, connection.Connection] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watching: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         store.on_admission_check = self._changed.set
 
+    def attach(self, *, touched: worker.Touched, changed: Callable[[], Awaitable[None]]) -> None:
+        """Say who is told of which sets a cluster has something new, and when a cluster changes."""
+        self._touched, self._wake = touched, changed
+
+    # For those who dispatch ------------------------------------------------------------------
+
+    @property
+    def manager(self) -> identity.Manager | None:
+        """Who we are to the clusters, None while that is not known."""
+        if not self._manager:
+            return None
+        origin = self._settings.origin or identity.default_origin(self._manager)
+        return identity.Manager(self._manager, origin)
+
+    @property
+    def known(self) -> bool:
+        """Whether all clusters are known in which anything of ours may be."""
+        return self._known and not self._unread
+
+    @property
+    def known_sets(self) -> set[keys.SetKey]:
+        """The sets of which a cluster has something."""
+        return {key for one in self._workers.values() for key in one.store.known_sets}
+
+    def has(self, key: keys.SetKey) -> bool:
+        """Whether a cluster has something of a set."""
+        return key in self.known_sets
+
     def get(self, name: str) -> connection.Connection | None:
-        """Return the connection to a cluster, None if no check of ours names it."""
+        """Return the connection to a cluster, None if it is not known."""
         return self._connections.get(name)
+
+    def of(self, name: str) -> worker.Worker | None:
+        """Return what is known of a cluster by its name, None if nothing is."""
+        return self._workers.get(name)
+
+    def workers(self, configured: Sequence[str]) -> tuple[worker.Worker, ...]:
+        """Return all clusters that are known, those ``configured`` first and in their order."""
+        known = [name for name in self._workers if not self._is_another(name)]
+        first = [name for name in configured if name in known]
+        others = sorted(name for name in known if name not in first)
+        return tuple(self._workers[name] for name in (*first, *others))
+
+    def configured(self, checks: Collection[str]) -> tuple[str, ...]:
+        """Return the clusters that the configurations of ``checks`` name, in their order."""
+        configs = self._configs()
+        own = {check.meta.name: check for check in self._checks()}
+        referred = (_parameters(own[name]) for name in sorted(checks) if name in own)
+        named = (
+            cluster
+            for parameters in referred
+            if parameters is not None and check_condition.refers(parameters)
+            for cluster in configs.get(parameters.name, ())
+        )
+        existing = self._objects.get(resources.MULTIKUEUE_CLUSTERS, {})
+        return tuple(dict.fromkeys(name for name in named if name in existing))
+
+    def trouble(self, name: str) -> str:
+        """Return why a cluster can have no groups, "" if it can.
+
+        Only one of which it is stored that we are connected to it is known after a restart.
+        """
+        stored = self._objects[resources.MULTIKUEUE_CLUSTERS].get(name, {})
+        if _condition(stored, names.CLUSTER_CONNECTED) is None:
+            return "it is being connected"
+        return self._facts(self._connections[name]).problem
 
     async def run(self) -> None:
         """Connect, and tell of it, until cancelled."""
@@ -76,13 +150,19 @@ class Connections:
                 if not self._all_known():
                     continue
                 try:
-                    await self._connect()
+                    # Of what cannot be read nobody knows what it is by now.
+                    if not self._unread:
+                        await self._connect()
+                        self._known = True
+                    for one in self._workers.values():
+                        one.changed.set()
                     await self._tell()
+                    await self._wake()
                 except Exception:
                     logger.exception("What is said of worker clusters could not be written")
                     self._once_more()
         finally:
-            everything = [*watches, *self._tasks.values()]
+            everything = [*watches, *self._tasks.values(), *self._watching.values()]
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
@@ -164,14 +244,31 @@ class Connections:
             for cluster in configs.get(parameters.name, ())
         }
         known = self._objects[resources.MULTIKUEUE_CLUSTERS]
+        # Whoever was connected to one before may have left something there.
+        named |= {
+            name
+            for name, one in known.items()
+            if _condition(one, names.CLUSTER_CONNECTED) is not None
+            and name not in self._connections
+        }
         return {name: known[name] for name in sorted(named) if name in known}
 
     # Who is connected ------------------------------------------------------------------------
 
     async def _connect(self) -> None:
         wanted = self._wanted()
-        for name in [name for name in self._connections if name not in wanted]:
-            await self._disconnect(name)
+        now = asyncio.get_running_loop().time()
+        self._unnamed = {
+            name: self._unnamed.get(name, now) for name in self._connections if name not in wanted
+        }
+        for name, since in list(self._unnamed.items()):
+            # What nobody names any more is known until nothing of ours is left there, and nothing
+            # can be under way any more.
+            left = since + LINGERS - now
+            if not self._used(name) or (self._workers[name].done and left <= 0):
+                await self._disconnect(name)
+            elif left > 0:
+                asyncio.get_running_loop().call_later(left, self._changed.set)
         for name, cluster in wanted.items():
             if name in self._connections:
                 self._connections[name].follow(cluster)
@@ -189,13 +286,39 @@ class Connections:
         )
         self._connections[one.name] = one
         self._tasks[one.name] = asyncio.create_task(one.run(), name=f"cluster {one.name}")
+        manager = self.manager
+        assert manager is not None
+        self._workers[one.name] = worker.Worker(
+            one,
+            manager=manager,
+            events=self._events,
+            touched=self._touched,
+            changed=self._changed.set,
+        )
+        self._watching[one.name] = asyncio.create_task(
+            self._workers[one.name].run(), name=f"objects of {one.name}"
+        )
+
+    def _used(self, name: str) -> bool:
+        """Whether groups may ever have been offered to a cluster."""
+        stored = self._objects[resources.MULTIKUEUE_CLUSTERS].get(name)
+        told = stored is None or _condition(stored, names.CLUSTER_CONNECTED) is not None
+        return told and not self._is_another(name)
+
+    def _is_another(self, name: str) -> bool:
+        """Whether a cluster is the manager's own, or one that is known by another name as well."""
+        served = self._connections[name].seen.served
+        if served is None or not served.uid:
+            return False
+        return served.uid == self._manager or served.uid in self._older(name)
 
     async def _disconnect(self, name: str) -> None:
         logger.info("Cluster %s is named by no AdmissionCheck of ours any more", name)
-        task = self._tasks.pop(name)
-        del self._connections[name]
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        tasks = (self._tasks.pop(name), self._watching.pop(name))
+        del self._connections[name], self._workers[name]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         metrics.cluster_gone(name)
         left = self._objects[resources.MULTIKUEUE_CLUSTERS].get(name)
         if left is not None and _condition(left, names.CLUSTER_CONNECTED) is not None:
@@ -207,20 +330,25 @@ class Connections:
 
         Of two MultiKueueClusters that are one cluster the older one counts.
         """
+        return eligibility.problems(served, manager=self._manager, others=self._older(name))
+
+    def _older(self, name: str) -> dict[str, str]:
+        """Return the clusters that count before one, by what they are known by."""
         known = self._objects[resources.MULTIKUEUE_CLUSTERS]
         ranks = {one: (_created(known.get(one, {})), one) for one in self._connections}
-        others = {
+        return {
             other.seen.served.uid: other.name
             for other in self._connections.values()
             if other.seen.served is not None and ranks[other.name] < ranks.get(name, ("", name))
         }
-        return eligibility.problems(served, manager=self._manager, others=others)
 
     # What is said ----------------------------------------------------------------------------
 
     async def _tell(self) -> None:
-        found = {name: self._facts(one) for name, one in self._connections.items()}
-        for name, one in self._connections.items():
+        existing = self._objects[resources.MULTIKUEUE_CLUSTERS]
+        there = {name: one for name, one in self._connections.items() if name in existing}
+        found = {name: self._facts(one) for name, one in there.items()}
+        for name, one in there.items():
             metrics.cluster(name, up=one.seen.link.up, eligible=not found[name].problem)
             await self._tell_of_cluster(one)
         unread = next((self._unread[kind] for kind in _KINDS if kind in self._unread), "")
@@ -321,6 +449,14 @@ class Connections:
 
     def _once_more(self) -> None:
         asyncio.get_running_loop().call_later(RETRY, self._changed.set)
+
+
+async def _nobody(_: set[keys.SetKey]) -> None:
+    """Tell nobody."""
+
+
+async def _nobody_at_all() -> None:
+    """Tell nobody."""
 
 
 def _unread(kind: resources.Resource, error: client.ApiError) -> str:

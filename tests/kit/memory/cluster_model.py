@@ -206,7 +206,7 @@ class Cluster(kubernetes_model.Kubernetes):
         kept = [c for c in status.get("conditions", []) if c["type"] not in mine]
         status.update(body["status"])
         status["conditions"] = [*kept, *mine.values()]
-        if manager == names.ADMISSION_FIELD_MANAGER:
+        if manager == names.ADMISSION_FIELD_MANAGER and "admission" not in body["status"]:
             # What this manager leaves out goes: that is how the admission is cleared.
             status.pop("admission", None)
         self.touch(live)

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PATIENCE: Final = 60.0
+_NOTHING: Final = {"metadata": {"resourceVersion": "1"}, "items": []}
 _KUEUE: Final = f"/apis/{names.KUEUE_API_VERSION}"
 
 
@@ -73,6 +74,11 @@ class Worker:
         if token not in self.tokens:
             # One that says too much.
             return status(401, "Unauthorized", f"unknown token {token}")
+        if "watch" in request.query:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            # Nothing happens there.
+            await asyncio.Event().wait()
         return self._good(request, await request.text())
 
     def _good(self, request: web.Request, body: str) -> web.Response:
@@ -88,6 +94,10 @@ class Worker:
                 return web.json_response({"resources": [{"name": "leaderworkersets"}]})
             case "/api/v1/namespaces/kube-system":
                 return web.json_response({"metadata": {"uid": self.uid}})
+            case "/apis/kueue.x-k8s.io/v1beta2/workloads" if "v1beta2" in self.kueue:
+                return web.json_response(_NOTHING)
+            case "/apis/leaderworkerset.x-k8s.io/v1/leaderworkersets" if self.sets:
+                return web.json_response(_NOTHING)
             case "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
                 asked = json.loads(body)["spec"]["resourceAttributes"]
                 allowed = (asked["resource"], asked["verb"]) not in self.denied

@@ -398,11 +398,12 @@ def test_everything_is_written_by_server_side_apply_of_one_manager(queues: Queue
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_cohort_is_refused_aloud(queues: Queues) -> None:
+def test_admission_fair_sharing_is_refused_aloud(queues: Queues) -> None:
     queues.create({"cpu": "1"})
-    queues.edit("ClusterQueue", queues.name, cohortName="all")
+    scope = {"admissionMode": "UsageBasedAdmissionFairSharing"}
+    queues.edit("ClusterQueue", queues.name, admissionScope=scope)
     found = queues.wait("ClusterQueue", queues.name, has_reason("Active", "NotSupportedByStandIn"))
-    assert "does not serve cohorts (cohortName all)" in condition(found, "Active")["message"]
+    assert "does not serve admission fair sharing" in condition(found, "Active")["message"]
 
 
 @pytest.mark.usefixtures("alone")

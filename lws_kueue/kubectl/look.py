@@ -84,8 +84,10 @@ class Seen:
         return reading.told(self.lacking, self.partly, self.observed.namespace)
 
 
-async def a_set(server: connection.Connection, key: keys.SetKey) -> Seen:
-    """Look at one set.
+async def a_set(
+    server: connection.Connection, key: keys.SetKey, *, instead: Object | None = None
+) -> Seen:
+    """Look at one set; ``instead`` is taken for it where there is none.
 
     Raises:
         reading.NotFoundError: there is no such set.
@@ -98,6 +100,7 @@ async def a_set(server: connection.Connection, key: keys.SetKey) -> Seen:
         _everything(reader, key),
         reader.listed(resources.NODES),
     )
+    live = live or instead
     if live is None:
         raise reading.NotFoundError(
             f"LeaderWorkerSet {key.name} is not in namespace {key.namespace}: kubectl lws get -A"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
-from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
+from lws_kueue.simulator import codec
 from tests.controller.test_decide import SET, cluster, environment, settle
 from tests.kit.memory import cluster_model
 from tests.kit.memory.kubernetes_model import HOSTNAME, Object

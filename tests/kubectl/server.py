@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib import parse
 
 import pytest
@@ -14,7 +14,9 @@ import yaml
 
 from lws_kueue.api import names
 from lws_kueue.runtime import resources
-from tests.kubectl.given import Given
+
+if TYPE_CHECKING:
+    from tests.kubectl.given import Given
 
 Object = dict[str, Any]
 
@@ -63,7 +65,7 @@ class Server:
 
 
 @contextmanager
-def of(given: Given, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def of(given: "Given", folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve what is given; KUBECONFIG is that of the server until the context ends."""
     made = Server()
     made.objects = {kind: [dict(one) for one in own] for kind, own in given.seen().stored.items()}

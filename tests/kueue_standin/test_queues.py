@@ -67,10 +67,10 @@ def test_a_deactivated_workload_counts_no_more() -> None:
     [
         ({"stopPolicy": "Hold"}, "Stopped", "Can't admit new workloads: is stopped."),
         (
-            {"cohortName": "all"},
+            {"admissionScope": {"admissionMode": "UsageBasedAdmissionFairSharing"}},
             "NotSupportedByStandIn",
-            "Can't admit new workloads: the stand-in for Kueue does not serve cohorts "
-            "(cohortName all).",
+            "Can't admit new workloads: the stand-in for Kueue does not serve admission "
+            "fair sharing (admissionScope).",
         ),
         (
             {"admissionChecksStrategy": {"admissionChecks": [{"name": "x"}]}},
@@ -94,12 +94,13 @@ def test_a_cluster_queue_says_why_it_admits_nobody(
 
 def test_what_only_the_stand_in_cannot_do_is_said_on_the_workload() -> None:
     world = World()
-    world.queues({"cpu": "1"}, cohortName="all")
+    scope = {"admissionMode": "UsageBasedAdmissionFairSharing"}
+    world.queues({"cpu": "1"}, admissionScope=scope)
     world.workload("w")
     world.settle()
     assert world.condition("w", "QuotaReserved")[2] == (
-        "ClusterQueue cq is inactive: the stand-in for Kueue does not serve cohorts "
-        "(cohortName all)"
+        "ClusterQueue cq is inactive: the stand-in for Kueue does not serve admission fair "
+        "sharing (admissionScope)"
     )
 
 

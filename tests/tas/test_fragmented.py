@@ -14,14 +14,14 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lws_kueue_lab.kueue_standin import model, nodes, placement
 
 from lws_kueue.api import kueue
+from lws_kueue.simulator import nodes, objects, placement
 from lws_kueue.tas import assignment, ranks
 from tests.kit.tables import forms
 from tests.kit.tables.cases import BLOCK, HOST, RACK
 
-FLAVOR = model.Flavor.of({"metadata": {"name": "tas"}})
+FLAVOR = objects.Flavor.of({"metadata": {"name": "tas"}})
 CLUSTERS = 500
 
 
@@ -119,7 +119,7 @@ def placed_groups(draw: st.DrawFn) -> list[PodSet]:
         leader = _request("leader", 1, asked)
         workers = _request("worker", draw(st.integers(1, room - 1)), asked)
         units = [[leader, workers]] if shape == "grouped" else [[leader], [workers]]
-    topology = model.Topology("t", cluster.levels)
+    topology = objects.Topology("t", cluster.levels)
     taken: list[placement.Taken] = []
     found: dict[str, placement.Placed] = {}
     for unit in units:
@@ -147,7 +147,7 @@ def _request(name: str, count: int, asked: Mapping[str, Any]) -> placement.Reque
         "template": {"spec": {"containers": [container]}},
         "topologyRequest": dict(asked),
     }
-    return placement.Request(model.PodSet.of(body), count)
+    return placement.Request(objects.PodSet.of(body), count)
 
 
 def _pod_set(

@@ -1,9 +1,9 @@
 """Where a group landed is told once it is complete, in one line."""
 
 import pytest
-from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.simulator import codec
 from lws_kueue.tas import assignment
 from lws_kueue.workload import backing, release
 from tests.kit.builders import builders

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import actions, facts, kueue, names
 from lws_kueue.api.reasons import Reason
+from lws_kueue.simulator import codec
 from lws_kueue.tas import assignment
 from lws_kueue.workload import backing, injection, release
 from tests.kit import golden

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import facts, kueue, names
+from lws_kueue.simulator import codec
 from lws_kueue.tas import assignment
 from lws_kueue.workload import backing, podsets, release, state
 from tests.kit.builders import builders

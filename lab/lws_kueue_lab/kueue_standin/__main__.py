@@ -13,8 +13,8 @@ from lws_kueue_lab.kueue_standin import installation, lifecycle, pod_marks, proc
 from lws_kueue_lab.sandbox import client
 
 _NOTICE = (
-    "This is a stand-in for Kueue, for sandboxes and tests. It is not Kueue: it has no cohorts, no "
-    "fair sharing, no MultiKueue, and answers no admission check."
+    "This is a stand-in for Kueue, for sandboxes and tests. It is not Kueue: it has no fair "
+    "sharing, no MultiKueue, and answers no admission check."
 )
 
 

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, names
+from lws_kueue.simulator import completion, objects
+from lws_kueue_lab.kueue_standin import draft as drafts
 from lws_kueue_lab.kueue_standin import (
-    completion,
     lifecycle,
-    model,
     node_failure,
     pod_groups,
     queues,
     scheduling,
+    watched,
 )
-from lws_kueue_lab.kueue_standin import draft as drafts
 
 Write = actions.Apply | actions.Patch
 
@@ -36,7 +36,7 @@ class Decision:
 
 
 def decide(
-    observed: model.Observed,
+    observed: watched.Watched,
     *,
     now: datetime.datetime,
     options: lifecycle.Options | None = None,
@@ -73,7 +73,8 @@ def decide(
             competing.append(state)
         if outcome.recheck_after is not None:
             rechecks.append(outcome.recheck_after)
-    scheduling.Cycle(observed, states).run(competing)
+    active = {name for name, problem in problems.items() if problem is None}
+    scheduling.Cycle(observed, states, active=active).run(competing)
     statuses = [_status_of(state) for state in states.values() if state.changed]
     writes: tuple[Write, ...] = (*specs, *statuses)
     if options.pods is not None:
@@ -109,7 +110,7 @@ def _let_go(state: drafts.Draft) -> list[Write]:
 
 
 def _spec_changes(
-    workload: model.Workload, outcome: lifecycle.Outcome, observed: model.Observed
+    workload: objects.Workload, outcome: lifecycle.Outcome, observed: watched.Watched
 ) -> list[Write]:
     change: dict[str, Any] = {}
     if outcome.deactivate:
@@ -149,7 +150,7 @@ def _apply(kind: str, meta: facts.Meta, status: Mapping[str, Any]) -> Write:
 
 
 def _queue_statuses(
-    observed: model.Observed,
+    observed: watched.Watched,
     states: Mapping[tuple[str, str], drafts.Draft],
     problems: Mapping[str, tuple[str, str] | None],
     now: datetime.datetime,

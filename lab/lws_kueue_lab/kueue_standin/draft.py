@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lws_kueue_lab.kueue_standin import model
+from lws_kueue.simulator import objects
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def timestamp(moment: datetime.datetime) -> str:
 class Draft:
     """A mutable copy of a Workload's status."""
 
-    def __init__(self, workload: model.Workload, now: datetime.datetime) -> None:
+    def __init__(self, workload: objects.Workload, now: datetime.datetime) -> None:
         self.workload = workload
         self.now = now
         self.status: Json = copy.deepcopy(dict(workload.status))
@@ -75,7 +75,7 @@ class Draft:
         found = self.condition(kind)
         if not found:
             return 0.0
-        return (self.now - model.parse_time(found["lastTransitionTime"])).total_seconds()
+        return (self.now - objects.parse_time(found["lastTransitionTime"])).total_seconds()
 
     @property
     def checks(self) -> list[Json]:
@@ -197,7 +197,7 @@ class Draft:
         """Keep the Workload out of the queue until ``moment``."""
         state = self.status.setdefault("requeueState", {})
         known = state.get("requeueAt")
-        if known is None or model.parse_time(known) < moment:
+        if known is None or objects.parse_time(known) < moment:
             state["requeueAt"] = timestamp(moment)
         if count:
             state["count"] = state.get("count", 0) + 1
@@ -216,7 +216,7 @@ def _reset(check: Json, now: datetime.datetime) -> None:
         check["retryCount"] = retries + 1
 
 
-def _managed(status: model.Object) -> Json:
+def _managed(status: objects.Object) -> Json:
     kept = {key: status[key] for key in _FIELDS if status.get(key) not in (None, [], {})}
     found = {c["type"]: c for c in status.get("conditions") or ()}
     kept["conditions"] = [found[kind] for kind in _MANAGED if kind in found]

@@ -10,7 +10,8 @@ import datetime
 from typing import Final
 
 from lws_kueue.api import names
-from lws_kueue_lab.kueue_standin import matching, model, pod_marks
+from lws_kueue.simulator import matching, objects
+from lws_kueue_lab.kueue_standin import pod_marks, watched
 from lws_kueue_lab.kueue_standin.draft import Draft
 
 # Kueue 0.19 uses finer reasons than these two only when asked to by a feature gate that is off
@@ -59,7 +60,7 @@ class Outcome:
 
 
 def advance(
-    draft: Draft, *, observed: model.Observed, inactive: str | None, options: Options
+    draft: Draft, *, observed: watched.Watched, inactive: str | None, options: Options
 ) -> Outcome:
     """Move a Workload on as far as it goes without quota.
 
@@ -110,7 +111,7 @@ def _deactivate(draft: Draft) -> None:
 
 def _waits(draft: Draft) -> bool:
     at = (draft.status.get("requeueState") or {}).get("requeueAt")
-    return at is not None and model.parse_time(at) > draft.now
+    return at is not None and objects.parse_time(at) > draft.now
 
 
 def _return_to_queue(draft: Draft, outcome: Outcome) -> None:
@@ -120,7 +121,7 @@ def _return_to_queue(draft: Draft, outcome: Outcome) -> None:
     when it is activated again, as with Kueue.
     """
     if _waits(draft):
-        at = model.parse_time(draft.status["requeueState"]["requeueAt"])
+        at = objects.parse_time(draft.status["requeueState"]["requeueAt"])
         outcome.look_again((at - draft.now).total_seconds())
         return
     (draft.status.get("requeueState") or {}).pop("requeueAt", None)
@@ -131,7 +132,7 @@ def _return_to_queue(draft: Draft, outcome: Outcome) -> None:
 
 
 def _note_restart(
-    draft: Draft, local: model.LocalQueue | None, cluster: model.ClusterQueue | None
+    draft: Draft, local: objects.LocalQueue | None, cluster: objects.ClusterQueue | None
 ) -> None:
     if local is not None and not local.stopped and draft.is_false("Requeued", "LocalQueueStopped"):
         message = "The LocalQueue was restarted after being stopped"
@@ -145,7 +146,7 @@ def _note_restart(
         draft.requeue("ClusterQueueRestarted", message)
 
 
-def _wanted_checks(draft: Draft, cluster: model.ClusterQueue) -> list[str]:
+def _wanted_checks(draft: Draft, cluster: objects.ClusterQueue) -> list[str]:
     """The checks of the assigned flavors; before there are any, those that apply to all."""
     admission = draft.status.get("admission")
     if not admission:
@@ -160,7 +161,7 @@ def _wanted_checks(draft: Draft, cluster: model.ClusterQueue) -> list[str]:
 
 
 def _blocker(
-    workload: model.Workload, observed: model.Observed, inactive: str | None
+    workload: objects.Workload, observed: watched.Watched, inactive: str | None
 ) -> tuple[str, str] | None:
     """Say why a Workload cannot even be considered: reason and message."""
     local, cluster = observed.queues_of(workload)
@@ -185,8 +186,8 @@ def _watch_over(
     draft: Draft,
     outcome: Outcome,
     *,
-    local: model.LocalQueue | None,
-    cluster: model.ClusterQueue | None,
+    local: objects.LocalQueue | None,
+    cluster: objects.ClusterQueue | None,
     options: Options,
 ) -> None:
     """Look after a Workload that has quota."""
@@ -211,9 +212,9 @@ def _watch_over(
 
 
 def _lost_queue(
-    workload: model.Workload,
-    local: model.LocalQueue | None,
-    cluster: model.ClusterQueue | None,
+    workload: objects.Workload,
+    local: objects.LocalQueue | None,
+    cluster: objects.ClusterQueue | None,
 ) -> tuple[str, str] | None:
     queue = workload.queue[1]
     if local is None or local.meta.deleting:
@@ -283,7 +284,7 @@ def _evict_unready(draft: Draft, *, cause: str, options: Options) -> None:
     draft.evict("PodsReadyTimeout", message, cause=cause)
 
 
-def orphaned(workload: model.Workload) -> bool:
+def orphaned(workload: objects.Workload) -> bool:
     """Whether nobody owns it any more, so that its finalizer is the stand-in's to remove."""
     if workload.meta.owners:
         return False

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lws_kueue.api import actions, taints
+from lws_kueue.simulator import nodes, objects
 from lws_kueue_lab.kueue_standin import draft as drafts
-from lws_kueue_lab.kueue_standin import model
 from lws_kueue_lab.kueue_standin import nodes as machines
+from lws_kueue_lab.kueue_standin import watched
 
 Json = dict[str, Any]
 
@@ -35,7 +36,7 @@ class _Health(enum.Enum):
 class Watch:
     """Looks at the nodes of Workloads during one pass."""
 
-    def __init__(self, observed: model.Observed) -> None:
+    def __init__(self, observed: watched.Watched) -> None:
         self._observed = observed
         self._pods: dict[tuple[str, str], list[machines.Pod]] = {}
         for (namespace, _), pod in observed.pods.items():
@@ -83,7 +84,7 @@ class Watch:
                 return _Health.SUSPECT
         return _Health.WELL
 
-    def _lasting(self, assignment: Json, pod_set: model.PodSet | None) -> list[model.Object]:
+    def _lasting(self, assignment: Json, pod_set: objects.PodSet | None) -> list[objects.Object]:
         """The tolerations that do not end after some time."""
         flavors = [
             self._observed.flavors[name]
@@ -99,8 +100,8 @@ def hosts_of(admission: Mapping[str, Any] | None) -> dict[str, list[Json]]:
     """The hosts of an admission, each with the pod sets' assignments that use it."""
     found: dict[str, list[Json]] = {}
     for assignment in (admission or {}).get("podSetAssignments") or ():
-        for values, count in model.domains_of(assignment):
-            if assignment["topologyAssignment"]["levels"][-1] == machines.HOSTNAME and count:
+        for values, count in objects.domains_of(assignment):
+            if assignment["topologyAssignment"]["levels"][-1] == nodes.HOSTNAME and count:
                 found.setdefault(values[-1], []).append(assignment)
     return found
 

@@ -5,10 +5,10 @@ owns it. A pod that Kueue holds goes once it has ended or is deleted.
 """
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue_lab.kueue_standin import model, pod_marks
+from lws_kueue_lab.kueue_standin import pod_marks, watched
 
 
-def abandoned(observed: model.Observed) -> list[actions.Patch]:
+def abandoned(observed: watched.Watched) -> list[actions.Patch]:
     """Take the finalizers off that the end of pods makes Kueue take off."""
     groups = {(space, pod.group) for (space, _), pod in observed.pods.items() if pod.group}
     workloads = [

@@ -9,19 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lws_kueue.api import quantity
+from lws_kueue.simulator import objects
 from lws_kueue_lab.kueue_standin import draft as drafts
-from lws_kueue_lab.kueue_standin import model
+from lws_kueue_lab.kueue_standin import watched
 
 Json = dict[str, Any]
 
 
-def inactive(queue: model.ClusterQueue, observed: model.Observed) -> tuple[str, str] | None:
+def inactive(queue: objects.ClusterQueue, observed: watched.Watched) -> tuple[str, str] | None:
     """Say why a ClusterQueue admits nothing: reason and what is wrong; None if it admits."""
     if queue.meta.deleting:
         return "Terminating", "clusterQueue is terminating"
     problems: list[tuple[str, str]] = []
     if queue.unsupported:
-        # Said aloud rather than served wrongly: quota would be counted without the cohort.
+        # Said aloud rather than served wrongly: who comes first would be another.
         needs = ", ".join(queue.unsupported)
         problems.append(("NotSupportedByStandIn", f"the stand-in for Kueue does not serve {needs}"))
     if queue.stopped:
@@ -38,7 +39,9 @@ def inactive(queue: model.ClusterQueue, observed: model.Observed) -> tuple[str, 
     return problems[0][0], ", ".join(text for _, text in problems)
 
 
-def _check_problems(queue: model.ClusterQueue, observed: model.Observed) -> list[tuple[str, str]]:
+def _check_problems(
+    queue: objects.ClusterQueue, observed: watched.Watched
+) -> list[tuple[str, str]]:
     missing = sorted(name for name in queue.checks if name not in observed.checks)
     idle = sorted(
         name for name in queue.checks if name not in missing and not observed.checks[name].active
@@ -54,7 +57,7 @@ def _check_problems(queue: model.ClusterQueue, observed: model.Observed) -> list
 
 
 def _topology_problems(
-    queue: model.ClusterQueue, observed: model.Observed
+    queue: objects.ClusterQueue, observed: watched.Watched
 ) -> list[tuple[str, str]]:
     problems = []
     for name in queue.flavors:
@@ -77,7 +80,7 @@ def explain(problem: tuple[str, str] | None) -> str | None:
 
 
 def cluster_queue_status(
-    queue: model.ClusterQueue,
+    queue: objects.ClusterQueue,
     *,
     members: Sequence[drafts.Draft],
     problem: tuple[str, str] | None,
@@ -103,8 +106,8 @@ def _cannot(problem: tuple[str, str]) -> str:
 
 
 def local_queue_status(
-    local: model.LocalQueue,
-    queue: model.ClusterQueue | None,
+    local: objects.LocalQueue,
+    queue: objects.ClusterQueue | None,
     *,
     members: Sequence[drafts.Draft],
     problem: tuple[str, str] | None,
@@ -150,29 +153,29 @@ def _holds(draft: drafts.Draft, condition: str) -> bool:
 
 
 def _usage(
-    queue: model.ClusterQueue, members: Iterable[drafts.Draft], condition: str, *, borrowed: bool
+    queue: objects.ClusterQueue, members: Iterable[drafts.Draft], condition: str, *, borrowed: bool
 ) -> list[Json]:
-    total: model.Usage = {}
+    total: objects.Usage = {}
     for draft in members:
         if _holds(draft, condition):
             for key, amount in _reserved(draft).items():
                 total[key] = total.get(key, 0) + amount
-    extra = {"borrowed": "0"} if borrowed else {}
+
+    def told(flavor: str, resource: str, quota: objects.Quota) -> Json:
+        used = total.get((flavor, resource), 0)
+        beyond = quantity.render(resource, max(0, used - quota.nominal) if queue.cohort else 0)
+        extra = {"borrowed": beyond} if borrowed else {}
+        return {"name": resource, "total": quantity.render(resource, used)} | extra
+
     return [
-        {
-            "name": flavor,
-            "resources": [
-                {"name": r, "total": quantity.render(r, total.get((flavor, r), 0))} | extra
-                for r in sorted(amounts)
-            ],
-        }
+        {"name": flavor, "resources": [told(flavor, r, amounts[r]) for r in sorted(amounts)]}
         for group in queue.groups
         for flavor, amounts in group.flavors.items()
     ]
 
 
-def _reserved(draft: drafts.Draft) -> model.Usage:
-    return model.usage_of(draft.status.get("admission"))
+def _reserved(draft: drafts.Draft) -> objects.Usage:
+    return objects.usage_of(draft.status.get("admission"))
 
 
 def _active(

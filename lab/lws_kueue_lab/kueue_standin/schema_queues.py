@@ -164,6 +164,21 @@ def cluster_queue() -> Json:
     )
 
 
+def cohort() -> Json:
+    """The definition of Cohort."""
+    spec = parts.obj(
+        fairSharing=_FAIR_SHARING,
+        parentName=parts.name(),
+        resourceGroups=_resource_groups(),
+    )
+    return parts.definition(
+        "Cohort",
+        schema=parts.obj(spec=spec, status=parts.ANY),
+        short=[],
+        namespaced=False,
+    )
+
+
 def _kept_with_topology(field: str) -> Json:
     same = f"(!has(self.{field}) || self.{field} == oldSelf.{field})"
     return parts.rule(

@@ -18,6 +18,7 @@ def definitions() -> list[dict[str, Any]]:
         schema_workload.workload(),
         schema_queues.local_queue(),
         schema_queues.cluster_queue(),
+        schema_queues.cohort(),
         schema_queues.resource_flavor(),
         schema_queues.topology(),
         schema_queues.priority_class(),

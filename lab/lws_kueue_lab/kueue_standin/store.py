@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from lws_kueue.api import names
-from lws_kueue_lab.kueue_standin import model
+from lws_kueue.simulator import nodes, objects
 from lws_kueue_lab.kueue_standin import nodes as machines
+from lws_kueue_lab.kueue_standin import watched
 
 Object = Mapping[str, Any]
 Key = tuple[str, str]
@@ -19,7 +20,7 @@ Key = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind that is watched; ``field`` is its place in `model.Observed`.
+    """A kind that is watched; ``field`` is its place in `watched.Watched`.
 
     ``parse`` returns None for an object that no decision depends on.
     """
@@ -38,17 +39,18 @@ def _labels(namespace: Object) -> Mapping[str, str]:
 _KUEUE: Final = names.KUEUE_API_VERSION
 
 KINDS: Final = (
-    Kind(_KUEUE, "Workload", "workloads", model.Workload.of, namespaced=True),
-    Kind(_KUEUE, "LocalQueue", "local_queues", model.LocalQueue.of, namespaced=True),
-    Kind(_KUEUE, "ClusterQueue", "cluster_queues", model.ClusterQueue.of),
-    Kind(_KUEUE, "ResourceFlavor", "flavors", model.Flavor.of),
-    Kind(_KUEUE, "Topology", "topologies", model.Topology.of),
-    Kind(_KUEUE, "AdmissionCheck", "checks", model.AdmissionCheck.of),
-    Kind(_KUEUE, "WorkloadPriorityClass", "priority_classes", model.PriorityClass.of),
+    Kind(_KUEUE, "Workload", "workloads", objects.Workload.of, namespaced=True),
+    Kind(_KUEUE, "LocalQueue", "local_queues", objects.LocalQueue.of, namespaced=True),
+    Kind(_KUEUE, "ClusterQueue", "cluster_queues", objects.ClusterQueue.of),
+    Kind(_KUEUE, "Cohort", "cohorts", objects.Cohort.of),
+    Kind(_KUEUE, "ResourceFlavor", "flavors", objects.Flavor.of),
+    Kind(_KUEUE, "Topology", "topologies", objects.Topology.of),
+    Kind(_KUEUE, "AdmissionCheck", "checks", objects.AdmissionCheck.of),
+    Kind(_KUEUE, "WorkloadPriorityClass", "priority_classes", watched.PriorityClass.of),
     Kind("v1", "Namespace", "namespaces", _labels),
-    Kind("v1", "LimitRange", "limit_ranges", model.LimitRange.of, namespaced=True),
-    Kind("node.k8s.io/v1", "RuntimeClass", "runtime_classes", model.overhead_of),
-    Kind("v1", "Node", "nodes", machines.Node.of),
+    Kind("v1", "LimitRange", "limit_ranges", objects.LimitRange.of, namespaced=True),
+    Kind("node.k8s.io/v1", "RuntimeClass", "runtime_classes", objects.overhead_of),
+    Kind("v1", "Node", "nodes", nodes.Node.of),
     Kind("v1", "Pod", "pods", machines.Pod.of, namespaced=True),
 )
 
@@ -110,7 +112,7 @@ class Store:
         with self._lock:
             return (namespace, name) in self._objects[kind]
 
-    def observed(self) -> model.Observed:
+    def observed(self) -> watched.Watched:
         """Everything as of now."""
         with self._lock:
             fields: dict[str, Any] = {
@@ -121,7 +123,7 @@ class Store:
                 }
                 for kind in KINDS
             }
-        return model.Observed(**fields)
+        return watched.Watched(**fields)
 
 
 def _key(obj: Object) -> Key:

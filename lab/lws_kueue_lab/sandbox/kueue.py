@@ -21,8 +21,8 @@ Mode = cluster.KueueChoice
 
 _DEFAULT_SETTINGS: Final = kueue_settings.KueueSettings()
 _STANDIN_NOTICE: Final = (
-    "Kueue is not at hand: a stand-in decides about admission. It knows quota, preemption and "
-    "topology of single ClusterQueues, and no cohorts; set %s and %s to use a real Kueue. "
+    "Kueue is not at hand: a stand-in decides about admission. It knows quota, cohorts, "
+    "preemption and topology, and no fair sharing; set %s and %s to use a real Kueue. "
     "None was downloaded: %s."
 )
 

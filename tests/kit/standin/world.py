@@ -4,7 +4,7 @@ import copy
 import datetime
 from typing import Any
 
-from lws_kueue_lab.kueue_standin import lifecycle, model, store
+from lws_kueue_lab.kueue_standin import lifecycle, store, watched
 from lws_kueue_lab.kueue_standin.decide import Decision, Write
 from lws_kueue_lab.kueue_standin.decide import decide as decide_now
 
@@ -99,14 +99,14 @@ class World:
 
     # Passing of time ------------------------------------------------------------------------------
 
-    def observed(self) -> model.Observed:
+    def observed(self) -> watched.Watched:
         fields: Json = {kind.field: {} for kind in store.KINDS}
         for (kind, namespace, name), obj in self.objects.items():
             key = (namespace, name) if KINDS[kind].namespaced else name
             parsed = KINDS[kind].parse(copy.deepcopy(obj))
             if parsed is not None:
                 fields[KINDS[kind].field][key] = parsed
-        return model.Observed(**fields)
+        return watched.Watched(**fields)
 
     def decide(self) -> Decision:
         return decide_now(self.observed(), now=self.now, options=self.options)

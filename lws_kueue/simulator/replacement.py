@@ -9,20 +9,20 @@ import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from lws_kueue_lab.kueue_standin import model, placement
+from lws_kueue.simulator import objects, placement
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loss:
     """What a pod set lost with a node, and what it ``kept``, by the domains' full values."""
 
-    pod_set: model.PodSet
+    pod_set: objects.PodSet
     count: int
     kept: placement.Placed
 
 
 def loss(
-    pod_set: model.PodSet,
+    pod_set: objects.PodSet,
     domains: Sequence[tuple[placement.Domain, int]],
     node: str,
     leaves: Mapping[placement.Domain, placement.Domain],
@@ -46,7 +46,7 @@ def loss(
     return Loss(pod_set, lost, kept)
 
 
-def within(found: Loss, topology: model.Topology) -> placement.Domain:
+def within(found: Loss, topology: objects.Topology) -> placement.Domain:
     """The domain that the replacement has to be in, () if any will do."""
     if not found.kept:
         return ()
@@ -82,7 +82,7 @@ def merged(kept: placement.Placed, fresh: placement.Placed) -> placement.Placed:
     return sorted(counts.items(), key=lambda item: ",".join(item[0]))
 
 
-def _broken(found: Loss) -> model.Constraint | None:
+def _broken(found: Loss) -> objects.Constraint | None:
     """The innermost slices that the loss broke, if it broke whole ones at all."""
     constraints = found.pod_set.constraints
     if not constraints or not constraints[0][1] or found.count % constraints[0][1] == 0:
@@ -91,7 +91,7 @@ def _broken(found: Loss) -> model.Constraint | None:
 
 
 def _incomplete(
-    found: Loss, topology: model.Topology, broken: model.Constraint
+    found: Loss, topology: objects.Topology, broken: objects.Constraint
 ) -> placement.Domain:
     """The domain where the lost pods make its slices whole again."""
     level, size = broken
@@ -102,5 +102,5 @@ def _incomplete(
     return min(fitting, default=())
 
 
-def _ancestor(values: placement.Domain, topology: model.Topology, level: str) -> placement.Domain:
+def _ancestor(values: placement.Domain, topology: objects.Topology, level: str) -> placement.Domain:
     return values[: topology.levels.index(level) + 1] if level in topology.levels else ()

@@ -1,9 +1,9 @@
 from typing import Any
 
 import pytest
-from lws_kueue_lab.kueue_standin import matching
 
 from lws_kueue.api import taints
+from lws_kueue.simulator import matching
 
 
 def required(*terms: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Observed objects, parsed into what the stand-in decides from.
+"""Objects of Kueue, parsed into what admission depends on.
 
 Only fields that a decision reads are parsed; everything else stays in the JSON that the object
 came as. Parsing accepts whatever the CRDs accept.
@@ -6,12 +6,12 @@ came as. Parsing accepts whatever the CRDs accept.
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lws_kueue.api import facts, names, quantity, requests
-from lws_kueue_lab.kueue_standin import codec
-from lws_kueue_lab.kueue_standin import nodes as machines
+from lws_kueue.simulator import codec
+from lws_kueue.simulator import nodes as machines
 
 Object = Mapping[str, Any]
 FlavorResource = tuple[str, str]
@@ -90,6 +90,15 @@ def usage_of(admission: Object | None) -> Usage:
                 key = (flavors[resource], resource)
                 total[key] = total.get(key, 0) + quantity.parse(resource, used)
     return total
+
+
+def reserved_in(queue: "ClusterQueue") -> Usage:
+    """What Kueue says is reserved in a ClusterQueue."""
+    return {
+        (flavor["name"], one["name"]): quantity.parse(one["name"], one.get("total", 0))
+        for flavor in queue.status.get("flavorsReservation") or ()
+        for one in flavor.get("resources") or ()
+    }
 
 
 def domains_of(assignment: Object) -> list[codec.Assigned]:
@@ -201,11 +210,57 @@ def _stop_policy(spec: Object) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Quota:
+    """Quota of a resource in a flavor; the limits are None where there are none.
+
+    ``borrowing`` bounds what is used beyond ``nominal``, ``lending`` what others may use of it.
+    Both say nothing outside a cohort.
+    """
+
+    nominal: int
+    borrowing: int | None = None
+    lending: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ResourceGroup:
     """Resources that come from one flavor together; the flavors are tried in order."""
 
     covered: tuple[str, ...]
-    flavors: Mapping[str, quantity.Amounts]
+    flavors: Mapping[str, Mapping[str, Quota]]
+
+
+def quotas_of(groups: Iterable[ResourceGroup]) -> dict[FlavorResource, Quota]:
+    """Return the quota of each flavor and resource."""
+    return {
+        (flavor, resource): quota
+        for group in groups
+        for flavor, amounts in group.flavors.items()
+        for resource, quota in amounts.items()
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Preemption:
+    """Who may have to make room: policies as the API names them.
+
+    ``borrow_within`` is the policy by which a ClusterQueue takes back while it borrows, and
+    ``threshold`` the priority up to which it may, None without a bound.
+    """
+
+    within: str = "Never"
+    reclaim: str = "Never"
+    borrow_within: str = "Never"
+    threshold: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fungibility:
+    """Whether the next flavor is tried before borrowing, or before preempting, in this one."""
+
+    next_before_borrowing: bool = False
+    next_before_preempting: bool = True
+    prefers_preemption: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,8 +272,9 @@ class ClusterQueue:
     groups: tuple[ResourceGroup, ...]
     strict: bool
     stopped: str
-    preempts: str
-    stops_search_to_preempt: bool
+    cohort: str
+    preemption: Preemption
+    fungibility: Fungibility
     checks: Mapping[str, tuple[str, ...]]
     unsupported: tuple[str, ...]
     status: Object
@@ -237,40 +293,80 @@ class ClusterQueue:
         """Parse a ClusterQueue."""
         spec = obj.get("spec") or {}
         strategy = (spec.get("admissionChecksStrategy") or {}).get("admissionChecks") or ()
-        preemption = spec.get("preemption") or {}
-        fungibility = spec.get("flavorFungibility") or {}
         return cls(
             meta=facts.Meta.of(obj),
             selector=spec.get("namespaceSelector"),
             groups=tuple(_resource_group(group) for group in spec.get("resourceGroups") or ()),
             strict=spec.get("queueingStrategy") == "StrictFIFO",
             stopped=_stop_policy(spec),
-            preempts=preemption.get("withinClusterQueue") or "Never",
-            stops_search_to_preempt=fungibility.get("whenCanPreempt") == "MayStopSearch",
+            cohort=spec.get("cohortName") or "",
+            preemption=_preemption(spec.get("preemption") or {}),
+            fungibility=_fungibility(spec.get("flavorFungibility") or {}),
             checks={check["name"]: tuple(check.get("onFlavors") or ()) for check in strategy},
             unsupported=_unsupported(spec),
             status=obj.get("status") or {},
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cohort:
+    """A Cohort: quota of its own, and the cohort above it."""
+
+    name: str
+    parent: str = ""
+    groups: tuple[ResourceGroup, ...] = ()
+
+    @classmethod
+    def of(cls, obj: Object) -> "Cohort":
+        """Parse a Cohort."""
+        spec = obj.get("spec") or {}
+        return cls(
+            name=obj["metadata"]["name"],
+            parent=spec.get("parentName") or "",
+            groups=tuple(_resource_group(group) for group in spec.get("resourceGroups") or ()),
+        )
+
+
+def _preemption(spec: Object) -> Preemption:
+    borrow = spec.get("borrowWithinCohort") or {}
+    return Preemption(
+        within=spec.get("withinClusterQueue") or "Never",
+        reclaim=spec.get("reclaimWithinCohort") or "Never",
+        borrow_within=borrow.get("policy") or "Never",
+        threshold=borrow.get("maxPriorityThreshold"),
+    )
+
+
+def _fungibility(spec: Object) -> Fungibility:
+    return Fungibility(
+        next_before_borrowing=spec.get("whenCanBorrow") == "TryNextFlavor",
+        next_before_preempting=(spec.get("whenCanPreempt") or "TryNextFlavor") == "TryNextFlavor",
+        prefers_preemption=spec.get("preference") == "PreemptionOverBorrowing",
+    )
+
+
 def _resource_group(group: Object) -> ResourceGroup:
     return ResourceGroup(
         covered=tuple(group.get("coveredResources") or ()),
         flavors={
-            flavor["name"]: {
-                r["name"]: quantity.parse(r["name"], r["nominalQuota"])
-                for r in flavor.get("resources") or ()
-            }
+            flavor["name"]: {one["name"]: _quota(one) for one in flavor.get("resources") or ()}
             for flavor in group.get("flavors") or ()
         },
     )
 
 
+def _quota(one: Object) -> Quota:
+    def amount(field: str) -> int | None:
+        stored = one.get(field)
+        return None if stored is None else quantity.parse(one["name"], stored)
+
+    return Quota(amount("nominalQuota") or 0, amount("borrowingLimit"), amount("lendingLimit"))
+
+
 def _unsupported(spec: Object) -> tuple[str, ...]:
-    """Name the features in use that only a real Kueue has."""
+    """Name the features in use that are not simulated."""
     scope = (spec.get("admissionScope") or {}).get("admissionMode")
     used = {
-        f"cohorts (cohortName {spec.get('cohortName')})": spec.get("cohortName"),
         "admission fair sharing (admissionScope)": scope == "UsageBasedAdmissionFairSharing",
         "concurrent admission (concurrentAdmissionPolicy)": spec.get("concurrentAdmissionPolicy"),
     }
@@ -332,19 +428,6 @@ class AdmissionCheck:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PriorityClass:
-    """A WorkloadPriorityClass."""
-
-    name: str
-    value: int
-
-    @classmethod
-    def of(cls, obj: Object) -> "PriorityClass":
-        """Parse a WorkloadPriorityClass."""
-        return cls(name=obj["metadata"]["name"], value=int(obj.get("value", 0)))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Defaults:
     """What a LimitRange gives to a container, or to a pod, that does not say it itself."""
 
@@ -386,10 +469,10 @@ class Observed:
     workloads: Mapping[tuple[str, str], Workload] = dataclasses.field(default_factory=dict)
     local_queues: Mapping[tuple[str, str], LocalQueue] = dataclasses.field(default_factory=dict)
     cluster_queues: Mapping[str, ClusterQueue] = dataclasses.field(default_factory=dict)
+    cohorts: Mapping[str, Cohort] = dataclasses.field(default_factory=dict)
     flavors: Mapping[str, Flavor] = dataclasses.field(default_factory=dict)
     topologies: Mapping[str, Topology] = dataclasses.field(default_factory=dict)
     checks: Mapping[str, AdmissionCheck] = dataclasses.field(default_factory=dict)
-    priority_classes: Mapping[str, PriorityClass] = dataclasses.field(default_factory=dict)
     nodes: Mapping[str, machines.Node] = dataclasses.field(default_factory=dict)
     pods: Mapping[tuple[str, str], machines.Pod] = dataclasses.field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)

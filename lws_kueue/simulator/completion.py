@@ -7,19 +7,20 @@ request that a container leaves out is the default request first and the limit a
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from lws_kueue.api import requests
-from lws_kueue_lab.kueue_standin import model
+from lws_kueue.simulator import objects
 
 _Amounts = Mapping[str, Any]
+_Observed = TypeVar("_Observed", bound=objects.Observed)
 
 
-def complete(observed: model.Observed) -> model.Observed:
+def complete(observed: _Observed) -> _Observed:
     """Return what is observed with pod sets that request what their pods will request."""
     if not observed.runtime_classes and not observed.limit_ranges:
         return observed
-    by_namespace: dict[str, list[model.LimitRange]] = {}
+    by_namespace: dict[str, list[objects.LimitRange]] = {}
     for (namespace, _), limits in sorted(observed.limit_ranges.items()):
         by_namespace.setdefault(namespace, []).append(limits)
     workloads = {
@@ -36,8 +37,8 @@ def complete(observed: model.Observed) -> model.Observed:
 
 
 def _completed(
-    pod_set: model.PodSet, overheads: Mapping[str, _Amounts], limits: Iterable[model.LimitRange]
-) -> model.PodSet:
+    pod_set: objects.PodSet, overheads: Mapping[str, _Amounts], limits: Iterable[objects.LimitRange]
+) -> objects.PodSet:
     spec = dict(pod_set.spec)
     overhead = overheads.get(spec.get("runtimeClassName") or "")
     if overhead and not spec.get("overhead"):
@@ -51,7 +52,7 @@ def _completed(
     return dataclasses.replace(pod_set, spec=spec, single=requests.of_pod(spec))
 
 
-def _defaulted(holder: Mapping[str, Any], defaults: model.Defaults) -> dict[str, Any]:
+def _defaulted(holder: Mapping[str, Any], defaults: objects.Defaults) -> dict[str, Any]:
     resources = holder.get("resources") or {}
     return {
         **holder,

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from lws_kueue.api import quantity, requests, taints
-from lws_kueue_lab.kueue_standin import matching, model, packing
-from lws_kueue_lab.kueue_standin import nodes as machines
+from lws_kueue.simulator import matching, nodes, objects, packing
 
-HOSTNAME: Final = machines.HOSTNAME
+HOSTNAME: Final = nodes.HOSTNAME
 
 # Level values of a lowest domain, and what is used there.
 Domain = packing.Values
@@ -39,7 +38,7 @@ class Taken:
 class Request:
     """One pod set to place."""
 
-    pod_set: model.PodSet
+    pod_set: objects.PodSet
     count: int
 
     @property
@@ -56,11 +55,11 @@ class UnplacedError(Exception):
 class Places:
     """The nodes of the cluster and what is taken on them, for one pass."""
 
-    nodes: Mapping[str, machines.Node]
+    nodes: Mapping[str, nodes.Node]
     bound: Mapping[str, quantity.Amounts]
 
     @classmethod
-    def of(cls, observed: model.Observed) -> "Places":
+    def of(cls, observed: objects.Observed) -> "Places":
         """Sum up the bound pods by node."""
         bound: dict[str, quantity.Amounts] = {}
         for pod in observed.pods.values():
@@ -72,8 +71,8 @@ class Places:
         self,
         wanted: Sequence[Request],
         *,
-        topology: model.Topology,
-        flavor: model.Flavor,
+        topology: objects.Topology,
+        flavor: objects.Flavor,
         taken: Iterable[Taken],
         within: Domain = (),
     ) -> dict[str, Placed]:
@@ -97,7 +96,7 @@ class Places:
             placed[leader.pod_set.name] = [(d.values, 1) for d in chosen if d.led]
         return placed
 
-    def leaves(self, topology: model.Topology, flavor: model.Flavor) -> set[Domain]:
+    def leaves(self, topology: objects.Topology, flavor: objects.Flavor) -> set[Domain]:
         """All lowest domains with a node that is up, whether it may take pods or not."""
         return {
             _values(node, topology)
@@ -109,8 +108,8 @@ class Places:
         self,
         wanted: Sequence[Request],
         *,
-        topology: model.Topology,
-        flavor: model.Flavor,
+        topology: objects.Topology,
+        flavor: objects.Flavor,
         within: Domain,
     ) -> packing.Domain:
         root = packing.Domain(values=())
@@ -139,16 +138,16 @@ def _members(wanted: Sequence[Request]) -> tuple[Request, Request | None]:
     return main, leader
 
 
-def _values(node: machines.Node, topology: model.Topology) -> Domain:
+def _values(node: nodes.Node, topology: objects.Topology) -> Domain:
     return tuple(node.labels.get(level, "") for level in topology.levels)
 
 
-def _belongs(node: machines.Node, topology: model.Topology, flavor: model.Flavor) -> bool:
+def _belongs(node: nodes.Node, topology: objects.Topology, flavor: objects.Flavor) -> bool:
     labelled = all(node.labels.get(key) == value for key, value in flavor.labels.items())
     return labelled and all(_values(node, topology))
 
 
-def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flavor) -> bool:
+def _eligible(node: nodes.Node, wanted: Sequence[Request], flavor: objects.Flavor) -> bool:
     if not node.usable:
         return False
     for request in wanted:
@@ -161,18 +160,18 @@ def _eligible(node: machines.Node, wanted: Sequence[Request], flavor: model.Flav
     return True
 
 
-def assigned_levels(topology: model.Topology) -> tuple[str, ...]:
+def assigned_levels(topology: objects.Topology) -> tuple[str, ...]:
     """The levels that an assignment lists: a hostname says everything (kueue-contract 2.3)."""
     return (HOSTNAME,) if topology.levels[-1] == HOSTNAME else topology.levels
 
 
-def assigned_values(topology: model.Topology, domain: Domain) -> Domain:
+def assigned_values(topology: objects.Topology, domain: Domain) -> Domain:
     """The values that an assignment lists for a domain."""
     return domain[-len(assigned_levels(topology)) :]
 
 
 def _subtract(
-    tree: packing.Domain, topology: model.Topology, flavor: model.Flavor, taken: Iterable[Taken]
+    tree: packing.Domain, topology: objects.Topology, flavor: objects.Flavor, taken: Iterable[Taken]
 ) -> None:
     leaves = {assigned_values(topology, leaf.values): leaf for leaf in tree.leaves()}
     lowest = topology.levels[-1]
@@ -187,7 +186,7 @@ def _subtract(
 # The shape of a request -------------------------------------------------------------------------
 
 
-def shape_of(main: Request, topology: model.Topology, *, leader: bool) -> packing.Shape:
+def shape_of(main: Request, topology: objects.Topology, *, leader: bool) -> packing.Shape:
     """Translate a request into depths of the topology.
 
     Raises:
@@ -220,13 +219,13 @@ def shape_of(main: Request, topology: model.Topology, *, leader: bool) -> packin
     )
 
 
-def _depth(topology: model.Topology, level: str) -> int:
+def _depth(topology: objects.Topology, level: str) -> int:
     if level not in topology.levels:
         raise UnplacedError(f"no requested topology level: {level}")
     return topology.levels.index(level) + 1
 
 
-def _inner(constraints: Sequence[model.Constraint], topology: model.Topology) -> dict[int, int]:
+def _inner(constraints: Sequence[objects.Constraint], topology: objects.Topology) -> dict[int, int]:
     """The sizes of the slices inside slices; the levels between have the size of the next."""
     inner: dict[int, int] = {}
     for (outer, whole), (level, size) in itertools.pairwise(constraints):
@@ -249,7 +248,7 @@ def _inner(constraints: Sequence[model.Constraint], topology: model.Topology) ->
 def _shortfall(
     tree: packing.Domain,
     main: Request,
-    topology: model.Topology,
+    topology: objects.Topology,
     shape: packing.Shape,
     error: packing.NoRoomError,
 ) -> str:
@@ -263,7 +262,7 @@ def _shortfall(
     return f'topology "{topology.name}" {found}{_full_domains(tree, main.single)}'
 
 
-def _by_layer(tree: packing.Domain, main: Request, topology: model.Topology, depth: int) -> str:
+def _by_layer(tree: packing.Domain, main: Request, topology: objects.Topology, depth: int) -> str:
     """How many slices of each size the roomiest domain of the level that was tried holds."""
     domains = sorted(tree.at(depth), key=lambda domain: (-domain.slices, domain.values))
     parts = []

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lws_kueue_lab.kueue_standin import codec
 
 from lws_kueue.api import kueue
+from lws_kueue.simulator import codec
 from lws_kueue.tas import assignment as product
 
 LEVELS = ["block", "rack"]

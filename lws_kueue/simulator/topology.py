@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from lws_kueue.api import requests
-from lws_kueue_lab.kueue_standin import codec, model, placement, quota, replacement
-from lws_kueue_lab.kueue_standin.quota import Mode
+from lws_kueue.simulator import codec, flavors, objects, placement, replacement
+from lws_kueue.simulator.flavors import Mode
 
 Assignments = Mapping[str, placement.Placed]
+Key = tuple[str, str]
 
 
 class _Failure(Exception):
@@ -27,29 +28,34 @@ class _Failure(Exception):
 class Finder:
     """Finds places, knowing what is taken so far in this cycle."""
 
-    def __init__(self, observed: model.Observed) -> None:
+    def __init__(self, observed: objects.Observed) -> None:
         self._observed = observed
         self._places = placement.Places.of(observed)
-        self._taken: dict[tuple[str, str], list[placement.Taken]] = {}
-        self._kept: list[placement.Taken] = []
+        self._taken: dict[Key, list[placement.Taken]] = {}
 
     # Counting ---------------------------------------------------------------------------------
 
-    def take(self, workload: model.Workload) -> None:
+    def take(self, workload: objects.Workload) -> None:
         """Count what an admitted Workload is assigned."""
         taken = list(_taken_by(workload))
         if taken:
             self._taken[workload.key] = taken
 
-    def keep(self, found: quota.Assignment, assignments: Assignments) -> None:
-        """Count what this cycle has just assigned."""
+    def keep(self, key: Key, found: flavors.Assignment, assignments: Assignments) -> None:
+        """Count what has just been assigned to the Workload with that key."""
+        taken: list[placement.Taken] = []
         for plan in found.plans:
             known = self._topology(plan)
             if known is not None and plan.pod_set.name in assignments:
-                placed = assignments[plan.pod_set.name]
-                self._kept += _as_taken(plan.pod_set, known, placed)
+                taken += _as_taken(plan.pod_set, known, assignments[plan.pod_set.name])
+        if taken:
+            self._taken[key] = taken
 
-    def encode(self, plan: quota.PodSetPlan, assignments: Assignments) -> model.Object | None:
+    def drop(self, key: Key) -> None:
+        """Count no more what a Workload was assigned."""
+        self._taken.pop(key, None)
+
+    def encode(self, plan: flavors.PodSetPlan, assignments: Assignments) -> objects.Object | None:
         """The assignment of one pod set in the form of the API, None without one."""
         known = self._topology(plan)
         placed = assignments.get(plan.pod_set.name)
@@ -58,38 +64,60 @@ class Finder:
     # Finding ----------------------------------------------------------------------------------
 
     def complete(
-        self, context: quota.Context, found: quota.Assignment
-    ) -> tuple[quota.Assignment, Assignments]:
-        """Add the places, or turn a fit by quota into the reason why there are none."""
+        self,
+        context: flavors.Context,
+        found: flavors.Assignment,
+        *,
+        without: Iterable[Key] = (),
+    ) -> tuple[flavors.Assignment, Assignments]:
+        """Add the places, or turn a fit by quota into the reason why there are none.
+
+        ``without`` are Workloads whose places are free.
+        """
+        units = _units(context, found)
+        if not units or found.mode is Mode.NO_FIT:
+            return found, {}
+        if found.mode is Mode.FIT:
+            try:
+                return found, self._find(context, found, self._all_taken(without))
+            except _Failure as failure:
+                found = _unplaced(found, failure)
+        if found.mode is Mode.NO_FIT:
+            return found, {}
         try:
-            return found, self._find(context, found, self._all_taken())
+            self._find(context, found, [])
         except _Failure as failure:
-            return self._explain(context, found, failure), {}
+            message = found.message or _told(failure)
+            return dataclasses.replace(found, mode=Mode.NO_FIT, message=message), {}
+        kinds = frozenset(
+            (flavor, resource)
+            for unit in units
+            for plan in unit
+            for resource, flavor in plan.flavors.items()
+        )
+        return dataclasses.replace(found, short_of=found.short_of | kinds), {}
 
-    def fits(
-        self, context: quota.Context, found: quota.Assignment, gone: Sequence[model.Workload]
-    ) -> bool:
-        """Whether there are places once some Workloads are gone."""
-        away = {workload.key for workload in gone}
-        left = [t for key, taken in self._taken.items() if key not in away for t in taken]
+    def find(
+        self, context: flavors.Context, found: flavors.Assignment, *, without: Iterable[Key] = ()
+    ) -> Assignments | None:
+        """Return the places once some Workloads are gone, None if there are none then."""
         try:
-            self._find(context, found, [*left, *self._kept])
+            return self._find(context, found, self._all_taken(without))
         except _Failure:
-            return False
-        return True
+            return None
 
-    def replace(self, workload: model.Workload, node: str) -> dict[str, model.Object]:
+    def replace(self, workload: objects.Workload, node: str) -> dict[str, objects.Object]:
         """Replace a failed node; returns the new assignments of the pod sets that had it.
 
         Raises:
             UnplacedError: nothing can replace it.
         """
         pod_sets = {pod_set.name: pod_set for pod_set in workload.pod_sets}
-        encoded: dict[str, model.Object] = {}
+        encoded: dict[str, objects.Object] = {}
         counted = self._all_taken()
         for assignment in (workload.admission or {}).get("podSetAssignments") or ():
             pod_set = pod_sets.get(assignment["name"])
-            domains = model.domains_of(assignment)
+            domains = objects.domains_of(assignment)
             if pod_set is None or not any(values[-1] == node for values, _ in domains):
                 continue
             known = self._of_flavors((assignment.get("flavors") or {}).values())
@@ -110,33 +138,18 @@ class Finder:
                 within=domain,
             )[pod_set.name]
             counted += _as_taken(pod_set, known, fresh)
-            self._kept += _as_taken(pod_set, known, fresh)
+            self._taken.setdefault(workload.key, []).extend(_as_taken(pod_set, known, fresh))
             encoded[pod_set.name] = _encode(topology, replacement.merged(lost.kept, fresh))
         return encoded
 
-    def _explain(
-        self, context: quota.Context, found: quota.Assignment, failure: _Failure
-    ) -> quota.Assignment:
-        """Tell a place that is taken from one that does not exist."""
-        if failure.error:
-            message = f"failed to assign flavors to pod set {failure.pod_set}: {failure.message}"
-            return dataclasses.replace(found, mode=Mode.NO_FIT, message=message)
-        message = f"couldn't assign flavors to pod set {failure.pod_set}: {failure.message}"
-        try:
-            self._find(context, found, [])
-        except _Failure:
-            mode = Mode.NO_FIT
-        else:
-            mode = Mode.PREEMPT
-        return dataclasses.replace(found, mode=mode, message=message)
-
-    def _all_taken(self) -> list[placement.Taken]:
-        return [*(t for taken in self._taken.values() for t in taken), *self._kept]
+    def _all_taken(self, without: Iterable[Key] = ()) -> list[placement.Taken]:
+        away = {*without}
+        return [t for key, taken in self._taken.items() if key not in away for t in taken]
 
     def _find(
         self,
-        context: quota.Context,
-        found: quota.Assignment,
+        context: flavors.Context,
+        found: flavors.Assignment,
         taken: Iterable[placement.Taken],
     ) -> Assignments:
         assignments: dict[str, placement.Placed] = {}
@@ -157,8 +170,8 @@ class Finder:
         return assignments
 
     def _flavor_of(
-        self, context: quota.Context, unit: Sequence[quota.PodSetPlan]
-    ) -> tuple[model.Flavor, model.Topology]:
+        self, context: flavors.Context, unit: Sequence[flavors.PodSetPlan]
+    ) -> tuple[objects.Flavor, objects.Topology]:
         for plan in unit:
             problem = self._flavor_problem(context, plan)
             if problem:
@@ -167,7 +180,7 @@ class Finder:
         assert found is not None, "a pod set without a problem has a flavor with a topology"
         return found
 
-    def _flavor_problem(self, context: quota.Context, plan: quota.PodSetPlan) -> str:
+    def _flavor_problem(self, context: flavors.Context, plan: flavors.PodSetPlan) -> str:
         """Say why no flavor of the plan can place its pods, "" if one can."""
         if not any(self._of_flavors([name]) for name in context.queue.flavors):
             return "workload requires Topology, but there is no TAS cache information"
@@ -178,10 +191,10 @@ class Finder:
             return f"more than one TAS flavor assigned: {', '.join(names)}"
         return ""
 
-    def _topology(self, plan: quota.PodSetPlan) -> tuple[model.Flavor, model.Topology] | None:
+    def _topology(self, plan: flavors.PodSetPlan) -> tuple[objects.Flavor, objects.Topology] | None:
         return self._of_flavors(plan.flavors.values())
 
-    def _of_flavors(self, found: Iterable[str]) -> tuple[model.Flavor, model.Topology] | None:
+    def _of_flavors(self, found: Iterable[str]) -> tuple[objects.Flavor, objects.Topology] | None:
         for name in found:
             flavor = self._observed.flavors.get(name)
             topology = self._observed.topologies.get(flavor.topology) if flavor else None
@@ -190,16 +203,27 @@ class Finder:
         return None
 
 
-def _units(context: quota.Context, found: quota.Assignment) -> list[list[quota.PodSetPlan]]:
+def _told(failure: _Failure) -> str:
+    how = "failed to" if failure.error else "couldn't"
+    return f"{how} assign flavors to pod set {failure.pod_set}: {failure.message}"
+
+
+def _unplaced(found: flavors.Assignment, failure: _Failure) -> flavors.Assignment:
+    """Tell a place that is taken, for now, from one that cannot even be asked for."""
+    mode = Mode.NO_FIT if failure.error else Mode.PREEMPT
+    return dataclasses.replace(found, mode=mode, message=_told(failure))
+
+
+def _units(context: flavors.Context, found: flavors.Assignment) -> list[list[flavors.PodSetPlan]]:
     """The pod sets to place, grouped; one without pods needs no place."""
-    units: dict[str, list[quota.PodSetPlan]] = {}
+    units: dict[str, list[flavors.PodSetPlan]] = {}
     for index, plan in enumerate(found.plans):
         if plan.pod_set.count and context.places(plan.pod_set):
             units.setdefault(plan.pod_set.group or str(index), []).append(plan)
     return list(units.values())
 
 
-def _encode(topology: model.Topology, placed: placement.Placed) -> model.Object:
+def _encode(topology: objects.Topology, placed: placement.Placed) -> objects.Object:
     return codec.encode(
         placement.assigned_levels(topology),
         [(placement.assigned_values(topology, domain), count) for domain, count in placed],
@@ -207,7 +231,9 @@ def _encode(topology: model.Topology, placed: placement.Placed) -> model.Object:
 
 
 def _as_taken(
-    pod_set: model.PodSet, place: tuple[model.Flavor, model.Topology], placed: placement.Placed
+    pod_set: objects.PodSet,
+    place: tuple[objects.Flavor, objects.Topology],
+    placed: placement.Placed,
 ) -> list[placement.Taken]:
     flavor, topology = place
     return [
@@ -222,13 +248,13 @@ def _as_taken(
     ]
 
 
-def _taken_by(workload: model.Workload) -> Iterable[placement.Taken]:
+def _taken_by(workload: objects.Workload) -> Iterable[placement.Taken]:
     pod_sets = {pod_set.name: pod_set for pod_set in workload.pod_sets}
     for assignment in (workload.admission or {}).get("podSetAssignments") or ():
         pod_set = pod_sets.get(assignment.get("name", "main"))
         if pod_set is None:
             continue
-        for values, count in model.domains_of(assignment):
+        for values, count in objects.domains_of(assignment):
             yield placement.Taken(
                 label=assignment["topologyAssignment"]["levels"][-1],
                 domain=values,

@@ -1,0 +1,10 @@
+"""Kueue's admission, simulated: who gets quota, in which flavor and where, and who waits.
+
+Pure, and of values alone. The rules are those of Kueue 0.19 (``pkg/cache/scheduler`` and
+``pkg/scheduler``), without fair sharing. ``scheduler`` is the place to start reading: cycles over
+the heads of all queues, as Kueue has them. ``flavors`` assigns flavors, ``hierarchy`` reckons quota
+in cohorts, ``preemption`` finds who has to make room, ``topology`` and what it uses finds places.
+
+Two ask it: ``kubectl lws whatif``, and the stand-in for Kueue that tests use. Nothing that carries
+out admissions may, so that the stand-in tests that with eyes of its own.
+"""

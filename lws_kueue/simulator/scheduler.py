@@ -22,6 +22,12 @@ Key = tuple[str, str]
 _QUEUED_ANEW: Final = ("PodsReadyTimeout", "AdmissionCheck")
 # After any moment that the API tells.
 _NOW: Final = "9999"
+# Who has to go, by the kinds that are short and the usage that is asked for.
+_Asked = dict[
+    tuple[frozenset[hierarchy.Kind], tuple[tuple[hierarchy.Kind, int], ...]],
+    tuple[preemption.Target, ...],
+]
+
 _OVERLAPPING: Final = "Workload has overlapping preemption targets with another workload"
 _TOO_LATE: Final = "Workload no longer fits after processing another workload"
 # How often Workloads may displace each other before nothing more is said.
@@ -298,24 +304,39 @@ class Scheduler:
         return changed
 
     def _nominate(self, waiting: _Waiting) -> _Entry:
-        context = self._context(waiting)
+        asked: _Asked = {}
+        context = self._context(waiting, asked)
         workload = waiting.workload
         found = flavors.assign(context, workload.pod_sets)
         found, places = self.places.complete(context, found)
         targets: tuple[preemption.Target, ...] = ()
         if found.mode.needs_room:
-            targets = preemption.targets(
-                self._preemptor(waiting, found.usage, found.short_of),
-                self.tree,
-                self._holders,
-                places=lambda gone: self._find(context, found, gone) is not None,
-            )
-            if targets:
+            preemptor = self._preemptor(waiting, found.usage, found.short_of)
+            if not self.places.needed(context, found):
+                targets = self._targets(preemptor, asked)
+            else:
+                targets = preemption.targets(
+                    preemptor,
+                    self.tree,
+                    self._holders,
+                    places=lambda gone: self._find(context, found, gone) is not None,
+                )
                 gone = [target.holder for target in targets]
-                places = self._find(context, found, gone) or {}
+                places = (self._find(context, found, gone) or {}) if targets else {}
         return _Entry(waiting, found, places, targets)
 
-    def _context(self, waiting: _Waiting) -> flavors.Context:
+    def _targets(
+        self, preemptor: preemption.Preemptor, asked: _Asked
+    ) -> tuple[preemption.Target, ...]:
+        """Return who has to go for quota alone; of one resource that has been asked before."""
+        key = preemptor.kinds, tuple(sorted(preemptor.usage.items()))
+        if key not in asked:
+            asked[key] = preemption.targets(
+                preemptor, self.tree, self._holders, places=lambda _: True
+            )
+        return asked[key]
+
+    def _context(self, waiting: _Waiting, asked: _Asked) -> flavors.Context:
         queue = self._observed.cluster_queues[waiting.queue]
         node = self.tree.queues[waiting.queue]
         # What was found out one cycle ago holds; what is older, as long as nothing became free.
@@ -323,7 +344,8 @@ class Scheduler:
         known = recent or self._lines[waiting.queue].generation <= waiting.generation
 
         def oracle(kind: hierarchy.Kind, amount: int) -> tuple[Mode, int]:
-            return self._possible(waiting, node, kind, amount)
+            preemptor = self._preemptor(waiting, {kind: amount}, frozenset({kind}))
+            return self._possible(node, kind, amount, self._targets(preemptor, asked))
 
         return flavors.Context(
             queue=queue,
@@ -335,15 +357,13 @@ class Scheduler:
         )
 
     def _possible(
-        self, waiting: _Waiting, node: hierarchy.Node, kind: hierarchy.Kind, amount: int
+        self,
+        node: hierarchy.Node,
+        kind: hierarchy.Kind,
+        amount: int,
+        found: tuple[preemption.Target, ...],
     ) -> tuple[Mode, int]:
-        """Whether others could make room for so much of one kind."""
-        found = preemption.targets(
-            self._preemptor(waiting, {kind: amount}, frozenset({kind})),
-            self.tree,
-            self._holders,
-            places=lambda _: True,
-        )
+        """Whether others make room for so much of one kind, and the level that leads to."""
         if not found:
             return Mode.NO_CANDIDATES, node.borrowing_level(kind, amount)[0]
         with_usage = [(self.tree.queues[one.holder.queue], one.holder.usage) for one in found]
@@ -352,7 +372,7 @@ class Scheduler:
         level, _ = node.borrowing_level(kind, amount)
         for other, usage in with_usage:
             other.use(usage)
-        own = any(one.holder.queue == waiting.queue for one in found)
+        own = any(one.holder.queue == node.name for one in found)
         return (Mode.PREEMPT if own else Mode.RECLAIM), level
 
     def _preemptor(
@@ -430,7 +450,7 @@ class Scheduler:
         if not fits or not entry.places:
             return fits
         # Places are found for each alone; another one may have been given the same meanwhile.
-        again = self._find(self._context(entry.waiting), entry.found, gone.values())
+        again = self._find(self._context(entry.waiting, {}), entry.found, gone.values())
         entry.places = again or {}
         return again is not None
 

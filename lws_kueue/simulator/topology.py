@@ -97,6 +97,10 @@ class Finder:
         )
         return dataclasses.replace(found, short_of=found.short_of | kinds), {}
 
+    def needed(self, context: flavors.Context, found: flavors.Assignment) -> bool:
+        """Whether there are pod sets to place."""
+        return bool(_units(context, found))
+
     def find(
         self, context: flavors.Context, found: flavors.Assignment, *, without: Iterable[Key] = ()
     ) -> Assignments | None:

@@ -47,7 +47,10 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One revision; ``groups`` are at it, and ``changes`` is what it changed of the one before."""
+    """One revision; ``groups`` are at it, and ``changes`` is what it changed of the one before.
+
+    Of one that cannot be read it is the reason.
+    """
 
     number: int
     key: str
@@ -138,19 +141,15 @@ def found(
 
 def told(seen: Found) -> History:
     """Return the revisions of a set, each with what it changed."""
-    current = seen.current
-    before = (*seen.stored[1:], None)
     return History(
         namespace=seen.owner.meta.namespace,
         name=seen.owner.meta.name,
-        revisions=tuple(
-            _told(seen, one, older) for one, older in zip(seen.stored, before, strict=True)
-        ),
-        unseen=current is None,
+        revisions=tuple(_told(seen, one) for one in seen.stored),
+        unseen=seen.current is None,
     )
 
 
-def _told(seen: Found, one: facts.Revision, older: facts.Revision | None) -> Revision:
+def _told(seen: Found, one: facts.Revision) -> Revision:
     key = contents.key_label(one)
     return Revision(
         number=one.number,
@@ -161,8 +160,22 @@ def _told(seen: Found, one: facts.Revision, older: facts.Revision | None) -> Rev
             one.meta.annotations.get(names.REVISION_CREATED) or one.meta.created
         ),
         images=tuple(dict.fromkeys(_images(holds(one)))),
-        changes=tuple(changes(holds(older), holds(one))) if older else (),
+        changes=tuple(_changed(seen, one)),
     )
+
+
+def _changed(seen: Found, one: facts.Revision) -> Iterator[str]:
+    """Yield what a revision changed, or why it cannot be read."""
+    if (problem := contents.broken(one)) is not None:
+        yield problem
+    elif (older := _older(seen, one)) is not None:
+        yield from changes(holds(older), holds(one))
+
+
+def _older(seen: Found, one: facts.Revision) -> facts.Revision | None:
+    """Return the one before a revision, of those that can be read; None if there is none."""
+    before = seen.stored[seen.stored.index(one) + 1 :]
+    return next((other for other in before if contents.broken(other) is None), None)
 
 
 def _state(seen: Found, one: facts.Revision) -> State:
@@ -285,9 +298,21 @@ def undone(seen: Found, target: facts.Revision) -> dict[str, Any]:
         raise ValueError(f"{name} is paused: kubectl lws rollout resume {name} goes before")
     if contents.same(seen.owner, target):
         return {}
-    wanted = contents.spec_of(target)
+    if (problem := contents.broken(target)) is not None:
+        raise ValueError(
+            f"{problem}. Name another one by --to-revision: kubectl lws rollout history {name}"
+            " shows them"
+        )
+    # Older serialisers have written null for what is absent.
+    wanted = _without_nulls(contents.spec_of(target))
     stored = {part: seen.owner.stored_spec.get(part) or {} for part in wanted}
     return {"spec": merge_patch(stored, wanted)}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,12 +391,13 @@ def detail(seen: Found, one: facts.Revision, *, now: datetime.datetime) -> list[
 def compared(seen: Found, one: facts.Revision) -> str:
     """Return the diff of a set to a revision; of the one that it is at, to the one before."""
     name, label = seen.owner.meta.name, f"revision {one.number}"
+    if (problem := contents.broken(one)) is not None:
+        return problem
     if one is not seen.current:
         return diff(seen.now, holds(one), what=(f"{name} now", label))
-    at = seen.stored.index(one)
-    if at + 1 == len(seen.stored):
+    older = _older(seen, one)
+    if older is None:
         return f"{name} is at {label}, and there is no other one to compare it with."
-    older = seen.stored[at + 1]
     return diff(
         holds(older), holds(one), what=(f"revision {older.number}", f"{label} ({name} now)")
     )

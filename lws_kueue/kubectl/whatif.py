@@ -38,6 +38,15 @@ _FOREIGN: Final = (
     "Workloads of other namespaces, which you may not read: their usage counts, but they neither"
     " wait nor can be displaced"
 )
+_NEEDED: Final = frozenset(
+    {
+        resources.CLUSTER_QUEUES,
+        look.COHORTS,
+        resources.FLAVORS,
+        resources.LOCAL_QUEUES,
+        resources.WORKLOADS,
+    }
+)
 _ROLE: Final = f"the ClusterRole {reading.ROLE} allows it"
 
 
@@ -119,8 +128,8 @@ class _Question:
                 f"{self.wanted.meta.name} names no queue, so its groups wait for no quota: give it"
                 f" the label {names.QUEUE_NAME}"
             )
-        if resources.CLUSTER_QUEUES in seen.lacking or resources.WORKLOADS in seen.lacking:
-            raise ValueError(f"you may not read ClusterQueues and Workloads: {_ROLE}")
+        if missing := sorted(one.plural for one in _needed(seen) if one in seen.lacking):
+            raise ValueError(f"you may not read {', '.join(missing)}: {_ROLE}")
         self.before = observed_of(seen, pods)
         self.observed = dataclasses.replace(
             self.before, cluster_queues=_requoted(self.before.cluster_queues, change.quotas)
@@ -356,6 +365,16 @@ def _readable(seen: look.Seen) -> lws.LeaderWorkerSet:
     return seen.observed.lws
 
 
+def _needed(seen: look.Seen) -> frozenset[resources.Resource]:
+    """Return the kinds without which an answer would be about another cluster."""
+    return _NEEDED | ({look.TOPOLOGIES, resources.NODES} if _is_placed(seen) else frozenset())
+
+
+def _is_placed(seen: look.Seen) -> bool:
+    """Whether a flavor has a topology."""
+    return any((one.get("spec") or {}).get("topologyName") for one in seen.of(resources.FLAVORS))
+
+
 def _changed(live: lws.LeaderWorkerSet, change: Change) -> lws.LeaderWorkerSet:
     """Return the set as it would be.
 
@@ -374,7 +393,7 @@ def _changed(live: lws.LeaderWorkerSet, change: Change) -> lws.LeaderWorkerSet:
             {**change.manifest, "metadata": {**change.manifest["metadata"], **kept}}
         )
         if isinstance(parsed, lws.InvalidSet):
-            raise ValueError(f"the set of the file is not valid: {parsed.problem}")
+            raise ValueError(f"-f: the set is not valid: {parsed.problem}")
         wanted = parsed
     if change.replicas is None:
         return wanted
@@ -389,18 +408,25 @@ def _requoted(
 
     Raises:
         LookupError: there is no such quota.
-        ValueError: the amount is no quantity.
+        ValueError: the amount is no quantity, or less than 0.
     """
     changed = dict(queues)
     for (name, flavor, resource), amount in quotas.items():
-        queue = changed.get(name)
+        queue, flag = changed.get(name), f"--quota {name}/{flavor}/{resource}"
         if queue is None:
-            raise LookupError(f"there is no ClusterQueue {name}: {_list(changed)}")
+            raise LookupError(f"{flag}: there is no ClusterQueue {name}: {_list(changed)}")
         kinds = objects.quotas_of(queue.groups)
         if (flavor, resource) not in kinds:
             known = _list("/".join(kind) for kind in kinds)
-            raise LookupError(f"ClusterQueue {name} has no quota {flavor}/{resource}: {known}")
-        nominal = quantity.parse(resource, amount)
+            raise LookupError(
+                f"{flag}: ClusterQueue {name} has no quota {flavor}/{resource}: {known}"
+            )
+        try:
+            nominal = quantity.parse(resource, amount)
+        except ValueError as error:
+            raise ValueError(f"{flag}: {error}") from error
+        if nominal < 0:
+            raise ValueError(f"{flag}: {amount} is less than 0")
         groups = tuple(_with(group, flavor, resource, nominal) for group in queue.groups)
         changed[name] = dataclasses.replace(queue, groups=groups)
     return changed
@@ -468,25 +494,32 @@ def quota_given(text: str) -> tuple[tuple[str, str, str], str]:
     return (queue, flavor, resource), amount
 
 
-def manifest_of(text: str) -> Object:
+def manifest_of(file: Path) -> Object:
     """Return the one LeaderWorkerSet of a YAML file.
 
     Raises:
-        ValueError: there is none, or more than one.
+        ValueError: there is none, or more than one, or it cannot be read.
     """
     import yaml
 
     try:
         found = [
             one
-            for one in yaml.safe_load_all(text)
+            for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))
             if isinstance(one, dict) and one.get("kind") == names.LWS_KIND
         ]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"-f {file}: it is no text in UTF-8") from error
     except yaml.YAMLError as error:
-        raise ValueError(f"the file is no YAML: {error}") from error
-    if len(found) != 1 or not (found[0].get("metadata") or {}).get("name"):
-        raise ValueError(f"the file has to have one LeaderWorkerSet with a name, not {len(found)}")
+        raise ValueError(f"-f {file}: it is no YAML: {error}") from error
+    if len(found) != 1:
+        raise ValueError(f"-f {file}: it has to have one LeaderWorkerSet, not {len(found)}")
     manifest: Object = found[0]
+    meta = manifest.get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str) or not meta["name"]:
+        raise ValueError(f"-f {file}: metadata.name of the LeaderWorkerSet has to be a text")
+    if not isinstance(meta.get("namespace") or "", str):
+        raise ValueError(f"-f {file}: metadata.namespace has to be a text")
     return manifest
 
 
@@ -514,18 +547,24 @@ def command(
 
     Nothing is written.
     """
-    manifest = manifest_of(filename.read_text()) if filename else None
+    manifest = manifest_of(filename) if filename else None
     change = Change(replicas, manifest, dict(quota_given(one) for one in quotas))
+    if len(change.quotas) < len(quotas):
+        raise ValueError("--quota: the same quota is given twice")
     if replicas is None and manifest is None and not quotas:
         raise ValueError("give what is to be otherwise: --replicas, -f or --quota")
     named = name or (manifest["metadata"]["name"] if manifest else None)
     if named is None:
         raise ValueError("give the name of a set, or -f with a set")
     if manifest and named != manifest["metadata"]["name"]:
-        raise ValueError(f"the set of the file is {manifest['metadata']['name']}, not {named}")
+        raise ValueError(f"-f {filename}: its set is {manifest['metadata']['name']}, not {named}")
+    of_file = (manifest or {}).get("metadata", {}).get("namespace")
+    if of_file and where.given_namespace not in (None, of_file):
+        raise ValueError(
+            f"-f {filename}: its set is in namespace {of_file}, and -n says {where.given_namespace}"
+        )
     server, namespace = where.connect()
-    if manifest:
-        namespace = manifest["metadata"].get("namespace") or namespace
+    namespace = of_file or namespace
     key = keys.SetKey(namespace, named)
     seen, pods = asyncio.run(_looked(server, key, manifest))
     found = answer(seen, change, pods=pods)
@@ -542,8 +581,7 @@ async def _looked(
         "metadata": {"uid": "", **manifest["metadata"], "namespace": key.namespace},
     }
     seen = await look.a_set(server, key, instead=instead)
-    placed = any((one.get("spec") or {}).get("topologyName") for one in seen.of(resources.FLAVORS))
-    if not placed:
+    if not _is_placed(seen):
         return seen, ()
     # Pods without a Workload take room that a topology has not any more.
     reader = reading.Reader(server)

@@ -5,6 +5,7 @@ Pure, and of values alone. The rules are those of Kueue 0.19 (``pkg/cache/schedu
 the heads of all queues, as Kueue has them. ``flavors`` assigns flavors, ``hierarchy`` reckons quota
 in cohorts, ``preemption`` finds who has to make room, ``topology`` and what it uses finds places.
 
-Two ask it: ``kubectl lws whatif``, and the stand-in for Kueue that tests use. Nothing that carries
-out admissions may, so that the stand-in tests that with eyes of its own.
+Two ask it: ``kubectl lws whatif``, and the stand-in for Kueue that tests use; ``explain`` and
+``dashboard`` take the arithmetic of quota from it. Nothing that carries out admissions may, so that
+the stand-in tests that with eyes of its own.
 """

@@ -218,6 +218,31 @@ def test_no_command_loads_what_takes_long(server: servers.Server) -> None:
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
+# What few ask for; whatever else somebody asks does not wait for it. The arithmetic of quota is
+# that of the simulation, whose other modules `whatif` alone needs.
+RARE = (
+    "lws_kueue.kubectl.whatif",
+    "lws_kueue.kubectl.dashboard",
+    "lws_kueue.simulator.scheduler",
+    "http.server",
+)
+
+
+def test_no_other_command_loads_the_simulation_or_the_page() -> None:
+    others = [one for one in command.COMMANDS if one not in ("whatif", "dashboard")]
+    program = (
+        "import sys; from lws_kueue.kubectl import command\n"
+        f"for name in {others}:\n"
+        "    command.loaded(name)\n"
+        f"    found = [one for one in {RARE} if one in sys.modules]\n"
+        "    assert not found, (name, found)\n"
+        "    simulated = any(one.startswith('lws_kueue.simulator') for one in sys.modules)\n"
+        "    assert not simulated or name not in ('get', 'status'), name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_loads_no_command() -> None:
     program = (
         "import sys; from lws_kueue.kubectl import command\n"

@@ -1,8 +1,10 @@
 """The page's data is what the commands tell, and only the page that has the token gets it."""
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -149,6 +151,7 @@ OWN = "Bearer secret"
         ("/", {"Host": "evil.example"}, 421),
         ("/../serving.py", {}, 404),
         ("/serving.py", {}, 404),
+        ("/%2e%2e/serving.py", {}, 404),
     ],
 )
 def test_only_the_page_that_has_the_token_is_given_data(
@@ -191,6 +194,54 @@ def test_a_port_that_is_taken_is_told(server: servers.Server, url: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_nothing_can_be_written(url: str, method: str) -> None:
     assert ask(url, "/data", method=method, Authorization=OWN)[0] == 501
+
+
+def raw(url: str, sent: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the server hangs up."""
+    port = int(url.partition("/#")[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+        line.sendall(sent.replace(b"PORT", str(port).encode()))
+        return b"".join(iter(lambda: line.recv(65536), b""))
+
+
+def test_what_is_no_path_is_refused_and_the_terminal_stays_quiet(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = raw(url, b"GET http://[ HTTP/1.0\r\nHost: 127.0.0.1:PORT\r\n\r\n")
+    assert b" 400 " in told.splitlines()[0]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_refused_method_has_the_policy_too(url: str) -> None:
+    assert b"Content-Security-Policy: default-src 'none'" in raw(
+        url, b"POST /data HTTP/1.0\r\n\r\n"
+    )
+
+
+def test_who_says_nothing_is_hung_up_on(capfd: pytest.CaptureFixture[str]) -> None:
+    pages = serving.Pages(lambda _: "{}", token="secret")
+    with serving.serving(pages, patience=0.05) as url:
+        assert raw(url, b"GET / HTTP/1.0\r\n") == b""
+    assert capfd.readouterr().err == ""
+
+
+def test_silent_connections_take_no_more_than_their_share(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MOST", 1)
+    pages = serving.Pages(lambda _: "{}", token="secret")
+    with serving.serving(pages) as crowded, contextlib.ExitStack() as held:
+        port = int(crowded.partition("/#")[0].rpartition(":")[2])
+        held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        # They are taken in the order in which they come, so the first one has the only place.
+        assert raw(crowded, b"") == b""
+
+
+@pytest.mark.parametrize("chosen", ["default/..", "default/demo?limit=1", "a/../../b", "demo"])
+def test_what_is_no_name_of_a_set_is_not_asked_for(server: servers.Server, chosen: str) -> None:
+    told = answer(chosen)
+    assert "chosen" not in told
+    assert not [one for one in server.asked if ".." in one or "demo" in one]
 
 
 def test_it_listens_on_loopback_alone_and_the_token_is_in_the_fragment(url: str) -> None:

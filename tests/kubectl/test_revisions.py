@@ -144,9 +144,38 @@ def test_going_back_to_where_the_set_is_writes_nothing() -> None:
 def test_a_revision_that_cannot_be_used_is_named() -> None:
     broken = in_use("app:1", 1) | {"data": {"spec": {}}}
     seen = found(a_set("app:2"), in_use("app:2", 2), broken)
-    with pytest.raises(ValueError, match=r"cannot be used: data\.spec must hold"):
+    with pytest.raises(ValueError, match=r"cannot be used: data\.spec must hold.*--to-revision"):
         revisions.undone(seen, revisions.chosen(seen, "1"))
-    assert "test-sample" in revisions.compared(seen, revisions.chosen(seen, "1"))
+    told = revisions.compared(seen, revisions.chosen(seen, "1"))
+    assert "cannot be used" in told
+    assert "app:2" not in told, "it is no difference to nothing"
+
+
+def test_the_one_after_a_broken_revision_is_compared_to_the_one_before_it() -> None:
+    broken = in_use("app:2", 2) | {"data": {"spec": {}}}
+    at = in_use("app:3", 3)
+    seen = found(a_set("app:3"), at, broken, in_use("app:1", 1), groups=(at,))
+    newest, unread, _ = (one.changes for one in revisions.told(seen).revisions)
+    assert newest == (
+        "leaderWorkerTemplate.workerTemplate.spec.containers[worker].image app:1 -> app:3",
+    )
+    (why,) = unread
+    assert "data.spec must hold" in why
+    assert "-app:1" in revisions.compared(seen, seen.stored[0]).replace(" ", "").replace(
+        "image:", ""
+    )
+
+
+def test_nulls_of_an_older_serialiser_are_not_written() -> None:
+    old = in_use("app:1", 1)
+    pod = old["data"]["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    pod["metadata"] = {"creationTimestamp": None}
+    pod["spec"]["containers"][0]["resources"] = None
+    seen = found(a_set("app:2"), in_use("app:2", 2), old)
+    body = revisions.undone(seen, revisions.chosen(seen, "1"))
+    (container,) = body["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"]
+    assert container["image"] == "app:1"
+    assert None not in container.values()
 
 
 def test_what_is_written_gives_the_set_the_key_of_the_revision_and_leaves_all_else() -> None:

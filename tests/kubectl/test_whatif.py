@@ -1,6 +1,7 @@
 """What would become of a set with other replicas, another spec or other quota."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from click import testing
 
-from lws_kueue.kubectl import command, whatif
+from lws_kueue.kubectl import command, look, whatif
 from lws_kueue.runtime import resources
 from tests.kit.builders import cluster as build
 from tests.kubectl import server as servers
@@ -174,7 +175,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         (["demo"], "give what is to be otherwise: --replicas, -f or --quota"),
         (["--replicas", "2"], "give the name of a set, or -f with a set"),
         (["demo", "--quota", "cq/cpu=3"], "give it as CLUSTERQUEUE/FLAVOR/RESOURCE=AMOUNT"),
-        (["demo", "--quota", "cq/default/cpu=much"], "is not a quantity"),
+        (["demo", "--quota", "cq/default/cpu=much"], "--quota cq/default/cpu: 'much' is not a"),
+        (["demo", "--quota", "cq/default/cpu=-1"], "--quota cq/default/cpu: -1 is less than"),
+        (["demo", "--quota", "x/default/cpu=1"], "--quota x/default/cpu: there is no ClusterQueue"),
+        (
+            ["demo", "--quota", "cq/default/cpu=1", "--quota", "cq/default/cpu=2"],
+            "--quota: the same quota is given twice",
+        ),
         (["absent", "--replicas", "2"], "LeaderWorkerSet absent is not in namespace default"),
     ],
 )
@@ -182,6 +189,42 @@ def test_a_wrong_question_is_told_what_to_change(run: Run, arguments: list[str],
     done = run(*arguments)
     assert done.exit_code == 1
     assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"\xff\xfe\x00", "no text in UTF-8"),
+        (b"a: [", "no YAML"),
+        (b"kind: Pod", "one LeaderWorkerSet, not 0"),
+        (b"kind: LeaderWorkerSet", "metadata.name"),
+        (b"kind: LeaderWorkerSet\nmetadata: demo", "metadata.name"),
+        (b"kind: LeaderWorkerSet\nmetadata: {name: 5}", "metadata.name"),
+        (b"kind: LeaderWorkerSet\nmetadata: {name: demo, namespace: 5}", "metadata.namespace"),
+        (b"kind: LeaderWorkerSet\nmetadata: {name: demo}", "the set is not valid"),
+        (b"kind: LeaderWorkerSet\nmetadata: {name: other}", "its set is other, not demo"),
+        (
+            b"kind: LeaderWorkerSet\nmetadata: {name: demo, namespace: other}",
+            "its set is in namespace other, and -n says default",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_what_to_change(
+    run: Run, tmp_path: Path, text: bytes, told: str
+) -> None:
+    file = tmp_path / "set.yaml"
+    file.write_bytes(text)
+    done = run("demo", "-n", "default", "-f", str(file))
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "kubectl lws: -f" in done.stderr
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("kind", [look.COHORTS, resources.FLAVORS, resources.LOCAL_QUEUES])
+def test_nothing_is_answered_without_what_it_rests_on(kind: resources.Resource) -> None:
+    seen = dataclasses.replace(Given().seen(), lacking=(kind,))
+    with pytest.raises(ValueError, match=f"you may not read {kind.plural}"):
+        whatif.answer(seen, whatif.Change(replicas=3))
 
 
 def test_a_set_that_nobody_has_created_yet_is_answered(run: Run, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Mapping
+from typing import Final
 
 import click
 
@@ -12,13 +14,16 @@ from lws_kueue.kubectl import connection, options, screen
 from lws_kueue.kubectl.dashboard import picture, serving
 from lws_kueue.runtime import keys
 
+_SET: Final = re.compile(r"([a-z0-9][-a-z0-9]*)/([a-z0-9][-.a-z0-9]*)")
+
 
 def answering(server: connection.Connection, *, namespace: str) -> serving.Answer:
     """Return what answers the page: the picture, or {"error": what to do}, as JSON."""
 
     def answer(asked: Mapping[str, str]) -> str:
-        place, _, name = asked.get("set", "").partition("/")
-        key = keys.SetKey(place, name) if name else None
+        # What is no name would be another path of the API server.
+        known = _SET.fullmatch(asked.get("set", ""))
+        key = keys.SetKey(*known.groups()) if known else None
         try:
             found = asyncio.run(picture.read(server, namespace=namespace, chosen=key))
         except options.ApiError as error:

@@ -11,15 +11,21 @@ import contextlib
 import http.server
 import importlib.resources
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib import parse
 
 HOST: Final = "127.0.0.1"
 DATA: Final = "/data"
+
+# So many are answered at a time, and none is waited for longer than so many seconds: whoever opens
+# connections and says nothing, which every user of the machine can, takes no more than that.
+MOST: Final = 32
+PATIENCE: Final = 10.0
 
 # What the browser may do with the page: run its one script, and ask its own server.
 _POLICY: Final = "; ".join(
@@ -73,7 +79,10 @@ class Pages:
             return _refused(HTTPStatus.MISDIRECTED_REQUEST, f"ask for http://{HOST}:{port}")
         if headers.get("Sec-Fetch-Site", "none") not in _OUR_SITES:
             return _refused(HTTPStatus.FORBIDDEN, "another page has asked")
-        url = parse.urlsplit(target)
+        try:
+            url = parse.urlsplit(target)
+        except ValueError:
+            return _refused(HTTPStatus.BAD_REQUEST, "that is no path")
         if url.path in _FILES:
             name, kind = _FILES[url.path]
             return HTTPStatus.OK, kind, _file(name)
@@ -95,9 +104,33 @@ def _refused(status: HTTPStatus, why: str) -> tuple[int, str, bytes]:
     return status, "text/plain; charset=utf-8", f"{why}\n".encode()
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """One that answers so many at a time; who comes when it is full is hung up on."""
+
+    def __init__(self, *given: Any) -> None:
+        self._free = threading.BoundedSemaphore(MOST)
+        super().__init__(*given)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        return self._free.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of who has gone away meanwhile; anything else is a fault of this program."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 @contextlib.contextmanager
-def serving(pages: Pages, *, port: int = 0) -> Iterator[str]:
+def serving(pages: Pages, *, port: int = 0, patience: float = PATIENCE) -> Iterator[str]:
     """Serve until the context ends; gives the URL with the token. Port 0 is any that is free.
+
+    ``patience`` is for how many seconds a connection may say or take nothing.
 
     Raises:
         OSError: the port is taken.
@@ -109,22 +142,26 @@ def serving(pages: Pages, *, port: int = 0) -> Iterator[str]:
         server_version = "kubectl-lws"
         sys_version = ""
 
+        timeout = patience
+
         def do_GET(self) -> None:
             status, kind, content = pages.to(self.path, self.headers, port=bound)  # type: ignore[arg-type]
             self.send_response(status)
-            for name, value in _HEADERS.items():
-                self.send_header(name, value)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            # Whoever has closed the page reads nothing any more.
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(content)
+            self.wfile.write(content)
+
+        def end_headers(self) -> None:
+            """Say what a browser may do with the answer, also with one that refuses a method."""
+            for name, value in _HEADERS.items():
+                self.send_header(name, value)
+            super().end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: the terminal is somebody's."""
 
-    with http.server.ThreadingHTTPServer((HOST, port), Handler) as server:
+    with _Server((HOST, port), Handler) as server:
         bound = int(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

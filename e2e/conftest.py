@@ -16,7 +16,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import engine, kueue
 
-from tests.kit.live import handing_out, harness
+from tests.kit.live import handing_out, harness, named_kueue
 from tests.kit.live.fixtures import controller, installed, shared_controller
 
 __all__ = ["controller", "installed", "shared_controller"]
@@ -40,8 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--kubeconfig") and getattr(config.option, "numprocesses", None):
+    given = config.getoption("--kubeconfig")
+    if given and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("tests on a given cluster cannot run side by side: use -n 0")
+    of_processes = not given and config.getoption("--backend") in (None, "process")
+    if of_processes and not hasattr(config, "workerinput") and not config.option.collectonly:
+        try:
+            named_kueue.name_released()
+        except sandbox.SandboxError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,8 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import kueue, kueue_manager, manager
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
+from tests.kit.live import named_kueue
+
 NAMED = manager.Source(binary=Path("/named"), manifests=Path("/named-manifests"))
 REFUSED = "no mirror is set, registry.k8s.io cannot be reached (why)"
 
@@ -25,7 +27,7 @@ def released(version: str = "") -> manager.Source:
 def at_hand(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """What the environment names, and what a release answers."""
     names, answers = request.param
-    monkeypatch.setattr(kueue_manager, "from_environment", lambda: NAMED if names else None)
+    monkeypatch.setattr(kueue_manager, "from_environment", lambda *_: NAMED if names else None)
 
     def answer(version: str = "") -> manager.Source:
         if answers is not None:
@@ -79,3 +81,17 @@ def test_a_kueue_that_was_insisted_on_is_not_replaced(at_hand: None, mode: str) 
 def test_a_kueue_that_is_another_one_is_never_replaced_by_the_stand_in(at_hand: None) -> None:
     with pytest.raises(IntegrityError, match="another one"):
         kueue._manager(cluster(), "auto")
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "named"),
+    [((False, None), "/released"), ((True, None), None), (NOTHING, None)],
+    indirect=["at_hand"],
+)
+def test_a_released_kueue_is_named_for_all_tests_unless_there_is_none_or_another_one(
+    at_hand: None, named: str | None
+) -> None:
+    environment: dict[str, str] = {}
+    named_kueue.name_released(environment)
+    assert environment.get(kueue_manager.BINARY_VARIABLE) == named
+    assert (kueue_manager.MANIFESTS_VARIABLE in environment) is (named is not None)

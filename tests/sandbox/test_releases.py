@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import downloads, manager_certificate
-from lws_kueue_lab.sandbox.releases import layers, sources, table, transfer
+from lws_kueue_lab.sandbox.releases import layers, seen, sources, table, transfer
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
 from tests.kit.releases import images, mirror
@@ -311,9 +311,12 @@ def test_a_changed_program_in_the_cache_is_found_by_verify(
         downloads.verify(RELEASE, cache, table.Platform("linux", "arm64"))
 
 
-def test_a_damaged_record_of_what_was_seen_ends_the_run(cache: Path, there: mirror.Mirror) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"tool v1.0.0": "sha256"}'])
+def test_a_damaged_record_of_what_was_seen_ends_the_run(
+    cache: Path, there: mirror.Mirror, content: str
+) -> None:
     get(cache).rename(cache / "away")
-    (cache / "seen.json").write_text("{")
+    (cache / "seen.json").write_text(content)
     with pytest.raises(IntegrityError, match=r"seen.json is damaged.*Remove it"):
         get(cache)
 
@@ -325,6 +328,10 @@ def test_a_damaged_record_of_what_was_seen_ends_the_run(cache: Path, there: mirr
 def answering(status: int, **headers: str) -> mirror.Fault:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda asked, answer: mirror.Answer(status, named)
+
+
+def holding(content: bytes) -> mirror.Fault:
+    return lambda asked, answer: mirror.Answer(200, content=content)
 
 
 def other_bytes(asked: mirror.Asked, answer: mirror.Answer) -> mirror.Answer:
@@ -393,6 +400,27 @@ ROWS = [
         UnavailableError,
         "not HTTPS",
     ),
+    Row(
+        "a redirect to what is no URL",
+        INDEX,
+        answering(307, Location="https://[registry.invalid/x"),
+        None,
+        UnavailableError,
+        "no URL",
+    ),
+    Row(
+        "a token place that gives no token", "/token", holding(b"[]"), None, UnavailableError, "401"
+    ),
+    Row(
+        "a token place that never ends",
+        "/token",
+        holding(b" " * (2 << 20)),
+        None,
+        IntegrityError,
+        "more than",
+    ),
+    Row("JSON that is no manifest", INDEX, holding(b"{}"), None, UnavailableError, "no manifest"),
+    Row("JSON without an end", INDEX, holding(b"[" * 99999), None, UnavailableError, "no JSON"),
     Row("a slow line", "LAYER", slow, None, None),
     Row(
         "no JSON",
@@ -503,6 +531,37 @@ def test_without_a_network_the_answer_comes_within_a_second_or_so(
         get(cache)
     assert time.monotonic() - started < 3
     over.set()
+
+
+def test_a_host_that_another_one_leads_to_is_not_waited_for_long_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "create_connection", lambda *_: over.wait())
+    monkeypatch.setattr(transfer, "_CONNECT_SECONDS", 0.1)
+    refused = pytest.raises(UnavailableError, match=r"store.invalid .*\(no answer within 0.1 s\)")
+    with contextlib.closing(transfer.Client()) as client, refused:
+        client.read("https://store.invalid/blob", limit=1)
+    over.set()
+
+
+@pytest.mark.parametrize("size", [-1, 11])
+def test_what_is_said_to_be_larger_than_allowed_is_not_asked_for(
+    tmp_path: Path, there: mirror.Mirror, size: int
+) -> None:
+    refused = pytest.raises(IntegrityError, match=f"{size} bytes, and 10 are allowed")
+    with contextlib.closing(transfer.Client()) as client, refused:
+        client.download(there.url, tmp_path / "x", digest=WRONG, size=size, limit=10, report=print)
+    assert not there.asked
+
+
+def test_what_two_runs_saw_otherwise_at_the_same_time_is_found_when_it_is_kept(
+    cache: Path,
+) -> None:
+    known = seen.Seen(cache)
+    known.keep("tool v1.0.0", HERE, table.Digests(index=WRONG))
+    with pytest.raises(IntegrityError, match="what was seen before"):
+        known.keep("tool v1.0.0", HERE, table.Digests(index=images.digest(b"another")))
 
 
 def test_a_host_is_probed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,8 @@ def extract(layer: Path, path: str, into: Path) -> bool:
                     raise IntegrityError(f"{path} is {kind} in {layer.name}")
                 _copy(archive.extractfile(member), into)
                 found = True
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    # A ValueError comes of a sparse map that is none.
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise IntegrityError(f"{layer.name} is no archive: {error}") from error
     return found
 

@@ -95,12 +95,12 @@ class Obtainer:
         content = [dataclasses.asdict(provenance) for provenance in found]
         (partial / PROVENANCE).write_text(json.dumps(content, indent=2) + "\n")
         partial.chmod(0o755)
-        partial.rename(place)
-        # Only what has arrived whole counts as seen.
+        # Only what has arrived whole counts as seen; and nothing is used that was not kept as seen.
         known = seen.Seen(self.cache)
         for provenance in found:
             what = f"{provenance.name} {provenance.version}"
             known.keep(what, self.wanted, provenance.digests)
+        partial.rename(place)
         return Obtained(provenance=tuple(found), passed_over=tuple(dict.fromkeys(passed_over)))
 
     def _first(self, get: Callable[[Source], Provenance], passed_over: list[str]) -> Provenance:

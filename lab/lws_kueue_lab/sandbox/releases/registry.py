@@ -4,9 +4,11 @@ The OCI distribution protocol, of which reading is a small part. Whatever is nam
 to have it; what the tag leads to is as good as the connection, unless its digest is known before.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,20 +70,22 @@ def image(
     not lead to the digest `index`, or anything not to what names it.
     """
     digest, document = _tagged(client, reference, index=index)
-    if document.get("mediaType") in _INDICES or "manifests" in document:
-        entry = _entry(reference, document, wanted)
-        document = _parsed(reference, _by_digest(client, reference, "manifests", entry))
-    config = _parsed(reference, _by_digest(client, reference, "blobs", document["config"]))
-    made_for = table.Platform(str(config.get("os")), str(config.get("architecture")))
-    if made_for != wanted:
-        raise UnavailableError(f"{reference} is for {made_for}, and {wanted} is wanted")
-    return Image(reference, digest, _layers(reference, document, config))
+    with _malformed(reference):
+        if document.get("mediaType") in _INDICES or "manifests" in document:
+            entry = _entry(reference, document, wanted)
+            document = _parsed(reference, _by_digest(client, reference, "manifests", entry))
+        config = _parsed(reference, _by_digest(client, reference, "blobs", document["config"]))
+        made_for = table.Platform(str(config.get("os")), str(config.get("architecture")))
+        if made_for != wanted:
+            raise UnavailableError(f"{reference} is for {made_for}, and {wanted} is wanted")
+        return Image(reference, digest, _layers(reference, document, config))
 
 
 def artefact(client: transfer.Client, reference: Reference, *, index: str = "") -> Image:
     """An artefact that is no image: its layers are files as they are."""
     digest, document = _tagged(client, reference, index=index)
-    return Image(reference, digest, _layers(reference, document, {}))
+    with _malformed(reference):
+        return Image(reference, digest, _layers(reference, document, {}))
 
 
 def download(
@@ -161,10 +165,19 @@ def _digest(reference: Reference, descriptor: dict[str, Any]) -> str:
     return digest
 
 
+@contextlib.contextmanager
+def _malformed(reference: Reference) -> Iterator[None]:
+    """Say of a document that is not made as the protocol has it that it is of no use."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnavailableError(f"{reference}: the answer is no manifest ({error!r})") from error
+
+
 def _parsed(reference: Reference, body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnavailableError(f"{reference}: the answer is no JSON") from error
     if not isinstance(document, dict):
         raise UnavailableError(f"{reference}: the answer is no manifest")

@@ -24,13 +24,7 @@ class Seen:
 
     def of(self, what: str, wanted: table.Platform) -> table.Digests:
         """What was verified before, empty where nothing was."""
-        content = self._read()
-        known = content.get(f"{what} {wanted.key}", {})
-        return table.Digests(
-            index=content.get(what, {}).get("index", ""),
-            layer=known.get("layer", ""),
-            program=known.get("program", ""),
-        )
+        return _of(self._read(), what, wanted)
 
     def keep(self, what: str, wanted: table.Platform, digests: table.Digests) -> None:
         """Keep what was verified; the digest of the index is the same for all platforms."""
@@ -38,6 +32,8 @@ class Seen:
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             content = self._read()
+            # Another run may have kept something since this one compared.
+            compare(what, digests, wanted=_of(content, what, wanted), by="what was seen before")
             content[what] = {"index": digests.index}
             key = f"{what} {wanted.key}"
             content[key] = {"layer": digests.layer, "program": digests.program}
@@ -47,15 +43,30 @@ class Seen:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._path.read_text())
+            return _entries(json.loads(self._path.read_text()))
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(
                 f"{self._path} is damaged ({error}): what was verified before is not known. "
                 "Remove it to trust what comes next."
             ) from error
-        return dict(content)
+
+
+def _entries(content: Any) -> dict[str, Any]:
+    """The content of the file; ValueError for what this module has not written."""
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ValueError("it is no table of digests")
+    return content
+
+
+def _of(content: dict[str, Any], what: str, wanted: table.Platform) -> table.Digests:
+    known = content.get(f"{what} {wanted.key}", {})
+    return table.Digests(
+        index=content.get(what, {}).get("index", ""),
+        layer=known.get("layer", ""),
+        program=known.get("program", ""),
+    )
 
 
 def compare(what: str, found: table.Digests, *, wanted: table.Digests, by: str) -> None:

@@ -8,6 +8,7 @@ times; a host that cannot be connected to is not tried again.
 
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import threading
@@ -32,6 +33,7 @@ _REDIRECTS: Final = 5
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.3
 _CHUNK: Final = 1 << 18
+_TOKEN_LIMIT: Final = 1 << 20
 _BUSY: Final = (429, 500, 502, 503, 504)
 
 Report = Callable[[int], None]
@@ -82,9 +84,12 @@ class Client:
 
         Answers within about a second, and is asked once for each host.
         """
+        return self._reach(url, _PROBE_SECONDS)
+
+    def _reach(self, url: str, seconds: float) -> str:
         origin = _origin(url)
         if origin not in self._unreachable:
-            self._unreachable[origin] = _probe(_first_hop(url))
+            self._unreachable[origin] = _probe(_first_hop(url), seconds)
         return self._unreachable[origin]
 
     def read(self, url: str, *, limit: int, accept: str = "*/*") -> tuple[bytes, Mapping[str, str]]:
@@ -93,24 +98,20 @@ class Client:
 
     def _read(self, url: str, *, limit: int, accept: str) -> tuple[bytes, Mapping[str, str]]:
         with self._open(url, {"Accept": accept}) as response:
-            body = b""
-            with _line_errors(url):
-                for chunk in response.iter_content(_CHUNK):
-                    body += chunk
-                    if len(body) > limit:
-                        raise IntegrityError(f"{url} sends more than {limit} bytes")
-            return body, response.headers
+            return _body(response, url, limit), response.headers
 
     def download(
         self, url: str, into: Path, *, digest: str, size: int | None, limit: int, report: Report
     ) -> str:
         """Write what `url` has into a file and return its digest.
 
-        Goes on where an earlier try, or an earlier run, has ended. `digest` is what the content has
-        to have, and `size` its length in bytes, where they are known; `limit` is the most that is
-        taken. Raises UnavailableError if the line breaks again and again, and IntegrityError for
-        another content.
+        Goes on where an earlier try, or an earlier run, has ended, if the size says where the end
+        is. `digest` is what the content has to have, and `size` its length in bytes, where they are
+        known; `limit` is the most that is taken, whatever the size. Raises UnavailableError if the
+        line breaks again and again, and IntegrityError for another content.
         """
+        if size is not None and not 0 <= size <= limit:
+            raise IntegrityError(f"{url} is said to have {size} bytes, and {limit} are allowed")
         left_over = into.exists()
         found = self._download(url, into, size=size, limit=limit, report=report)
         if digest and found != digest and left_over:
@@ -132,21 +133,23 @@ class Client:
     def _receive(
         self, url: str, into: Path, *, size: int | None, limit: int, report: Report
     ) -> None:
-        start = into.stat().st_size if into.exists() else 0
+        most = limit if size is None else size
+        # What nobody knows the size of may have changed meanwhile: it comes from its beginning.
+        start = into.stat().st_size if size is not None and into.exists() else 0
         if size is not None and start == size:
             return
-        if start > (limit if size is None else size):
+        if start > most:
             into.unlink()
             start = 0
         headers = {"Range": f"bytes={start}-"} if start else {}
         # Compression by the server would change what a range is of.
         with self._open(url, {**headers, "Accept-Encoding": "identity"}) as response:
-            resumed = response.status_code == 206
+            resumed = start > 0 and response.status_code == 206
             written = start if resumed else 0
             with into.open("ab" if resumed else "wb") as file, _line_errors(url):
                 for chunk in response.iter_content(_CHUNK):
                     written += len(chunk)
-                    if written > (limit if size is None else size):
+                    if written > most:
                         into.unlink()
                         raise IntegrityError(f"{url} sends more than it says")
                     file.write(chunk)
@@ -168,7 +171,7 @@ class Client:
             if not response.is_redirect:
                 return response
             response.close()
-            url = urllib.parse.urljoin(url, response.headers["Location"])
+            url = _joined(url, response.headers["Location"])
         raise UnavailableError(f"{url}: too many redirects")
 
     def _hop(self, url: str, headers: Mapping[str, str]) -> requests.Response:
@@ -198,10 +201,7 @@ class Client:
         with self._request(realm, params=query) as answer:
             if answer.status_code != 200:
                 return ""
-            with _line_errors(realm):
-                token = answer.json()
-        found = token.get("token") or token.get("access_token")
-        return f"Bearer {found}" if found else ""
+            return _bearer(_body(answer, realm, _TOKEN_LIMIT))
 
     def _send(self, url: str, headers: Mapping[str, str], authorization: str) -> requests.Response:
         return self._request(url, headers=dict(headers), auth=_Authorization(authorization))
@@ -209,7 +209,8 @@ class Client:
     def _request(self, url: str, **arguments: Any) -> requests.Response:
         require_tls(url)
         origin = _origin(url)
-        if reason := self._unreachable.get(origin):
+        # Before the request, because that would wait for a name as long as the resolver does.
+        if reason := self._reach(url, _CONNECT_SECONDS):
             raise UnavailableError(f"{_host(url)} cannot be reached ({reason})")
         try:
             return self._session.get(
@@ -255,9 +256,42 @@ def _line_errors(url: str) -> Iterator[None]:
         raise _LineBrokeError(f"{url}: the line broke ({_root(error)})") from error
 
 
+def _body(response: requests.Response, url: str, limit: int) -> bytes:
+    body = b""
+    with _line_errors(url):
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > limit:
+                raise IntegrityError(f"{url} sends more than {limit} bytes")
+    return body
+
+
+def _bearer(answer: bytes) -> str:
+    """The header with the token of an answer; nothing if there is none in it."""
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    found = document.get("token") or document.get("access_token")
+    return f"Bearer {found}" if found else ""
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urllib.parse.urljoin(url, location)
+    except ValueError as error:
+        raise UnavailableError(f"{url} leads to {location!r}, which is no URL") from error
+
+
 def require_tls(url: str) -> None:
-    """Raise UnavailableError for a URL that is neither of HTTPS nor of this machine."""
-    parts = urllib.parse.urlsplit(url)
+    """Raise UnavailableError for what is no URL, or one neither of HTTPS nor of this machine."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UnavailableError(f"{url} is no URL: {error}") from error
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"):
@@ -280,22 +314,25 @@ def _first_hop(url: str) -> str:
     return requests.utils.select_proxy(url, proxies) or url
 
 
-def _probe(url: str) -> str:
+def _probe(url: str, seconds: float) -> str:
     """Connect once and say why that failed. In a thread: resolving a name knows no time-out."""
-    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    answer = [f"no answer within {_PROBE_SECONDS:g} s"]
+    try:
+        parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        return f"{url} is no URL: {error}"
+    answer = [f"no answer within {seconds:g} s"]
 
     def connect() -> None:
         try:
-            socket.create_connection((parts.hostname or "", port), _PROBE_SECONDS).close()
+            socket.create_connection((parts.hostname or "", port), seconds).close()
             answer[0] = ""
-        except OSError as error:
-            answer[0] = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # The latter for what can be no name of a host.
+            answer[0] = getattr(error, "strerror", None) or str(error)
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS)
+    thread.join(seconds)
     return answer[0]
 
 

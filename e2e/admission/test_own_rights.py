@@ -1,10 +1,12 @@
 """What can be done with a token of the controller's account, however much its roles allow.
 
-The account of these tests is a cluster administrator that is called as the controller's is. What it
-may do is what the controller does; everything is a dry run, an answer of the API server.
+The account of these tests is called as the controller's is, and may do everything with every kind
+that is concerned, but answer AdmissionChecks, which takes a right of its own. What it may do is
+what the controller does; everything is a dry run, an answer of the API server.
 """
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -208,21 +210,38 @@ def place(alone: sandbox.Sandbox) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _account(cluster: sandbox.Sandbox, namespace: str) -> Iterator[None]:
-    api = cluster.api
-    meta = {"name": ACCOUNT, "namespace": namespace}
-    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"e2e-{namespace}"},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", **meta}],
-    }
-    api.create(binding)
+    account = {"name": ACCOUNT, "namespace": namespace}
+    cluster.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    groups = ("", "apps", "events.k8s.io", names.LWS_GROUP)
+    workloads = ("workloads", "workloads/status")
+    with _allowed(
+        cluster.api,
+        account,
+        *(_rule(group) for group in groups),
+        _rule(names.KUEUE_GROUP, *workloads),
+    ):
+        yield
+
+
+def _rule(group: str, *what: str) -> Object:
+    return {"apiGroups": [group], "resources": list(what) or ["*"], "verbs": ["*"]}
+
+
+@contextlib.contextmanager
+def _allowed(api: client.Client, account: Object, *rules: Object) -> Iterator[None]:
+    """Give an account rights in the whole cluster for a while."""
+    name = {"name": f"e2e-{secrets.token_hex(3)}"}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": name}
+    api.create({**role, "rules": list(rules)})
+    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": name}
+    given = {"apiGroup": RBAC, "kind": "ClusterRole", **name}
+    subjects = [{"kind": "ServiceAccount", **account}]
+    api.create({**binding, "roleRef": given, "subjects": subjects})
     try:
         yield
     finally:
-        api.delete(f"{RBAC}/v1", "ClusterRoleBinding", f"e2e-{namespace}")
+        for kind in ("ClusterRoleBinding", "ClusterRole"):
+            api.delete(f"{RBAC}/v1", kind, name["name"])
 
 
 Act = Callable[[Place], object]
@@ -512,6 +531,28 @@ def test_quota_that_was_granted_is_kept_or_given_back(place: Place) -> None:
     ready = conditions("QuotaReserved", "Admitted", "PodsReady")
     place.patch(WORKLOAD, name, {"status": ready}, "status")
     place.patch(WORKLOAD, name, {"status": {"admission": None} | conditions("Evicted")}, "status")
+
+
+def test_who_may_answer_checks_tells_nothing_else_of_workloads_of_others(place: Place) -> None:
+    account = {"name": ACCOUNT, "namespace": place.namespace}
+    right = _rule(names.KUEUE_GROUP, "admissionchecks/status")
+    with _allowed(place.admin, account, right):
+
+        def answers() -> bool:
+            try:
+                place.patch(WORKLOAD, "others", {"status": CHECKS}, "status")
+            except client.ApiError as error:
+                if NO_BUSINESS not in str(error.body):
+                    raise
+                return False
+            return True
+
+        support.eventually(answers, what="the answer is taken")
+        place.patch(WORKLOAD, "ours", {"status": CHECKS}, "status")
+        for more in (conditions("PodsReady"), ADMISSION):
+            with support.refused() as refusal:
+                place.patch(WORKLOAD, "others", {"status": CHECKS | more}, "status")
+            assert NO_BUSINESS in refusal.message
 
 
 def test_the_policies_bind_nobody_else(place: Place) -> None:

@@ -180,7 +180,7 @@ def expanded(container: Object) -> tuple[dict[str, str], list[str]]:
 def test_inference_servers_read_their_place_from_their_command_and_environment(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
-    sample = sets.create(installed, *sets.example("sglang.yaml", namespace=namespace))
+    sample = sets.create(installed, without_a_queue("sglang.yaml", namespace=namespace))
     sets.wait_available(sample, groups=1)
     address = f"sglang-0.sglang.{namespace}"
     for rank, name in enumerate(("sglang-0", "sglang-0-1")):
@@ -196,11 +196,7 @@ def test_inference_servers_read_their_place_from_their_command_and_environment(
 def test_a_command_in_a_shell_finds_its_leader_in_the_environment(
     installed: sandbox.Sandbox, namespace: str
 ) -> None:
-    objects = sets.example("vllm.yaml", namespace=namespace)
-    (body,) = (obj for obj in objects if obj["kind"] == names.LWS_KIND)
-    # Without a queue: admission is not what this is about.
-    del body["metadata"]["labels"]
-    sample = sets.create(installed, body)
+    sample = sets.create(installed, without_a_queue("vllm.yaml", namespace=namespace))
     sets.wait_available(sample, groups=1)
     pods = sample.pods()
     told = {name: what_programs_are_told(pod, "ray", "vllm") for name, pod in pods.items()}
@@ -208,6 +204,14 @@ def test_a_command_in_a_shell_finds_its_leader_in_the_environment(
     assert "vllm serve Qwen/Qwen2.5-72B-Instruct --tensor-parallel-size 8" in told["vllm-0"]
     assert "--pipeline-parallel-size 2" in told["vllm-0"]
     assert f"ray start --address=vllm-0.vllm.{namespace}:6379" in told["vllm-0-1"]
+
+
+def without_a_queue(example: str, *, namespace: str) -> Object:
+    """Return the set of an example, in no queue: admission is not what these tests are about."""
+    objects = sets.example(example, namespace=namespace)
+    (body,) = (obj for obj in objects if obj["kind"] == names.LWS_KIND)
+    del body["metadata"]["labels"]
+    return body
 
 
 def what_programs_are_told(pod: Object, *programs: str) -> str:

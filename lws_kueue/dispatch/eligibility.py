@@ -58,10 +58,11 @@ def problems(served: Served, *, manager: str, others: Mapping[str, str]) -> tupl
     ``manager`` is what the manager is known by, as ``Served.uid``. ``others`` are clusters that
     were there before this one, by that.
     """
-    found: list[str] = []
     if served.uid and served.uid == manager:
-        found.append("it is the manager's own cluster, which cannot be its own worker")
-    elif served.uid in others and served.uid:
+        # Whatever it lacks besides, nobody should add.
+        return ("it is the manager's own cluster, which cannot be its own worker",)
+    found: list[str] = []
+    if served.uid in others and served.uid:
         found.append(f"it is the same cluster as {others[served.uid]}")
     if not served.kueue:
         found.append("Kueue is not installed: install Kueue (>= 0.15)")

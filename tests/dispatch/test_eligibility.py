@@ -39,7 +39,7 @@ CASES: dict[str, tuple[Served, tuple[str, ...]]] = {
         ),
     ),
     "E5-the-manager": (
-        replace(GOOD, uid="m"),
+        replace(GOOD, uid="m", denied=RIGHTS[-1:]),
         ("it is the manager's own cluster, which cannot be its own worker",),
     ),
     "E5-twice": (replace(GOOD, uid="w0"), ("it is the same cluster as first",)),

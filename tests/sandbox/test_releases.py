@@ -406,7 +406,7 @@ ROWS = [
         answering(307, Location="https://[registry.invalid/x"),
         None,
         UnavailableError,
-        "no URL",
+        "Invalid IPv6 URL",
     ),
     Row(
         "a token place that gives no token", "/token", holding(b"[]"), None, UnavailableError, "401"

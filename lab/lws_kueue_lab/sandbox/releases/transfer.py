@@ -171,7 +171,7 @@ class Client:
             if not response.is_redirect:
                 return response
             response.close()
-            url = _joined(url, response.headers["Location"])
+            url = urllib.parse.urljoin(url, response.headers["Location"])
         raise UnavailableError(f"{url}: too many redirects")
 
     def _hop(self, url: str, headers: Mapping[str, str]) -> requests.Response:
@@ -227,7 +227,8 @@ class Client:
             )
         except requests.exceptions.ConnectionError as error:
             self._unreachable[origin] = _root(error)
-        except requests.exceptions.RequestException as error:
+        # A ValueError comes of a redirect to what is no URL.
+        except (requests.exceptions.RequestException, ValueError) as error:
             raise UnavailableError(f"{url}: {_root(error)}") from error
         raise UnavailableError(f"{_host(url)} cannot be reached ({self._unreachable[origin]})")
 
@@ -276,13 +277,6 @@ def _bearer(answer: bytes) -> str:
         return ""
     found = document.get("token") or document.get("access_token")
     return f"Bearer {found}" if found else ""
-
-
-def _joined(url: str, location: str) -> str:
-    try:
-        return urllib.parse.urljoin(url, location)
-    except ValueError as error:
-        raise UnavailableError(f"{url} leads to {location!r}, which is no URL") from error
 
 
 def require_tls(url: str) -> None:

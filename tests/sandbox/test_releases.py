@@ -537,7 +537,12 @@ def test_a_host_that_another_one_leads_to_is_not_waited_for_long_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr(socket, "create_connection", lambda *_: over.wait())
+
+    def hang(*_: object) -> None:
+        over.wait()
+        raise OSError("too late")
+
+    monkeypatch.setattr(socket, "create_connection", hang)
     monkeypatch.setattr(transfer, "_CONNECT_SECONDS", 0.1)
     refused = pytest.raises(UnavailableError, match=r"store.invalid .*\(no answer within 0.1 s\)")
     with contextlib.closing(transfer.Client()) as client, refused:

@@ -80,9 +80,17 @@ def _drained(home: Home) -> actions.Part | None:
 
 
 def _workload_lost(home: Home) -> actions.Part | None:
-    """Take a group back whose Workload there has lost its quota (MK-27, MK-29, MK-31, MK-55)."""
+    """Take a group back whose Workload there has lost its quota (MK-27, MK-29, MK-31, MK-55).
+
+    Where nothing of ours is left of it, as when its namespace goes, its pods are waited for first:
+    Kueue's eviction clears the name of the cluster, and then nobody knows where to look for them.
+    """
     if home.place.admitted:
         return None
+    if home.place.empty:
+        stop = stopping.at(home.view, home.place, "")
+        if not stop.done:
+            return stop.part
     return _take_back(home, _EVICTED, f"on cluster {home.place.name}: {_said(home.place.offer)}")
 
 
@@ -149,7 +157,10 @@ def _set(view: places.View, place: places.Place) -> actions.Part:
 
 
 def _make(view: places.View, place: places.Place, wanted: dict[str, object]) -> actions.Part:
-    """Make the set where its Workload is admitted, and no pod of an earlier one is left (INV-2)."""
+    """Make the set where its Workload is admitted, and no pod of an earlier one is left (INV-2).
+
+    It is not forced: whose the object is that has its name all the same is found out, and told.
+    """
     if not view.workload.spec.active:
         return actions.Part()
     left = stopping.still_running(place.pods, now=view.now)
@@ -163,6 +174,7 @@ def _make(view: places.View, place: places.Place, wanted: dict[str, object]) -> 
         because=view.key,
         expects=(_stands(view), offers.expect_admitted(place), absent),
         events=(actions.Event("Normal", "GroupDispatched", text),),
+        force=False,
     )
 
 
@@ -183,10 +195,12 @@ def _apply(
     because: str,
     expects: tuple[actions.Expect, ...],
     events: tuple[actions.Event, ...] = (),
+    force: bool = True,
 ) -> actions.Part:
     write = actions.Apply(
         body,
         names.DISPATCH_FIELD_MANAGER,
+        force=force,
         events=events,
         because=because,
         expects=expects,

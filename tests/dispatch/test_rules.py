@@ -238,6 +238,16 @@ ROWS: dict[str, tuple[str, Situation, list[str]]] = {
         Situation(AT_W1, w1=Worker(run=made.run(ready=False))),
         ["retry"],
     ),
+    "a group of which nothing but pods is left there is not taken back while they can run": (
+        "MK-55",
+        Situation(AT_W1, w1=Worker(pods=(made.pod(deleted=1),))),
+        [],
+    ),
+    "and is when they have ended": (
+        "MK-55",
+        Situation(AT_W1, w1=Worker(pods=(made.pod(ended=True),))),
+        ["retry"],
+    ),
     "a group whose set there is not ours any more is taken back": (
         "MK-55",
         Situation(AT_W1, w1=Worker(made.offer(*TAKEN), refused=SOMEBODYS, pods=(made.pod(),))),
@@ -527,6 +537,16 @@ def test_a_set_is_made_only_if_both_admissions_stand_at_the_last_look() -> None:
     assert told_of["Workload", ""].false == ("Evicted",)
     assert "Admitted" in told_of["Workload", "w1"].true
     assert told_of["LeaderWorkerSet", "w1"].uid == ""
+    # Somebody else's of that name is read and told of, not taken over, and not tried for ever.
+    assert not write.force
+
+
+@pytest.mark.row("MK-55")
+def test_a_set_that_is_there_is_brought_back_to_what_it_has_to_be_by_force() -> None:
+    scaled = Worker(made.offer(*TAKEN), made.run(ready=False, replicas=3))
+    ((write,),) = Situation(AT_W1, w1=scaled).plan().chains
+    assert isinstance(write, actions.Apply)
+    assert write.force
 
 
 @pytest.mark.row("MK-03", "MK-53")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from lws_kueue.api import names
 from lws_kueue.dispatch import identity
 from lws_kueue.runtime import keys, resources
@@ -63,3 +65,13 @@ def test_a_list_ends_what_it_lacks_and_keeps_what_is_newer_than_it() -> None:
     found.upsert(resources.SETS, made(9, name="new"))
     assert found.renew(resources.SETS, [made(4)], as_of="5") == {KEY}
     assert sorted(found.of_set(KEY, resources.SETS)) == ["new", "one"]
+
+
+def test_what_cannot_be_parsed_ends_nothing_that_is_known() -> None:
+    found, _ = store()
+    found.upsert(resources.SETS, made(1))
+    odd = made(2)
+    odd["metadata"]["managedFields"] = 1
+    with pytest.raises(TypeError):
+        found.upsert(resources.SETS, odd)
+    assert list(found.of_set(KEY, resources.SETS)) == ["one"]

@@ -68,8 +68,9 @@ class Store:
         old = self._facts[resource].get(at)
         if old is not None and not cache.newer(meta.resource_version, old.meta.resource_version):
             return None
-        touched = self._unfile(resource, at)
+        # What cannot be parsed ends nothing that is known.
         fact = _PARSERS[resource](obj)
+        touched = self._unfile(resource, at)
         self._facts[resource][at] = fact
         if (key := _set_of(meta)) is not None:
             self._sets.setdefault(key, {}).setdefault(resource, {})[meta.name] = fact

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.dispatch import identity, observed
-from lws_kueue.runtime import client, keys, recorder, reflector, resources, writes
+from lws_kueue.runtime import client, keys, memory, recorder, reflector, resources, writes
 from lws_kueue.runtime.clusters import connection, link
 from lws_kueue.runtime.clusters.store import Store
 
@@ -60,6 +60,7 @@ class Worker:
         self._troubles: dict[str, tuple[str, float]] = {}
         self._anchors: set[str] = set()
         self._failures = 0
+        self._fruitless = 0
         self.store = Store(manager, taken=self._taken)
         self._writer: writes.Writer | None = None
         self._api: client.Client | None = None
@@ -121,7 +122,7 @@ class Worker:
         Raises:
             client.ApiError: they could not be listed.
         """
-        if self._api is None:
+        if self._api is None or not self._current:
             raise client.ApiError(status=0, reason="NotConnected", message=self.name, request="")
         path = resources.PODS.path(namespace=namespace)
         query = {"labelSelector": f"{names.SET_NAME}={set_name}"}
@@ -133,10 +134,19 @@ class Worker:
     @property
     def writer(self) -> writes.Writer | None:
         """Who writes there, None while nobody can."""
-        return self._writer
+        return self._writer if self._current else None
+
+    @property
+    def _current(self) -> bool:
+        """Whether the client is the one in use: one that was replaced is closed."""
+        return self._api is not None and self._api is self.connection.api
 
     def learn(self, outcome: writes.Outcome) -> float:
-        """Take what came of writes there; returns in how many seconds to decide anew."""
+        """Take what came of writes there; returns in how many seconds to decide anew.
+
+        What was outdated before it was written is decided on anew at once, but not without end: a
+        watch that is silent tells nothing better.
+        """
         for write, why in outcome.refused:
             ref = actions.key_of(write).ref
             if ref.cluster != self.name:
@@ -146,7 +156,8 @@ class Worker:
                 self._troubles[ref.namespace] = (why, until)
             else:
                 self._refused[ref.namespace, ref.name] = (why, until)
-        if not outcome.failed:
+        self._fruitless = self._fruitless + 1 if outcome.fruitless else 0
+        if not outcome.failed and self._fruitless <= memory.MOST_FRUITLESS:
             self._failures = 0
             return 0.0
         pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
@@ -156,6 +167,9 @@ class Worker:
     def _taken(self, namespace: str, name: str, kind: str) -> None:
         text = f"{kind} {name} exists that this manager did not make"
         self._refused[namespace, name] = (text, _clock() + TAKEN_FOR)
+        if kind == resources.LEASES.kind:
+            # Whose it is has to be told.
+            self._anchors.discard(namespace)
 
     def _refused_in(self, namespace: str) -> dict[str, str]:
         now = _clock()
@@ -175,7 +189,7 @@ class Worker:
 
     async def _find_anchor(self, namespace: str) -> str:
         """Read our Lease in a namespace; returns why that has to be another one, "" if not."""
-        if self._api is None:
+        if self._api is None or not self._current:
             return "it is being connected"
         name = identity.anchor_name(self._manager)
         try:

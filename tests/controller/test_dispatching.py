@@ -215,6 +215,27 @@ def test_workloads_of_a_set_that_is_gone_wait_for_their_groups_elsewhere() -> No
 
 
 @pytest.mark.row("MK-68")
+def test_a_group_that_has_a_cluster_keeps_its_quota_when_check_and_queue_no_longer_say_so() -> None:
+    found = model(CHECK, replicas=1)
+    settle(found, admit=False)
+    given(found)
+    settle(found, admit=False)
+    # The controller starts again, and the cluster does not answer.
+    found.worker = clusters.Cluster("w1", link=clusters.Link(found.now))
+    found.cluster_queues["cq"] = queue()
+    found.admission_checks = {"mk": CHECKS["mk"]}
+    (workload,) = found.of_kind("Workload").values()
+    workload["status"]["admissionChecks"] = []
+    found.touch(workload)
+    for _ in range(3):
+        found.pass_once(SET)
+    (pod,) = found.of_kind("Pod").values()
+    assert [gate["name"] for gate in pod["spec"]["schedulingGates"]] == GATES
+    (workload,) = found.of_kind("Workload").values()
+    assert true(workload, "QuotaReserved")
+
+
+@pytest.mark.row("MK-68")
 def test_groups_that_run_here_when_their_queue_comes_to_ask_for_dispatch_run_on() -> None:
     found = model()
     settle(found)

@@ -77,10 +77,10 @@ def asks(seen: observed.Observed) -> bool:
 
     Nothing can be decided about it then before it is known which clusters there are.
     """
-    served = activation.ours(seen.kueue.admission_checks)
-    return bool(served) and (
-        _activation(seen, built_in=False).dispatches
-        or any(_is_dispatched(one, served) for one in _workloads(seen))
+    checks = seen.kueue.admission_checks
+    return _activation(seen, built_in=False).dispatches or any(
+        _is_dispatched(one, activation.ours(checks)) or _is_placed(one, checks)
+        for one in _workloads(seen)
     )
 
 
@@ -92,6 +92,18 @@ def checks_asked(seen: observed.Observed) -> frozenset[str]:
 
 def _is_dispatched(workload: kueue.Workload, served: frozenset[str]) -> bool:
     return any(one.name in served for one in workload.status.admission_checks)
+
+
+def _is_placed(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionCheck]) -> bool:
+    """Whether a Workload names a cluster that Kueue's own MultiKueue has not given it.
+
+    The check by which we gave it may be gone, from the queue or altogether; the group is not.
+    """
+    given = (checks.get(one.name) for one in workload.status.admission_checks)
+    return bool(workload.status.cluster_name) and not any(
+        check is not None and check.controller_name == names.MULTIKUEUE_CONTROLLER
+        for check in given
+    )
 
 
 def _activation(seen: observed.Observed, *, built_in: bool) -> activation.Activation:

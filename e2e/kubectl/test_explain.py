@@ -431,7 +431,6 @@ def multikueue(scene: Scene) -> None:
     scene.set()
 
 
-NO_COHORTS: Final = "the stand-in for Kueue has no cohorts"
 CQ: Final = "ClusterQueue {own}"
 FLAVOR: Final = "ResourceFlavor {own}"
 ROWS: Final = {
@@ -451,19 +450,16 @@ ROWS: Final = {
         borrowing_limit,
         "Pending",
         ("raise borrowingLimit of cpu in flavor {own} of " + CQ + " by 50m",),
-        standin=NO_COHORTS,
     ),
     "lending-limit": Row(
         lending_limit,
         "Pending",
         ("lendingLimit of cpu in flavor {own} of ClusterQueue {own}-lender by 50m",),
-        standin=NO_COHORTS,
     ),
     "cohort": Row(
         cohort,
         "Pending",
         ("Cohort {own}: nobody in it has 50m more cpu to lend",),
-        standin=NO_COHORTS,
     ),
     "priority": Row(
         priority, "Pending", (CQ + " is StrictFIFO", "leaderworkerset-{set}-first", "is ahead")

@@ -20,7 +20,7 @@ from lws_kueue_lab.sandbox import binaries
 
 import lws_kueue
 from lws_kueue.api import names
-from tests.kit import commands, helm
+from tests.kit import commands, helm, polling
 from tests.kit.live.kubectl import kubectl
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("process_only")]
@@ -48,6 +48,8 @@ WAYS: Final = [
     Way(heading="With kustomize", inside=True),
     Way(heading="With the command, from outside", inside=False),
 ]
+# The answer to a set for some seconds after its definition has come (docs/install.md says so).
+EARLY: Final = "There can be a delay"
 # What is below a heading that only concerns a controller in the cluster.
 INSIDE: Final = "lws-kueue-system rollout status"
 
@@ -78,14 +80,20 @@ class Shell:
 
     def run(self, block: commands.Block) -> str:
         """Run what stands in a block; its errors fail the test."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.text],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+
+        def ended() -> subprocess.CompletedProcess[str]:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.text],
+                cwd=self.folder,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert EARLY not in done.stderr, done.stderr
+            return done
+
+        done = polling.trying(timeout=60, every=1)(ended)
         assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
         return done.stdout
 

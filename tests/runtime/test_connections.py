@@ -409,30 +409,6 @@ def test_a_new_kubeconfig_with_fewer_rights_does_not_replace_one_that_works() ->
 
 
 @pytest.mark.row("MK-50")
-def test_a_kubeconfig_of_another_cluster_does_not_replace_one_that_works() -> None:
-    async def scenario(scene: Scene) -> None:
-        worker = scene.workers["w1"]
-        async with scene.running():
-            await scene.all_usable()
-            worker.tokens.add(NEW_TOKEN)
-
-            async def by_token(request: web.Request) -> web.StreamResponse:
-                asked = await request.text()
-                new = NEW_TOKEN in request.headers["Authorization"]
-                worker.uid = "elsewhere" if new else "w1"
-                return worker._good(request, asked)
-
-            worker.instead = by_token
-            scene.manager.secrets["w1"] = scene.kubeconfig("w1", token=NEW_TOKEN)
-            await scene.says("all clusters can be used; ", "it is of another cluster")
-            served = scene.seen("w1").served
-            assert served is not None
-            assert served.uid == "w1"
-
-    play(Scene(), scenario)
-
-
-@pytest.mark.row("MK-50")
 def test_the_secret_is_read_again_at_once_when_the_credentials_are_refused() -> None:
     # Otherwise nobody would look at it before the test is over.
     scene = Scene(settings=access.Settings(interval=3600))

@@ -254,7 +254,7 @@ class Connection:
         except client.ApiError as error:
             problems: tuple[str, ...] = (probe.fault_of(error, found.endpoint).text,)
         else:
-            problems = (*self._problems(self.name, served), *self._another(served))
+            problems = self._problems(self.name, served)
             if not problems or not self._usable():
                 self._next = None
                 await self._use(found)
@@ -263,13 +263,6 @@ class Connection:
         found.pause.grow(self._time())
         what = access.Source.of(self._cluster).told(self._settings)
         self._see(refused=f"{what} does not work: {'; '.join(problems)}")
-
-    def _another(self, served: eligibility.Served) -> tuple[str, ...]:
-        """Say that another cluster answers than before: what runs there would be forgotten."""
-        before = self.seen.served.uid if self.seen.served is not None else ""
-        if not before or not served.uid or served.uid == before:
-            return ()
-        return ("it is of another cluster; give that one a MultiKueueCluster of its own",)
 
     def _usable(self) -> bool:
         """Whether groups can be dispatched with the client in use."""

@@ -198,12 +198,18 @@ def picture(
     revisions: Iterable[Object],
 ) -> Picture:
     """Return what is there, from the objects of a set."""
-    own = {
-        revision["metadata"]["labels"][names.REVISION_KEY]: content(revision["data"]["spec"])
+    # What is only kept to go back to is none of them: the model keeps nothing.
+    in_use = [
+        revision
         for revision in revisions
         if owner_of(revision)["kind"] == names.LWS_KIND
+        and names.KEPT_REVISION not in revision["metadata"]["labels"]
+    ]
+    own = {
+        revision["metadata"]["labels"][names.REVISION_KEY]: content(revision["data"]["spec"])
+        for revision in in_use
     }
-    count = sum(owner_of(revision)["kind"] == names.LWS_KIND for revision in revisions)
+    count = len(in_use)
     status = live.get("status") or {}
     numbers = {key: status.get(key, 0) for key in ("replicas", "readyReplicas", "updatedReplicas")}
     sets = {each["metadata"]["name"]: each for each in stateful_sets}

@@ -4,7 +4,6 @@ The workers have no Kueue that runs: what is looked at is what they serve and wh
 """
 
 import base64
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -249,29 +248,18 @@ def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Connected) -
     own = yaml.safe_load(fleet.controller.kubeconfig.read_text())
     own_token = own["users"][0]["user"]["token"]
     fleet.secrets.add(own_token)
-    good = fleet.good("w2")
-    # What is replaced has to be out of use: who goes on with the old one changes nothing.
-    spec = {"clusterSource": {"kubeConfig": {"location": "other", "locationType": "Secret"}}}
-    with anew(fleet, "w2", spec):
-        fleet.give("other", kubeconfigs.text(fleet.kubeconfig(fleet.manager, own_token)))
-        fleet.says("usable: w1; w2: it is the manager's own cluster")
-        fleet.give("other", fleet.good("w1"))
-        fleet.says("usable: w1; w2: it is the same cluster as w1")
-        fleet.give("other", good)
-        fleet.usable()
-
-
-@contextlib.contextmanager
-def anew(fleet: Connected, name: str, spec: Object) -> Iterator[None]:
-    """Have another MultiKueueCluster of a name meanwhile."""
     api = fleet.manager.api
-    before = api.get(*CLUSTER, name)["spec"]
-    for each in (spec, before):
-        api.delete(*CLUSTER, name)
-        fleet.says(f"{name}: there is no such MultiKueueCluster")
-        api.apply(build.kueues(CLUSTER[1], name, **each))
-        if each is spec:
-            yield
+    # A third one: one that was in use goes on with the kubeconfig that works.
+    fleet.give("other", kubeconfigs.text(fleet.kubeconfig(fleet.manager, own_token)))
+    source = {"kubeConfig": {"location": "other", "locationType": "Secret"}}
+    api.apply(build.kueues(CLUSTER[1], "w3", clusterSource=source))
+    api.apply(build.kueues("MultiKueueConfig", clusters.CHECK, clusters=["w1", "w2", "w3"]))
+    fleet.says("usable: w1, w2; w3: it is the manager's own cluster")
+    fleet.give("other", fleet.good("w1"))
+    fleet.says("usable: w1, w2; w3: it is the same cluster as w1")
+    api.apply(build.kueues("MultiKueueConfig", clusters.CHECK, clusters=["w1", "w2"]))
+    api.delete(*CLUSTER, "w3")
+    fleet.usable()
 
 
 @pytest.mark.row("MK-50")

@@ -13,7 +13,7 @@ from typing import Final
 from lws_kueue.api import actions, facts, kueue, names, numbers
 from lws_kueue.controller.admission import dispatching
 from lws_kueue.controller.observe import observed
-from lws_kueue.dispatch import identity, settings
+from lws_kueue.dispatch import activation, identity, settings
 from lws_kueue.dispatch import observed as clusters
 from lws_kueue.dispatch import plan as dispatch
 from lws_kueue.runtime import (
@@ -203,11 +203,8 @@ class Dispatcher:
                 await self._lanes.close()
 
     async def _reject_others(self) -> None:
-        checks = frozenset(
-            one.meta.name
-            for one in self._store.all(resources.ADMISSION_CHECKS)
-            if one.controller_name == names.DISPATCH_CONTROLLER
-        )
+        every = self._store.all(resources.ADMISSION_CHECKS)
+        checks = activation.ours({one.meta.name: one for one in every})
         if not checks:
             return
         now = datetime.datetime.now(datetime.UTC)

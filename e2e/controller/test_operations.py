@@ -12,7 +12,7 @@ from lws_kueue_lab.sandbox import ports
 
 from lws_kueue.api import names
 from lws_kueue.install import manifests
-from tests.kit import monitoring
+from tests.kit import monitoring, polling
 from tests.kit.live import harness
 from tests.kit.lws import checks
 
@@ -137,9 +137,14 @@ def test_the_first_set_after_an_installation_can_be_created_and_deleted(
 def test_every_replica_answers_probes_whether_it_leads_or_not(
     replicas: tuple[Replica, Replica],
 ) -> None:
+    def ready(replica: Replica) -> None:
+        answer = get(replica.probes, "/readyz")
+        assert answer.status == 200, answer.text
+
     for replica in replicas:
         assert get(replica.probes, "/healthz").status == 200
-        assert get(replica.probes, "/readyz").status == 200
+        # The test before this one took the policies away for a moment, which may have been seen.
+        polling.eventually(ready, replica)
 
 
 @pytest.mark.row("E2E-17")

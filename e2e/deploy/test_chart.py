@@ -16,7 +16,7 @@ import yaml
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
-from tests.kit import helm
+from tests.kit import helm, polling
 from tests.kit.live import harness
 from tests.kit.live.kubectl import kubectl
 
@@ -154,7 +154,8 @@ def test_the_chart_is_installed_changed_and_taken_off_with_the_rights_that_it_na
     controller.start()
     try:
         namespace = harness.make_namespace(place.own, "served")
-        place.own.api.create(harness.leader_worker_set("sample", namespace=namespace))
+        body = harness.leader_worker_set("sample", namespace=namespace)
+        polling.once_served()(place.own.api.create, body)
         harness.wait_ready(place.own, "sample", namespace=namespace, groups=2)
     finally:
         controller.kill()

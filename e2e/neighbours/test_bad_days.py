@@ -84,7 +84,9 @@ class Day:
         found = budget.settled(self.cluster, namespace=self.namespace)
         done = Counter((w.verb, w.resource) for w in found if w.status < 300)
         told = budget.summary(found)
-        assert done["create", "controllerrevisions"] == 2, told
+        # Of the template, of the edited one, and of the first one kept for `rollout undo`.
+        assert done["create", "controllerrevisions"] == 3, told
+        assert done["delete", "controllerrevisions"] == 1, told
         assert done["create", "services"] == 1, told
         assert done["create", "workloads"] == MORE, told
         # Each group is made, and once more by the update.

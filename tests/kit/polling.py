@@ -50,6 +50,24 @@ def over_others(*, timeout: float = 60.0) -> tenacity.Retrying:
     )
 
 
+def _early(error: BaseException) -> bool:
+    return isinstance(error, client.ApiError) and "There can be a delay" in str(error.body)
+
+
+def once_served(*, timeout: float = 60.0) -> tenacity.Retrying:
+    """Return what repeats a creation until its definition, which has just come, is known.
+
+    Policies with a mapping of their own answer 503 for some seconds (docs/install.md), and not
+    every tool that installs waits for them; ``timeout`` is in seconds.
+    """
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(timeout),
+        wait=tenacity.wait_fixed(0.5),
+        retry=tenacity.retry_if_exception(_early),
+        reraise=True,
+    )
+
+
 def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what ``check`` returns once it passes; fail as it does when a minute is over."""
     return trying()(check, *args, **kwargs)

@@ -7,11 +7,14 @@ resized on these nodes (Q12): `e2e/admission/test_guard.py` tries whether it is 
 `tests/controller/test_backing.py` whether it is stopped.
 """
 
+from typing import Any
+
 import pytest
 from lws_kueue_lab.sandbox import client
 
 from e2e.intruder.intruder import POD, SET, STATEFUL_SET, Intruder, Object
 from lws_kueue.api import names
+from tests.kit import polling
 from tests.kit.kueue.queued import WORKLOAD, is_true
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS
@@ -119,6 +122,99 @@ def test_groups_below_the_partition_of_a_set_that_gets_a_queue_do_not_run_on_its
     one.wait_told("groups 0-1:")
     intruder.wait_within()
     one.wait_event("RepairBackOff", "scheduling gate", kind="Warning")
+
+
+def forged(namespace: str, *, owner: str = "", **spec: Any) -> Object:
+    """Return a leader StatefulSet as somebody would make it whose pods shall wait for nobody."""
+    labels = {names.SET_NAME: SET, names.WORKER_INDEX: "0"}
+    meta: Object = {"name": SET, "namespace": namespace, "labels": labels}
+    if owner:
+        kind = {"apiVersion": names.LWS_API_VERSION, "kind": names.LWS_KIND}
+        meta["ownerReferences"] = [{**kind, "name": SET, "uid": owner, "controller": True}]
+    container = {"name": "c", "image": harness.IMAGE, "resources": {"requests": {"cpu": "100m"}}}
+    pod = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": meta,
+        "spec": {
+            "replicas": 1,
+            "serviceName": SET,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": {names.SIZE: "1"}},
+                "spec": pod,
+            },
+            **spec,
+        },
+    }
+
+
+def test_a_leader_statefulset_that_was_there_before_its_set_lets_nothing_run(
+    intruder: Intruder,
+) -> None:
+    made = intruder.tries(lambda: intruder.api.create(forged(intruder.namespace)))
+    if made:
+        intruder.cluster.api.wait_for(
+            *POD, f"{SET}-0", bool, namespace=intruder.namespace, what="it has made a pod"
+        )
+    one = intruder.make(quota="0", size=1)
+    intruder.wait_within()
+    one.wait_gated(0, pods=1)
+
+
+KEPT = {"type": "RollingUpdate", "rollingUpdateConfiguration": {"partition": 100}}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "odd"),
+    [
+        pytest.param({}, {"serviceName": "another"}, id="of another Service"),
+        pytest.param({"rolloutStrategy": KEPT}, {}, id="kept by a partition"),
+    ],
+)
+def test_a_leader_statefulset_in_the_place_of_the_sets_own_lets_nothing_run(
+    intruder: Intruder, rollout: dict[str, Any], odd: dict[str, Any]
+) -> None:
+    one = intruder.make(quota="0", size=1, **rollout)
+    one.wait_gated(0, pods=1)
+    owner = intruder.api.get(*LWS, SET, namespace=intruder.namespace)["metadata"]["uid"]
+    body = forged(intruder.namespace, owner=owner, **odd)
+
+    def replace() -> None:
+        own = intruder.api.find(*STATEFUL_SET, SET, namespace=intruder.namespace)
+        intruder.api.delete(*STATEFUL_SET, SET, namespace=intruder.namespace, missing_ok=True)
+        made = intruder.api.create(body)
+        assert own is None or made["metadata"]["uid"] != own["metadata"]["uid"]
+
+    made = intruder.tries(lambda: polling.racing()(replace))
+    intruder.wait_within()
+    if made and rollout:
+        # Below the partition leaders are made from the template that was there first, for ever.
+        one.wait_event("RepairBackOff", "scheduling gate", kind="Warning")
+        intruder.wait_within()
+        return
+    if made:
+        one.wait_event("InvalidStatefulSet", "spec.serviceName", kind="Warning")
+    one.wait_gated(0, pods=1)
+
+
+def test_a_plain_set_that_leaves_its_pods_behind_gets_no_queue(intruder: Intruder) -> None:
+
+    def leaves_behind(body: Object) -> None:
+        del body["metadata"]["labels"][names.QUEUE_NAME]
+        body["metadata"]["finalizers"] = ["orphan"]
+
+    one = intruder.make(quota="10", change=leaves_behind)
+    queue = {names.QUEUE_NAME: "user-queue"}
+    if intruder.tries(lambda: intruder.patch(LWS, SET, {"metadata": {"labels": queue}})):
+        one.wait_ready(1)
+    intruder.patch(LWS, SET, {"metadata": {"finalizers": None}})
+    intruder.api.delete(*LWS, SET, namespace=intruder.namespace)
+    intruder.cluster.api.wait_for(
+        *LWS, SET, lambda seen: seen is None, namespace=intruder.namespace, what="the set is gone"
+    )
 
 
 @pytest.mark.row("Q5")

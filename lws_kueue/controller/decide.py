@@ -157,7 +157,9 @@ def _freed(
 def _scope(seen: observed.Observed, owner: lws.LeaderWorkerSet) -> scope.Scope:
     """Return what there is of a live set: who manages it, its groups, its revision."""
     manager = managed_by.of(seen, owner)
-    found = groups.compared(seen.found, gated=manager.gates, revisions=seen.revisions.values())
+    found = groups.compared(
+        seen.found, gated=manager.gates, past=seen.past, revisions=seen.revisions.values()
+    )
     mine = _own_revisions(seen, owner)
     kept = _kept_revisions(seen, owner)
     leader_key = revisions.key_of_set(found.leader_set, mine)

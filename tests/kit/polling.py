@@ -50,6 +50,19 @@ def over_others(*, timeout: float = 60.0) -> tenacity.Retrying:
     )
 
 
+def _taken(error: BaseException) -> bool:
+    return isinstance(error, client.ApiError) and error.status == 409
+
+
+def racing(*, timeout: float = 60.0) -> tenacity.Retrying:
+    """Return what repeats a creation for as long as somebody else is faster to take the name."""
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(timeout),
+        retry=tenacity.retry_if_exception(_taken),
+        reraise=True,
+    )
+
+
 def _early(error: BaseException) -> bool:
     return isinstance(error, client.ApiError) and "There can be a delay" in str(error.body)
 

@@ -155,7 +155,9 @@ class _Pods:
         self.released = memo.each("released", _same, _put_together(seen.pods, under))
         self._name = set_name
         self._queued = seen.lws is not None and managed_by.waits(seen, seen.lws)
-        found = groups.compared(seen.found, gated=True, revisions=seen.revisions.values())
+        found = groups.compared(
+            seen.found, gated=True, past=seen.past, revisions=seen.revisions.values()
+        )
         self._before = found.which("before", lambda group: not group.in_queue)
 
     @property

@@ -3,10 +3,11 @@
 The leader StatefulSet comes first, then what each group gets made.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from lws_kueue.api import actions, apply_diff, lws, names
+from lws_kueue.api import actions, apply_diff, facts, lws, names
+from lws_kueue.api.reasons import Reason
 from lws_kueue.controller.objects import (
     foreign,
     group_objects,
@@ -14,7 +15,7 @@ from lws_kueue.controller.objects import (
     statefulsets,
     worker_sets,
 )
-from lws_kueue.controller.observe import scope
+from lws_kueue.controller.observe import groups, scope
 from lws_kueue.controller.rollout import planner
 
 
@@ -52,8 +53,8 @@ def plan(
 
 def _staying(at: scope.Scope, going: Collection[str]) -> Callable[[int], bool]:
     """Return what says of a group whether its leader stays."""
-    groups = at.found.by_index
-    return lambda index: groups[index].leader.meta.uid not in going
+    by_index = at.found.by_index
+    return lambda index: by_index[index].leader.meta.uid not in going
 
 
 def _rendered(at: scope.Scope, target: planner.Target) -> dict[str, Any]:
@@ -93,8 +94,19 @@ def _second_gate(at: scope.Scope) -> bool:
 
 def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> actions.Part:
     """Return the apply of the leader StatefulSet; one that would change nothing is left out."""
+    live, desired = at.found.leader_set, _rendered(at, target)
+    if live is not None and (fields := groups.never_fits(live)):
+        # All else of it can be put right, the gate first of all.
+        fitting = {name: it for name, it in desired["spec"].items() if name not in fields}
+        told = actions.Part(reasons=(_told(live, fields),))
+        return told + _applied(at, target, {**desired, "spec": fitting}, exceeding=exceeding)
+    return _applied(at, target, desired, exceeding=exceeding)
+
+
+def _applied(
+    at: scope.Scope, target: planner.Target, desired: dict[str, Any], *, exceeding: bool
+) -> actions.Part:
     owner, live = at.owner, at.found.leader_set
-    desired = _rendered(at, target)
     if live is not None and at.seen.memo.whole("covers", apply_diff.covers, live, desired):
         kept = foreign.leaders(live, set_name=owner.meta.name)
         if exceeding and not kept.chains:
@@ -116,6 +128,18 @@ def _leader_set(at: scope.Scope, target: planner.Target, *, exceeding: bool) -> 
         on_failure="FailedCreate" if live is None else "FailedUpdate",
     )
     return actions.Part(chains=((apply,),))
+
+
+def _told(live: facts.StatefulSet, fields: Sequence[str]) -> Reason:
+    """Return that somebody made the leader StatefulSet, who can make it the right one by hand."""
+    what = ", ".join(f"spec.{field}" for field in fields)
+    text = (
+        f"StatefulSet {live.meta.name} was made by somebody else: {what} is not what the set needs"
+        " and can never be changed, so its pods do not find each other"
+    )
+    return Reason(
+        "InvalidStatefulSet", text, f"Delete StatefulSet {live.meta.name}: it is made anew"
+    )
 
 
 def _shared_service(at: scope.Scope) -> actions.Chain:

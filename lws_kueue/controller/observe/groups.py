@@ -412,7 +412,23 @@ def _others(groups: Iterable[Group], pods: Mapping[str, facts.Pod]) -> list[fact
     return [pod for _, pod in sorted(pods.items()) if pod.meta.uid not in members]
 
 
-def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] = ()) -> Groups:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What tells whether a set can have pods from before it waited for Kueue.
+
+    ``made`` is when the set was, ``asked`` when the oldest of its Workloads, "" if it has none;
+    both are times of the API server. ``served`` says that a controller has served the set already.
+    None of this can be written by who may edit sets, pods and StatefulSets.
+    """
+
+    made: str = ""
+    asked: str = ""
+    served: bool = True
+
+
+def compared(
+    found: Groups, *, gated: bool, past: Past, revisions: Iterable[facts.Revision] = ()
+) -> Groups:
     """Return the groups with ``gated_as_wanted`` said of each: ``gated`` is what the set wants.
 
     ``revisions`` are those of the namespace that the StatefulSet controller keeps of templates.
@@ -421,10 +437,10 @@ def compared(found: Groups, *, gated: bool, revisions: Iterable[facts.Revision] 
     doubtful = found.which("marked", lambda group: group.marked != gated, given=(gated,))
     if leader_set is None or not doubtful:
         return found
-    templates = _Templates(leader_set, revisions)
+    templates = _Templates(leader_set, revisions, past)
     groups = tuple(
         _otherwise(group)
-        if group.marked != gated and templates.otherwise(group.leader, gated=gated)
+        if group.marked != gated and templates.otherwise(group, gated=gated)
         else group
         for group in found.groups
     )
@@ -454,12 +470,15 @@ def located(found: Groups, remotes: Mapping[int, Remote]) -> Groups:
 class _Templates:
     """What the leaders of a set have been made from, as the StatefulSet controller has kept it.
 
-    A user may write annotations and labels of pods and the template of the StatefulSet, but not
-    what was kept of its earlier templates.
+    A user may write annotations and labels of pods and the template of the StatefulSet, and make
+    another one in its place, but cannot write what was kept of its earlier templates.
     """
 
-    def __init__(self, leader_set: facts.StatefulSet, revisions: Iterable[facts.Revision]) -> None:
+    def __init__(
+        self, leader_set: facts.StatefulSet, revisions: Iterable[facts.Revision], past: Past
+    ) -> None:
         self._leader_set = leader_set
+        self._past = past
         self._kept = {
             revision.meta.name: revision
             for revision in revisions
@@ -469,16 +488,19 @@ class _Templates:
             (one.meta.created for one in self._kept.values() if _is_gated(one)), default=None
         )
 
-    def otherwise(self, leader: facts.Pod, *, gated: bool) -> bool:
-        """Whether a leader, whose mark says so, is from before the set has had the gate it wants.
+    def otherwise(self, group: Group, *, gated: bool) -> bool:
+        """Whether a group, whose mark says so, is from before the set has had the gate it wants.
 
         A group that is not gated is only believed to be from before the set waited for Kueue if its
         template and its leader are older than the first template with the gate: below a partition
         the StatefulSet controller goes on making leaders from the old one, and those are new. What
         nobody knows is not from before.
         """
+        leader = group.leader
         if not gated:
             return not self._edited(leader)
+        if not (group.managed_by_kueue or self._unasked(leader)):
+            return False
         first, made_from = self._first_gated, self._kept.get(leader.meta.labels.get(MADE_FROM, ""))
         if made_from is None:
             return first is None and not is_marked(self._leader_set.template_annotations)
@@ -487,6 +509,17 @@ class _Templates:
         # Times are whole seconds; in the same one the new template has come first.
         older = made_from.meta.created < first and leader.meta.created < first
         return not _is_gated(made_from) and older
+
+    def _unasked(self, leader: facts.Pod) -> bool:
+        """Whether the set can have made a leader when it asked for no quota yet.
+
+        One that has asked made neither a leader nor their StatefulSet without the gate since, and a
+        StatefulSet that is older than the set, or that nobody owns, was not made for it at all.
+        """
+        own, past = self._leader_set.meta, self._past
+        if own.controller is None or own.created < past.made or not past.served:
+            return False
+        return not past.asked or max(own.created, leader.meta.created) < past.asked
 
     def _edited(self, leader: facts.Pod) -> bool:
         """Whether a leader was made without the gate, and somebody has given it the mark."""
@@ -585,14 +618,28 @@ def _controls(controller: facts.Meta, child: facts.Meta) -> bool:
 def _is_ours(owner: lws.LeaderWorkerSet, found: facts.StatefulSet) -> bool:
     """Whether a StatefulSet of the set's name is its leader StatefulSet.
 
-    One without a controller is, if it has our label and selects our leaders: the set was deleted
-    without its children and made again. Otherwise it is somebody else's, and is never taken over.
+    One without a controller is, if it has our label and can be what it has to be: the set was
+    deleted without its children and made again. Otherwise it is somebody else's, and is never taken
+    over.
     """
     if found.meta.controller is not None:
         return found.meta.controller.uid == owner.meta.uid
-    leaders = {names.SET_NAME: owner.meta.name, names.WORKER_INDEX: "0"}
     labelled = found.meta.labels.get(names.SET_NAME) == owner.meta.name
-    return labelled and found.selector in ({}, leaders)
+    return labelled and not never_fits(found)
+
+
+def never_fits(leader_set: facts.StatefulSet) -> tuple[str, ...]:
+    """Return the fields by which a StatefulSet can never make the leaders of the set of its name.
+
+    They are fixed when it is made. What is not there is not compared.
+    """
+    name, spec = leader_set.meta.name, leader_set.spec
+    fixed = {
+        "serviceName": (spec.get("serviceName"), name),
+        "podManagementPolicy": (spec.get("podManagementPolicy"), "Parallel"),
+        "selector": (leader_set.selector, {names.SET_NAME: name, names.WORKER_INDEX: "0"}),
+    }
+    return tuple(field for field, (has, needs) in fixed.items() if has and has != needs)
 
 
 def places_of(stateful_set: facts.StatefulSet, *, start: int) -> Iterator[str]:

@@ -106,6 +106,26 @@ class Observed:
         )
 
     @cached_property
+    def past(self) -> groups.Past:
+        """What tells whether the set can have pods from before it waited for Kueue."""
+        if self.lws is None:
+            return groups.Past()
+        uid = self.lws.meta.uid
+
+        def asked(_: str, workload: kueue_api.Workload) -> str | None:
+            return workload.meta.created if _owned(workload.meta, uid) else None
+
+        def kept(_: str, revision: facts.Revision) -> Literal[True] | None:
+            return True if _owned(revision.meta, uid) else None
+
+        since = self.memo.each("asked for quota", asked, self.workloads, given=(uid,))
+        return groups.Past(
+            made=self.lws.meta.created,
+            asked=self.memo.whole("asked since", _first, since),
+            served=bool(self.memo.each("revisions of the set", kept, self.revisions, given=(uid,))),
+        )
+
+    @cached_property
     def stateful_sets_that_go(self) -> Mapping[str, facts.StatefulSet]:
         """The StatefulSets that are being deleted, by name."""
         return self.memo.each("StatefulSets that go", _going, self.stateful_sets)
@@ -140,6 +160,14 @@ class Observed:
         if "found" in self.__dict__:
             more.__dict__["found"] = self.found
         return more
+
+
+def _owned(meta: facts.Meta, uid: str) -> bool:
+    return any(owner.uid == uid for owner in meta.owners)
+
+
+def _first(times: Mapping[str, str]) -> str:
+    return min(times.values(), default="")
 
 
 def _going(_name: str, stateful_set: facts.StatefulSet) -> facts.StatefulSet | None:

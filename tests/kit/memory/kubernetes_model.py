@@ -91,6 +91,8 @@ class Kubernetes:
         meta = obj["metadata"]
         meta["resourceVersion"] = str(self._next())
         meta["uid"] = old["metadata"]["uid"] if old else f"uid-{self._next()}"
+        if old and "creationTimestamp" in old["metadata"]:
+            meta["creationTimestamp"] = old["metadata"]["creationTimestamp"]
         meta.setdefault("namespace", NAMESPACE)
         if obj["kind"] == "StatefulSet":
             strategy = obj["spec"].setdefault("updateStrategy", {})

@@ -73,9 +73,14 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say which Kueue decided: a stand-in proves less than a real one."""
+    """Say which Kueue decided, as a stand-in proves less than a real one, and what was measured."""
     if _KUEUE in config.stash:
         terminalreporter.write_line(f"Kueue in these tests: {config.stash[_KUEUE]}")
+    for report in terminalreporter.getreports("passed"):
+        # A worker of pytest-xdist hands them on.
+        for key, value in report.user_properties:
+            if key == "note":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.hookimpl(wrapper=True)

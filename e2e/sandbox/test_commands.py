@@ -1,6 +1,7 @@
 """`lws-kueue sandbox` as a person uses it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,12 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lws_kueue_lab import manifests
 from lws_kueue_lab.sandbox import binaries, client
+
+from tests.kit import commands, polling
 
 pytestmark = pytest.mark.usefixtures("process_only")
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from lws_kueue_lab.sandbox import cli; cli.sandbox_group()"]
+
+PATIENCE = 180.0
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,6 +72,59 @@ def test_a_detached_sandbox_is_found_used_and_stopped(run: Run) -> None:
     assert not path.exists()
     assert run("kubeconfig").returncode != 0
     assert "no sandbox" in run("down").stdout
+
+
+@pytest.mark.long
+def test_the_lines_of_the_readme_give_a_cluster_with_a_controller_on_it(
+    run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (block,) = [
+        block.text
+        for block in commands.blocks(ROOT / "README.md")
+        if block.heading == "Try it" and block.why_not is None
+    ]
+    command = tmp_path / "checkout" / ".venv" / "bin" / "lws-kueue"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m lws_kueue.cli "$@"\n')
+    command.chmod(0o755)
+    # Other tests may have the ports that a controller takes where it is alone.
+    quiet = {"LWS_KUEUE_METRICS_BIND_ADDRESS": "0", "LWS_KUEUE_HEALTH_PROBE_BIND_ADDRESS": "0"}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=tmp_path / "checkout",
+            env=environment | quiet,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def works() -> None:
+        assert started.poll() is None, log.read_text()
+        told = re.search(r"export KUBECONFIG=(\S+)", log.read_text())
+        assert told, log.read_text()
+        api = client.Client(Path(told[1]))
+        (wanted,) = manifests.example("plain.yaml")
+        wanted["metadata"]["namespace"] = "default"
+        try:
+            api.apply(wanted)
+        except client.ApiError as error:
+            # The API is not installed yet, or not everywhere.
+            raise AssertionError(f"{error}; {log.read_text()}") from error
+        name = wanted["metadata"]["name"]
+        assert api.find("apps/v1", "StatefulSet", name, namespace="default"), log.read_text()
+
+    try:
+        polling.trying(timeout=PATIENCE, every=1)(works)
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGTERM)
+        try:
+            started.wait(60)
+        finally:
+            stopped = run("down")
+    assert stopped.returncode == 0, stopped.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import celpy
+import lupa
 import pytest
 import yaml
 
@@ -26,7 +28,6 @@ def table(lua: Any, value: Any) -> Any:
 
 
 def health(obj: dict[str, Any]) -> tuple[str, str]:
-    lupa = pytest.importorskip("lupa", reason="no Lua is at hand (pip install lupa)")
     lua = lupa.LuaRuntime()
     lua.globals().obj = table(lua, obj)
     found = lua.execute(SCRIPT)
@@ -64,7 +65,6 @@ def test_the_message_is_that_of_the_condition_that_decides() -> None:
 
 def flux(obj: dict[str, Any]) -> set[str]:
     """Return the names of the expressions that hold."""
-    celpy = pytest.importorskip("celpy", reason="no CEL is at hand (pip install cel-python)")
     (block,) = re.findall(r"```yaml\n(healthCheckExprs:.*?)```", TEXT, re.DOTALL)
     (expressions,) = yaml.safe_load(block)["healthCheckExprs"]
     environment = celpy.Environment()

@@ -16,7 +16,9 @@ from tests.kubectl import server as servers
 from tests.kubectl import test_screens as screens
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "kubectl.md"
-SCREEN = re.compile(r"```\n\$ kubectl lws (?P<command>[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
+SCREEN = re.compile(
+    r"```console\n\$ kubectl lws (?P<command>[^\n]*)\n(?P<output>.*?)```", re.DOTALL
+)
 # What these tell of is an update that is done.
 AFTER_AN_UPDATE = ("rollout history", "rollout undo")
 WITHOUT_A_SCREEN = {"start", "logs", "dashboard"}
@@ -31,7 +33,7 @@ def test_the_screens_of_the_document_are_what_the_commands_print(
         arguments = shlex.split(found["command"])
         result = testing.CliRunner().invoke(command.main, arguments)
         assert result.exit_code == 0, result.output
-        return f"```\n$ kubectl lws {found['command']}\n{result.stdout}```"
+        return f"```console\n$ kubectl lws {found['command']}\n{result.stdout}```"
 
     def after_an_update(found: re.Match[str]) -> bool:
         return found["command"].startswith(AFTER_AN_UPDATE)

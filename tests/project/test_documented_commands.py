@@ -1,4 +1,4 @@
-"""Commands of the pages about installing: each is run by a test, or the page says why not."""
+"""Commands of documents: each is run by a test, or the document says why not."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,22 @@ import yaml
 
 import lws_kueue
 from tests.kit import commands
-from tests.project.test_project import ROOT, text
+from tests.project.test_project import ROOT, documents, text
 
 PAGES = ["install", "upgrade", "uninstall"]
+
+# Which test runs the commands of a section; without a section, those of the whole page.
+RUN_BY = {
+    ("README.md", "Try it"): "e2e/sandbox/test_commands.py",
+    ("docs/install.md", None): "e2e/deploy/test_documented_commands.py",
+    ("docs/upgrade.md", None): "e2e/deploy/test_documented_commands.py",
+    ("docs/uninstall.md", None): "e2e/deploy/test_documented_commands.py",
+    ("docs/multikueue.md", "Set it up"): "e2e/multikueue/test_set_up.py",
+    ("lab/README.md", "Where the programs come from"): "tests/sandbox/test_binaries.py",
+}
+# What blocks are that are no commands. `console` is a command with what it prints.
+NO_COMMANDS = {"yaml", "lua", "mermaid", "text"}
+CONSOLE = ("docs/kubectl.md", "tests/kubectl/test_document.py")
 
 
 def page(name: str) -> Path:
@@ -31,6 +44,46 @@ def test_blocks_are_found_with_their_section_and_the_reason_why_they_are_not_run
         commands.Block(heading="Two", text="e", why_not="it is far away"),
         commands.Block(heading="Two", text="f", why_not=None),
     ]
+
+
+def named(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+def run_by(document: Path, block: commands.Block) -> str | None:
+    return RUN_BY.get((named(document), block.heading)) or RUN_BY.get((named(document), None))
+
+
+def test_a_test_that_is_said_to_run_the_commands_of_a_document_reads_it() -> None:
+    for (page, heading), test in [*RUN_BY.items(), ((CONSOLE[0], None), CONSOLE[1])]:
+        read = text(test)
+        assert (heading or "") in text(page)
+        assert Path(page).stem in read, f"{test} does not name {page}"
+
+
+@pytest.mark.parametrize("document", documents(), ids=named)
+def test_every_command_of_a_document_is_run_by_a_test_or_says_why_not(document: Path) -> None:
+    opened = re.findall(r"^ *```(.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)[::2]
+    allowed = NO_COMMANDS | {"sh"} | ({"console"} if named(document) == CONSOLE[0] else set())
+    assert set(opened) <= allowed, "what is a block?"
+    blocks = commands.blocks(document)
+    assert opened.count("sh") == len(blocks)
+    # The same text may stand on several pages; one of them is what the test reads.
+    elsewhere = {
+        block.text
+        for other in documents()
+        for block in commands.blocks(other)
+        if block.why_not is None and run_by(other, block)
+    }
+    left = [b.text for b in blocks if b.why_not is None and b.text not in elsewhere]
+    assert left == []
+
+
+@pytest.mark.parametrize("document", documents(), ids=named)
+def test_a_reason_why_a_command_is_not_run_names_tests_that_exist(document: Path) -> None:
+    for block in commands.blocks(document):
+        for name in re.findall(r"\b(?:tests|e2e)/\S+\.py\b", block.why_not or ""):
+            assert (ROOT / name).exists(), name
 
 
 @pytest.mark.parametrize("name", PAGES)

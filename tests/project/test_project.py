@@ -30,7 +30,8 @@ def tracked() -> list[Path]:
 
 
 def documents() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("lab/*.md"), *ROOT.glob("docs/**/*.md")])
+    places = ("*.md", "lab/*.md", "docs/**/*.md", "deploy/chart/*.md")
+    return sorted(document for place in places for document in ROOT.glob(place))
 
 
 def text(name: str) -> str:

@@ -1,8 +1,10 @@
 """The programs of the sandbox, with a `go` that only pretends and a mirror on loopback."""
 
+import dataclasses
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,6 +17,7 @@ from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import binaries, cli, engine, kueue_choice, kueue_manager
 from lws_kueue_lab.sandbox.releases import errors, table
 
+from tests.kit import commands
 from tests.kit.releases import images, mirror, published
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +181,24 @@ def test_what_was_built_before_is_not_downloaded(
     assert not there.asked
 
 
+@pytest.mark.parametrize("name", ["etcd", "kueue"])
+def test_a_kept_program_that_a_later_pin_contradicts_is_neither_used_nor_replaced(
+    calls: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    binaries.ensure("Linux")
+    kueue_manager.released()
+    known = table.known()
+    pins = {table.platform_of("Linux").key: table.Digests(program="sha256:" + "0" * 64)}
+    changed = dict(known.programs)
+    changed[name] = dataclasses.replace(changed[name], pins=pins)
+    monkeypatch.setattr(table, "known", lambda: dataclasses.replace(known, programs=changed))
+    asked = len(there.asked)
+    with pytest.raises(errors.IntegrityError, match=f"{name} v.*kept before that was pinned"):
+        kueue_manager.released() if name == "kueue" else binaries.ensure("Linux")
+    assert len(there.asked) == asked
+    assert not calls.exists(), "it was built instead"
+
+
 def run(*words: str) -> Result:
     return CliRunner().invoke(cli.sandbox_group, words)
 
@@ -204,6 +225,36 @@ def test_fetch_fills_a_cache_that_verify_is_content_with(
     changed = run("verify")
     assert changed.exit_code == 1
     assert "kubectl is no program for Linux" in changed.output
+
+
+def test_a_machine_without_a_network_gets_its_programs_as_the_readme_of_the_lab_says(
+    calls: Path, there: mirror.Mirror, tmp_path: Path
+) -> None:
+    blocks = [
+        block.text
+        for block in commands.blocks(ROOT / "lab" / "README.md")
+        if block.heading == "Where the programs come from" and block.why_not is None
+    ]
+    assert [re.findall(r"sandbox (\w+)", block) for block in blocks] == [["fetch"], ["verify"]]
+    command = calls.parent / "bin" / "lws-kueue"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m lws_kueue.cli "$@"\n')
+    command.chmod(0o755)
+    bash = shutil.which("bash", path=os.defpath)
+    assert bash is not None
+    for block in blocks:
+        asked = len(there.asked)
+        ran = subprocess.run(
+            [bash, "-euo", "pipefail", "-c", block],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert len(there.asked) == asked, "what verifies asks nobody"
+    assert {path.name for path in (tmp_path / "programs").iterdir()} >= {"releases", "seen.json"}
+    assert "(compared with: seen before)" in ran.stdout
+    assert not calls.exists()
 
 
 def sorted_as_in_table(module: binaries.Module) -> list[str]:

@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from pathlib import Path
 import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import downloads, manager_certificate
-from lws_kueue_lab.sandbox.releases import layers, seen, sources, table, transfer
+from lws_kueue_lab.sandbox.releases import layers, obtain, seen, sources, table, transfer
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
 from tests.kit.releases import images, mirror
@@ -93,6 +94,12 @@ def pinned(**digests: str) -> downloads.Release:
     index = digests.pop("index", "")
     tool = dataclasses.replace(TOOL, index=index, pins={HERE.key: table.Digests(**digests)})
     return dataclasses.replace(RELEASE, content=dataclasses.replace(TABLE, programs={"tool": tool}))
+
+
+def pinned_file(digest: str) -> downloads.Release:
+    """The release with the digest of its file in the table."""
+    files = {"tool-manifests": dataclasses.replace(MANIFESTS, sha256=digest)}
+    return dataclasses.replace(RELEASE, content=dataclasses.replace(TABLE, files=files))
 
 
 def layer_of(there: mirror.Mirror) -> str:
@@ -238,9 +245,11 @@ def test_pinned_digests_that_fit_are_said_to(
     index = images.digest(there.repositories["some/tool"].manifests[VERSION][1])
     program = images.digest(images.program(TOOL.path))
     release = pinned(index=index, layer=layer_of(there), program=program)
-    pins = dataclasses.replace(MANIFESTS, sha256=images.digest(YAML))
-    content = dataclasses.replace(release.content, files={"tool-manifests": pins})
-    get(cache, dataclasses.replace(release, content=content))
+    files = pinned_file(images.digest(YAML)).content.files
+    get(
+        cache,
+        dataclasses.replace(release, content=dataclasses.replace(release.content, files=files)),
+    )
     assert "all digests are those of releases.toml" in capfd.readouterr().err
 
 
@@ -309,6 +318,79 @@ def test_a_changed_program_in_the_cache_is_found_by_verify(
         downloads.verify(RELEASE, cache, HERE)
     with pytest.raises(UnavailableError, match="is not in"):
         downloads.verify(RELEASE, cache, table.Platform("linux", "arm64"))
+
+
+@pytest.mark.parametrize("what", ["index", "layer", "program", "file"])
+def test_what_is_kept_ends_the_run_once_a_pin_says_that_it_is_another_one(
+    cache: Path, there: mirror.Mirror, what: str
+) -> None:
+    place = get(cache)
+    release = pinned_file(WRONG) if what == "file" else pinned(**{what: WRONG})
+    asked = len(there.asked)
+    with pytest.raises(IntegrityError, match="releases.toml wants " + WRONG) as refused:
+        get(cache, release)
+    assert f"remove {place}, and what {cache / 'seen.json'} says" in str(refused.value)
+    assert len(there.asked) == asked, "another one was fetched without a word"
+    assert place.is_dir()
+
+
+def test_what_is_kept_serves_on_where_the_pins_that_come_fit_it(
+    cache: Path, there: mirror.Mirror
+) -> None:
+    place = get(cache)
+    asked = len(there.asked)
+    index = images.digest(there.repositories["some/tool"].manifests[VERSION][1])
+    program = images.digest(images.program(TOOL.path))
+    fitting = pinned(index=index, layer=layer_of(there), program=program)
+    assert get(cache, fitting) == place
+    assert get(cache, pinned_file(images.digest(YAML))) == place
+    assert len(there.asked) == asked
+
+
+def test_a_pin_for_another_platform_says_nothing_about_what_is_kept_for_this_one(
+    cache: Path, there: mirror.Mirror
+) -> None:
+    place = get(cache)
+    tool = dataclasses.replace(TOOL, pins={"linux-arm64": table.Digests(program=WRONG)})
+    content = dataclasses.replace(TABLE, programs={"tool": tool})
+    assert get(cache, dataclasses.replace(RELEASE, content=content)) == place
+
+
+def test_what_had_to_go_because_of_a_pin_is_fetched_anew_as_the_message_says(
+    cache: Path, there: mirror.Mirror
+) -> None:
+    place = get(cache)
+    before = dict(there.repositories)
+    there.repositories |= repositories(
+        lambda architecture: [
+            images.member(TOOL.path, images.program("another", architecture=architecture))
+        ]
+    )
+    assert there.repositories != before
+    release = pinned(program=images.digest(images.program("another")))
+    with pytest.raises(IntegrityError, match="It was kept before that was pinned"):
+        get(cache, release)
+    shutil.rmtree(place)
+    with pytest.raises(IntegrityError, match="what was seen before"):
+        get(cache, release)
+    (cache / seen.FILE_NAME).unlink()
+    assert (get(cache, release) / "tool").read_bytes() == images.program("another")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", "[1]", '[{"name": "tool"}]'])
+def test_a_folder_that_does_not_say_how_its_content_came_ends_the_run(
+    cache: Path, there: mirror.Mirror, content: str | None
+) -> None:
+    record = get(cache) / obtain.PROVENANCE
+    if content is None:
+        record.unlink()
+    else:
+        record.write_text(content)
+    with pytest.raises(IntegrityError, match=r"does not say how it came .*Remove it"):
+        get(cache)
+    if content not in ("{}", "[]"):
+        with pytest.raises(IntegrityError, match="does not say how it came"):
+            downloads.verify(RELEASE, cache, HERE)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"tool v1.0.0": "sha256"}'])

@@ -132,7 +132,7 @@ def ensure(system: str = platform.system()) -> dict[str, Path]:
 
     `system` is where they will run, in the words of `platform.system`. Raises `NoBuilderError` if
     something is missing, cannot be downloaded, and nothing here can build it; and `IntegrityError`
-    if what was downloaded is not what it has to be: then nothing is built in its place.
+    if what is or was downloaded is not what it has to be: then nothing is built in its place.
     """
     absent = missing(system)
     if absent:
@@ -270,8 +270,8 @@ def _required_go() -> str:
 def _place(module: Module, system: str) -> Path:
     """Where the programs of a module are, or would be built: what was downloaded goes first."""
     (release,) = releases([module])
-    downloaded = release.place(cache_directory(), table.platform_of(system))
-    return downloaded if downloaded.is_dir() else _built(module, system)
+    downloaded = downloads.kept(release, cache_directory(), table.platform_of(system))
+    return downloaded or _built(module, system)
 
 
 def _built(module: Module, system: str) -> Path:

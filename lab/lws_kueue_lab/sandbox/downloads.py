@@ -18,7 +18,7 @@ from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableErr
 _TRUST = {
     "pinned": "all digests are those of releases.toml",
     "seen": "the digests are those that were seen before",
-    "first": "no digests are pinned yet: the chain from the tag was verified over TLS, and is kept",
+    "first": "no digests are pinned yet: the chain from the tag was verified, and is kept as seen",
 }
 
 
@@ -50,11 +50,11 @@ class Downloader:
         """The folder of a release, downloaded unless it is there.
 
         Raises UnavailableError with all reasons if it is not to be had, and IntegrityError if what
-        came is not what it has to be.
+        came, or what is kept, is not what it has to be.
         """
+        if there := kept(release, self.cache, wanted):
+            return there
         place = release.place(self.cache, wanted)
-        if place.is_dir():
-            return place
         if not self.found.sources:
             raise UnavailableError(", ".join(self.found.passed_over))
         with obtain.cache_errors(self.cache):
@@ -92,6 +92,58 @@ def opened(cache: Path, content: table.Table) -> Iterator[Downloader]:
         yield Downloader(client, cache, sources.reachable(client, content))
 
 
+def kept(release: Release, cache: Path, wanted: table.Platform) -> Path | None:
+    """The folder of a release, if the cache has it; None if it has not.
+
+    A pin may be younger than what is kept. What contradicts it may have been run already, so it is
+    not exchanged without a word: that raises IntegrityError, as does a folder that does not say how
+    its content came. Compared are the digests that were recorded then: to read all programs, which
+    `verify` does, would cost every start a second or more.
+    """
+    place = release.place(cache, wanted)
+    if not place.is_dir():
+        return None
+    came = _came(place)
+    try:
+        for program in release.content.programs.values():
+            _compare_with_pins(program, came[program.name].digests, program.pinned(wanted), wanted)
+        for file in release.content.files.values():
+            pins = table.Digests(program=file.sha256)
+            _compare_with_pins(file, came[file.name].digests, pins, wanted)
+    except KeyError as error:
+        raise _damaged(place, f"nothing about {error.args[0]}") from error
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{error}. It was kept before that was pinned, and may have been run since. To have it "
+            f"fetched anew remove {place}, and what {cache / seen.FILE_NAME} says of it"
+        ) from error
+    return place
+
+
+def _compare_with_pins(
+    item: table.Program | table.File,
+    found: table.Digests,
+    pins: table.Digests,
+    wanted: table.Platform,
+) -> None:
+    what = f"{item.name} {item.version} for {wanted}"
+    seen.compare(what, found, wanted=pins, by="releases.toml")
+
+
+def _came(place: Path) -> dict[str, obtain.Provenance]:
+    """What a folder says of how its content came, by name; IntegrityError if it does not."""
+    try:
+        return {provenance.name: provenance for provenance in obtain.read(place)}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(place, str(error)) from error
+
+
+def _damaged(place: Path, reason: str) -> IntegrityError:
+    return IntegrityError(
+        f"{place} does not say how it came ({reason}). Remove it to have it fetched anew"
+    )
+
+
 def verify(release: Release, cache: Path, wanted: table.Platform) -> list[str]:
     """Compare everything in the folder of a release with the table and with what was seen.
 
@@ -101,7 +153,7 @@ def verify(release: Release, cache: Path, wanted: table.Platform) -> list[str]:
     place = release.place(cache, wanted)
     if not place.is_dir():
         raise UnavailableError(f"{release} for {wanted} is not in {cache}")
-    came = {provenance.name: provenance for provenance in obtain.read(place)}
+    came = _came(place)
     known = seen.Seen(cache)
     lines = []
     for program in release.content.programs.values():

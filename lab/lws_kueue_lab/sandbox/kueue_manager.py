@@ -60,14 +60,14 @@ def is_version(text: str) -> bool:
 def released(version: str = "") -> manager.Source:
     """The manager of a release, out of the cache or downloaded; see `release` for the version.
 
-    Raises UnavailableError if it is not to be had, and IntegrityError if what came is not what it
-    has to be.
+    Raises UnavailableError if it is not to be had, and IntegrityError if what came, or is kept, is
+    not what it has to be.
     """
     wanted = release(version)
     target = table.platform_of(platform.system())
     cache = binaries.cache_directory()
-    place = wanted.place(cache, target)
-    if not place.is_dir():
+    place = downloads.kept(wanted, cache, target)
+    if place is None:
         with downloads.opened(cache, wanted.content) as downloader:
             place = downloader.get(wanted, target)
     return manager.Source(binary=place / _PROGRAM, manifests=place / _MANIFESTS)

@@ -43,15 +43,22 @@ Fault = Callable[[Asked, Answer], Answer]
 
 
 class Mirror:
-    """What it holds, what it was asked, and what it does wrong."""
+    """What it holds, what it was asked, how many bytes it sent, and what it does wrong."""
 
     def __init__(self, repositories: Mapping[str, Repository], *, asks_for_token: bool) -> None:
         self.repositories = dict(repositories)
         self.files: dict[str, bytes] = {}
         self.asks_for_token = asks_for_token
         self.asked: list[Asked] = []
+        self.sent = 0
         self.faults: list[Fault] = []
         self.url = ""
+        self._counting = threading.Lock()
+
+    def count(self, size: int) -> None:
+        """Note that so many bytes of content were sent, without headers."""
+        with self._counting:
+            self.sent += size
 
     def fail(self, pattern: str, fault: Fault, *, times: int | None = None) -> None:
         """Let `fault` change what is answered to paths that `pattern` matches, so many times."""
@@ -136,8 +143,10 @@ def serving(
             self.end_headers()
             step = max(1, -(-len(answer.content) // answer.pieces))
             for start in range(0, len(answer.content), step):
-                self.wfile.write(answer.content[start : start + step])
+                piece = answer.content[start : start + step]
+                self.wfile.write(piece)
                 self.wfile.flush()
+                mirror.count(len(piece))
                 time.sleep(answer.pause)
             self.close_connection = int(headers["Content-Length"]) != len(answer.content)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from lws_kueue_lab.sandbox.releases import table
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError
 
+FILE_NAME: Final = "seen.json"
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(table.Digests))
 
 
@@ -20,7 +21,7 @@ class Seen:
     """The file of digests in a cache; `what` is a program or file and its version."""
 
     def __init__(self, cache: Path) -> None:
-        self._path = cache / "seen.json"
+        self._path = cache / FILE_NAME
 
     def of(self, what: str, wanted: table.Platform) -> table.Digests:
         """What was verified before, empty where nothing was."""

@@ -3,7 +3,9 @@
 Each command is loaded when it is asked for.
 """
 
+import gc
 import importlib
+import sys
 from typing import Final
 
 import click
@@ -43,9 +45,23 @@ _HELP: Final = {
 def loaded(name: str) -> click.Command:
     """Return a command of these."""
     module, _, attribute = COMMANDS[name].partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    if module not in sys.modules:
+        _load(module)
+    found = getattr(sys.modules[module], attribute)
     assert isinstance(found, click.Command)
     return found
+
+
+def _load(module: str) -> None:
+    # All that is made meanwhile stays, so that to look for garbage among it only takes time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        importlib.import_module(module)
+        gc.freeze()
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Commands(click.Group):

@@ -1,21 +1,20 @@
 """Where a Workload stands in its queue, who is ahead, and whether preemption could help.
 
 Kueue tells positions through its visibility API, where that is served. Where it is not, the order
-is reckoned as Kueue has it: higher priority first, then who waits for longer.
+is that of the simulation, and so is who may be preempted (`lws_kueue.simulator`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from lws_kueue.api import kueue, quantity
 from lws_kueue.kubectl import quota
+from lws_kueue.simulator import objects, turns
+from lws_kueue.simulator import preemption as simulated
 from lws_kueue.workload import state
 
 Object = Mapping[str, Any]
-
-# Evicted for these reasons a Workload queues behind those that came meanwhile.
-_QUEUED_ANEW: Final = "PodsReadyTimeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +89,12 @@ def _waits(workload: kueue.Workload) -> bool:
 
 
 def _turn(workload: kueue.Workload) -> tuple[int, str, str]:
-    evicted = workload.condition(state.EVICTED)
-    since = workload.meta.created
-    if evicted is not None and evicted.reason == _QUEUED_ANEW:
-        since = evicted.last_transition_time or since
-    return -(workload.spec.priority or 0), since, workload.meta.uid
+    return turns.turn(workload.spec.priority or 0, _since(workload), workload.meta.uid)
+
+
+def _since(workload: kueue.Workload) -> str:
+    conditions = {one["type"]: one for one in workload.stored_status.get("conditions") or ()}
+    return turns.since(workload.meta.created, conditions)
 
 
 def position(
@@ -180,25 +180,35 @@ def preemption(
     reclaim = (given.get("reclaimWithinCohort") or "Never") if spec.get("cohortName") else ""
     if policy == "Never":
         return Preemption(possible=False, policy=policy, reclaim=reclaim)
-    mine = own.spec.priority or 0
-    victims = [
-        one
-        for one in waiting.holding
-        if (one.spec.priority or 0) < mine
-        or (
-            policy == "LowerOrNewerEqualPriority"
-            and (one.spec.priority or 0) == mine
-            and one.meta.created > own.meta.created
-        )
-    ]
-    freed = [held(one) for one in victims]
+    missing = {(free.flavor, resource): amount for resource, (free, amount) in short.items()}
+    preemptor = simulated.Preemptor(
+        queue=objects.ClusterQueue.of({"metadata": {}, "spec": spec}),
+        priority=own.spec.priority or 0,
+        queued=_since(own),
+        usage=missing,
+        kinds=frozenset(missing),
+    )
+    holders = map(_holder, waiting.holding)
+    victims = [one for one in holders if simulated.yields(one, preemptor, policy)]
     enough = all(
-        sum(amounts.get((free.flavor, resource), 0) for amounts in freed) >= missing
-        for resource, (free, missing) in short.items()
+        sum(one.usage.get(kind, 0) for one in victims) >= amount for kind, amount in missing.items()
     )
     return Preemption(
         possible=bool(victims) and enough,
         policy=policy,
-        victims=tuple(f"{one.meta.namespace}/{one.meta.name}" for one in victims),
+        victims=tuple("/".join(one.key) for one in victims),
         reclaim=reclaim,
+    )
+
+
+def _holder(workload: kueue.Workload) -> simulated.Holder:
+    admission = workload.status.admission
+    return simulated.Holder(
+        key=(workload.meta.namespace, workload.meta.name),
+        queue=admission.cluster_queue if admission else "",
+        usage=held(workload),
+        priority=workload.spec.priority or 0,
+        queued=_since(workload),
+        reserved=("", 0),
+        uid=workload.meta.uid,
     )

@@ -49,7 +49,8 @@ class State(Enum):
 class Revision:
     """One revision; ``groups`` are at it, and ``changes`` is what it changed of the one before.
 
-    Of one that cannot be read it is the reason.
+    Of one that cannot be read it is the reason. ``created`` is None where nobody knows, and what is
+    wrong with it stands before the changes.
     """
 
     number: int
@@ -151,16 +152,32 @@ def told(seen: Found) -> History:
 
 def _told(seen: Found, one: facts.Revision) -> Revision:
     key = contents.key_label(one)
+    created, problem = _created(one)
     return Revision(
         number=one.number,
         key=key,
         state=_state(seen, one),
         groups=seen.groups.get(key, 0),
-        created=conditions.moment(
-            one.meta.annotations.get(names.REVISION_CREATED) or one.meta.created
-        ),
+        created=created,
         images=tuple(dict.fromkeys(_images(holds(one)))),
-        changes=tuple(_changed(seen, one)),
+        changes=(*problem, *_changed(seen, one)),
+    )
+
+
+def _created(one: facts.Revision) -> tuple[datetime.datetime | None, tuple[str, ...]]:
+    """Return when a revision was made; what somebody has written instead of a time is told."""
+    written = one.meta.annotations.get(names.REVISION_CREATED)
+    try:
+        found = conditions.moment(written or one.meta.created)
+    except ValueError:
+        found = None
+    if found is not None and found.tzinfo is not None:
+        return found, ()
+    if not written:
+        return None, ()
+    return None, (
+        f"ControllerRevision {one.meta.name}: its annotation {names.REVISION_CREATED} is no time:"
+        f" {_short(written)!r}. Remove the annotation",
     )
 
 

@@ -1,7 +1,9 @@
 """`kubectl lws rollout`: how far an update is, begin one, hold it, let it go on, and take it back.
 
-A set is paused by its own partition: no group is replaced any more, and what was updated stays. The
-partition that it had before is kept in an annotation, and comes back with `resume`.
+A set is paused by its own partition: no group is replaced any more, and what was updated stays. An
+annotation keeps the partition that it had before, and the one by which it is paused: "0/3". The
+former comes back with `resume`, unless somebody has edited the partition meanwhile, which is seen
+by the latter.
 """
 
 import asyncio
@@ -55,23 +57,55 @@ def paused(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
         return {}
     if not owner.spec.replicas:
         raise ValueError(f"{owner.meta.name} has no groups, so there is nothing to pause")
-    before = owner.spec.rollout_strategy.rolling_update_configuration.partition
-    return _partition(owner.spec.replicas, annotation=str(before))
+    return _at(owner.spec.replicas, annotation=f"{_partition(owner)}/{owner.spec.replicas}")
 
 
 def resumed(owner: lws.LeaderWorkerSet) -> dict[str, Any]:
     """Return the change by which the update of a paused set goes on; nothing if it is not paused.
 
-    A partition that somebody has set meanwhile is kept.
+    A partition that somebody has edited meanwhile stays; otherwise the one before comes back.
     """
     kept = owner.meta.annotations.get(names.PAUSED)
     if kept is None:
         return {}
-    return _partition(numbers.natural(kept) or 0, annotation=None)
+    if edited(owner):
+        return {"metadata": {"annotations": {names.PAUSED: None}}}
+    return _at(_kept(kept)[0], annotation=None)
 
 
-def _partition(value: int, *, annotation: str | None) -> dict[str, Any]:
-    configuration = {"rollingUpdateConfiguration": {"partition": value}}
+def edited(owner: lws.LeaderWorkerSet) -> bool:
+    """Whether the partition of a paused set is another one than that by which it was paused.
+
+    The number of groups may have changed meanwhile, and tells nothing. Where the annotation does
+    not say what the partition was, nobody knows, and it is taken for the one of the pause.
+    """
+    held = _kept(owner.meta.annotations.get(names.PAUSED, ""))[1]
+    return held is not None and held != _partition(owner)
+
+
+def told_resumed(owner: lws.LeaderWorkerSet) -> str:
+    """Say what becomes of a paused set that is resumed."""
+    before = _kept(owner.meta.annotations.get(names.PAUSED, ""))[0]
+    if not edited(owner):
+        return "resumed"
+    return (
+        f"resumed at partition {_partition(owner)}, which somebody has set while it was paused; it"
+        f" was {before} before"
+    )
+
+
+def _kept(annotation: str) -> tuple[int, int | None]:
+    """Return the partition before the pause, and that of the pause where it is known."""
+    before, _, held = annotation.partition("/")
+    return numbers.natural(before) or 0, numbers.natural(held)
+
+
+def _partition(owner: lws.LeaderWorkerSet) -> int:
+    return owner.spec.rollout_strategy.rolling_update_configuration.partition
+
+
+def _at(partition: int, *, annotation: str | None) -> dict[str, Any]:
+    configuration = {"rollingUpdateConfiguration": {"partition": partition}}
     return {
         "metadata": {"annotations": {names.PAUSED: annotation}},
         "spec": {"rolloutStrategy": configuration},
@@ -174,9 +208,12 @@ def pause(where: options.Where, name: str) -> None:
 @options.NAME
 @options.command
 def resume(where: options.Where, name: str) -> None:
-    """Let the update of a set go on that was paused."""
+    """Let the update of a set go on that was paused.
+
+    The partition is the one from before again, unless somebody has edited it meanwhile.
+    """
     server, owner = _connected(where, name)
-    _write(server, owner, resumed(owner), done="resumed", already="is not paused")
+    _write(server, owner, resumed(owner), done=told_resumed(owner), already="is not paused")
 
 
 @command.command("history")

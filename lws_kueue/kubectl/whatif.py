@@ -13,13 +13,14 @@ from typing import Any, Final, Literal
 
 import click
 
-from lws_kueue.api import lws, names, quantity
+from lws_kueue.api import kueue, lws, names, quantity
 from lws_kueue.api.reasons import Reason, numbered
+from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import scaling
-from lws_kueue.kubectl import decided, look, options, reading, screen
+from lws_kueue.kubectl import connection, decided, look, options, reading, screen
 from lws_kueue.runtime import cache, keys, resources
 from lws_kueue.simulator import completion, flavors, nodes, objects, scheduler, snapshot
-from lws_kueue.workload import build, diff, naming
+from lws_kueue.workload import build, diff, naming, shape
 
 Object = dict[str, Any]
 State = Literal["", "runs", "waits", "displaced", "gone"]
@@ -32,6 +33,10 @@ NOT_MODELLED: Final = (
     "what else comes, ends or changes meanwhile; who is displaced is taken to stop at once and to"
     " queue again",
     "the order of groups that ask in the same second: so many run, but it may be others",
+)
+_SURGE: Final = (
+    "surge groups: while the set is updated, up to {most} more than its replicas (maxSurge) ask for"
+    " quota as well"
 )
 _UPDATE: Final = "the update on the way to the other template: all groups are asked for anew"
 _FOREIGN: Final = (
@@ -177,25 +182,53 @@ class _Question:
             not_modelled=(
                 *NOT_MODELLED,
                 *((_UPDATE,) if anew and self.own else ()),
+                *self._surge(),
                 *((_FOREIGN,) if resources.WORKLOADS in self.seen.partly else ()),
             ),
         )
 
     def _asked_anew(self) -> bool:
-        """Whether the set of the file asks Kueue for something else than the live one."""
+        """Whether the set of the file asks Kueue for something else than the live one.
+
+        Images, commands and environment are nothing that Kueue is asked for.
+        """
         if self.change.manifest is None:
             return False
         before, after = (self._body(one, 0) for one in (self.live, self.wanted))
-        return (
-            isinstance(before, Reason)
-            or isinstance(after, Reason)
-            or before["spec"] != (after["spec"])
+        if isinstance(before, Reason) or isinstance(after, Reason):
+            return True
+        old, new = kueue.Workload.of(before), kueue.Workload.of(after)
+        differs = shape.difference(
+            old, shape.of(new.spec.pod_sets), flavors=self.seen.observed.kueue.flavors
+        )
+        return bool(differs) or _without_pods(before) != _without_pods(after)
+
+    def _surge(self) -> tuple[str, ...]:
+        """Say that groups come beside the replicas, where an update is under way or would be."""
+        most = scaling.bounds(self.wanted).surge
+        if not most or not (self._is_updated() or self._would_be_updated()):
+            return ()
+        return (_SURGE.format(most=most),)
+
+    def _is_updated(self) -> bool:
+        """Whether groups are still at another revision than the set."""
+        what = decided.of(self.seen)
+        floor = scaling.bounds(self.live).floor
+        return any(
+            not one.updated(what.key) for index, one in what.groups.items() if index >= floor
         )
 
+    def _would_be_updated(self) -> bool:
+        """Whether the set of the file has another revision than the live one, which has groups."""
+        before, after = (
+            revisions.key_of(revisions.data_of(one)) for one in (self.live, self.wanted)
+        )
+        return before != after and bool(self.seen.observed.found.by_index)
+
     def _body(self, owner: lws.LeaderWorkerSet, index: int) -> Object | Reason:
-        kueue = self.seen.observed.kueue
+        known = self.seen.observed.kueue
         classes = build.PriorityClasses(
-            workload=kueue.workload_priority_classes, pod=kueue.priority_classes
+            workload=known.workload_priority_classes, pod=known.priority_classes
         )
         return build.workload(owner, index, classes=classes, options=decided.OPTIONS)
 
@@ -343,6 +376,8 @@ class _Question:
             yield f"the set of the file, {after} groups"
         elif anew:
             yield f"the set of the file instead of the live one, {after} groups"
+        elif self.change.manifest is not None and self._would_be_updated():
+            yield "the set of the file, of which groups keep the quota that they have"
         if before != after:
             yield f"{after} groups instead of {before}"
         for (queue, flavor, resource), amount in self.change.quotas.items():
@@ -352,6 +387,10 @@ class _Question:
                 f"nominalQuota {amount} instead of {was} of {resource} in flavor {flavor} of"
                 f" ClusterQueue {queue}"
             )
+
+
+def _without_pods(workload: Object) -> Object:
+    return {key: value for key, value in workload["spec"].items() if key != "podSets"}
 
 
 def _has(node: nodes.Node, topology: objects.Topology) -> bool:
@@ -408,7 +447,7 @@ def _requoted(
 
     Raises:
         LookupError: there is no such quota.
-        ValueError: the amount is no quantity, or less than 0.
+        ValueError: the amount is no quantity, or less than Kueue takes.
     """
     changed = dict(queues)
     for (name, flavor, resource), amount in quotas.items():
@@ -427,6 +466,10 @@ def _requoted(
             raise ValueError(f"{flag}: {error}") from error
         if nominal < 0:
             raise ValueError(f"{flag}: {amount} is less than 0")
+        lent = kinds[flavor, resource].lending
+        if lent is not None and nominal < lent:
+            limit = quantity.render(resource, lent)
+            raise ValueError(f"{flag}: Kueue takes no less than the lendingLimit there, {limit}")
         groups = tuple(_with(group, flavor, resource, nominal) for group in queue.groups)
         changed[name] = dataclasses.replace(queue, groups=groups)
     return changed
@@ -566,15 +609,21 @@ def command(
     server, namespace = where.connect()
     namespace = of_file or namespace
     key = keys.SetKey(namespace, named)
-    seen, pods = asyncio.run(_looked(server, key, manifest))
+    seen, pods = asyncio.run(looked(server, key, manifest))
     found = answer(seen, change, pods=pods)
     options.noted(seen.notes)
     options.shown(found, lambda wide: blocks(found, wide=wide), format_)
 
 
-async def _looked(
-    server: Any, key: keys.SetKey, manifest: Object | None
+async def looked(
+    server: connection.Connection, key: keys.SetKey, manifest: Object | None = None
 ) -> tuple[look.Seen, Sequence[Object]]:
+    """Look at a set and at the pods that take room; ``manifest`` is taken for it where none is.
+
+    Raises:
+        reading.NotFoundError: there is no such set, and no manifest.
+        asking.ApiError: the API server refuses to show it, or did not answer.
+    """
     # A set that nobody has created yet has no UID, so no Workload is its own.
     instead = manifest and {
         **manifest,
@@ -590,7 +639,6 @@ async def _looked(
 
 def blocks(found: Answer, *, wide: bool) -> list[screen.Block]:
     """Return the screen of an answer."""
-    head = ("GROUP", "NOW", "THEN", "FLAVOR", "WHERE", "LACKS", "DISPLACES")
     shown: list[screen.Block] = [
         screen.Facts(
             (
@@ -601,12 +649,12 @@ def blocks(found: Answer, *, wide: bool) -> list[screen.Block]:
             )
         ),
         screen.Line(""),
-        screen.Table(head, tuple(_rows(found.groups))),
+        screen.Table(HEAD, tuple(rows(found.groups))),
     ]
-    waits = dict.fromkeys(one.why for one in found.groups if one.then == "waits" and one.why)
+    waits = whys(found.groups)
     if waits:
         shown += [screen.Line(""), screen.Line("Waits", style="bold")]
-        told = list(waits) if wide else list(waits)[:1]
+        told = waits if wide else waits[:1]
         shown += [screen.Line(f"  {one}") for one in told]
     if not found.settled:
         shown.append(screen.Line("Workloads would displace each other without an end."))
@@ -614,8 +662,11 @@ def blocks(found: Answer, *, wide: bool) -> list[screen.Block]:
     return shown + [screen.Line(f"  {one}") for one in found.not_modelled]
 
 
-def _rows(groups: Iterable[Group]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each run of groups that are alike."""
+HEAD: Final = ("GROUP", "NOW", "THEN", "FLAVOR", "WHERE", "LACKS", "DISPLACES")
+
+
+def rows(groups: Iterable[Group]) -> Iterator[tuple[str, ...]]:
+    """Yield a row below ``HEAD`` for each run of groups that are alike."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for one in groups:
         told = (
@@ -629,6 +680,11 @@ def _rows(groups: Iterable[Group]) -> Iterator[tuple[str, ...]]:
         alike.setdefault(told, []).append(one.index)
     for row, indices in alike.items():
         yield (_runs(indices), *row)
+
+
+def whys(groups: Iterable[Group]) -> list[str]:
+    """Return why groups would wait, each reason once."""
+    return [*dict.fromkeys(one.why for one in groups if one.then == "waits" and one.why)]
 
 
 def _lack(one: Lack) -> str:

@@ -218,7 +218,7 @@ def _in_queue(preemptor: Preemptor, holders: Holders) -> list[_Candidate]:
     return [
         _Candidate(one, Why.IN_QUEUE, None)
         for one in holders.get(queue, {}).values()
-        if _yields(one, preemptor, policy)
+        if yields(one, preemptor, policy)
     ]
 
 
@@ -236,7 +236,7 @@ def _in_cohorts(
         found = reclaimed if advantage else by_priority
         for queue in _borrowing(cohort, before, node, preemptor.kinds):
             for holder in holders.get(queue.name, {}).values():
-                if _yields(holder, preemptor, preemptor.queue.preemption.reclaim):
+                if yields(holder, preemptor, preemptor.queue.preemption.reclaim):
                     found.append(_candidate(holder, preemptor, cohort, advantage=advantage))
         fits, rest = cohort.fits(rest)
         advantage = advantage or fits
@@ -272,7 +272,8 @@ def _candidate(
     return _Candidate(holder, Why.WHILE_BORROWING, common)
 
 
-def _yields(holder: Holder, preemptor: Preemptor, policy: str) -> bool:
+def yields(holder: Holder, preemptor: Preemptor, policy: str) -> bool:
+    """Whether a policy lets a Workload be displaced that holds something of what is short."""
     if not any(kind in preemptor.kinds for kind in holder.usage):
         return False
     lower = holder.priority < preemptor.priority

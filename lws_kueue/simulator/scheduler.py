@@ -13,13 +13,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lws_kueue.simulator import flavors, hierarchy, objects, preemption, topology
+from lws_kueue.simulator import flavors, hierarchy, objects, preemption, topology, turns
 from lws_kueue.simulator.flavors import Mode
 
 Key = tuple[str, str]
 
-# Evicted for these reasons a Workload queues behind those that came meanwhile.
-_QUEUED_ANEW: Final = ("PodsReadyTimeout", "AdmissionCheck")
 # After any moment that the API tells.
 _NOW: Final = "9999"
 # Who has to go, by the kinds that are short and the usage that is asked for.
@@ -69,7 +67,7 @@ class _Waiting:
     @property
     def turn(self) -> tuple[int, str, str]:
         """Higher priority first, then who waits for longer."""
-        return -self.workload.priority, self.queued, self.workload.meta.uid
+        return turns.turn(self.workload.priority, self.queued, self.workload.meta.uid)
 
 
 @dataclass(slots=True, eq=False)
@@ -528,10 +526,7 @@ def _reservation(node: hierarchy.Node, found: flavors.Assignment) -> dict[hierar
 
 def queued_since(workload: objects.Workload) -> str:
     """Return when a Workload took its place in the queue."""
-    evicted = workload.conditions.get("Evicted") or {}
-    if evicted.get("status") == "True" and evicted.get("reason") in _QUEUED_ANEW:
-        return str(evicted.get("lastTransitionTime", ""))
-    return workload.meta.created
+    return turns.since(workload.meta.created, workload.conditions)
 
 
 def _waiting(workload: objects.Workload, queue: str) -> _Waiting:

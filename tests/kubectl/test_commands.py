@@ -243,6 +243,20 @@ def test_no_other_command_loads_the_simulation_or_the_page() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_command_that_is_loaded_leaves_the_collection_of_garbage_as_it_was(
+    collects: bool,
+) -> None:
+    program = (
+        "import gc; from lws_kueue.kubectl import command\n"
+        f"gc.enable() if {collects} else gc.disable()\n"
+        "command.loaded('get')\n"
+        f"assert gc.isenabled() is {collects}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_loads_no_command() -> None:
     program = (
         "import sys; from lws_kueue.kubectl import command\n"

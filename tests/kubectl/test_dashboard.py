@@ -36,10 +36,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.
         yield made
 
 
-def answer(chosen: str = "default/demo") -> Object:
+def answer(chosen: str = "default/demo", **asked: str) -> Object:
     """What the page is told of a set."""
     connected, namespace = Where(None, None).connect()
-    told = command.answering(connected, namespace=namespace)({"set": chosen})
+    told = command.answering(connected, namespace=namespace)({"set": chosen, **asked})
     return dict(json.loads(told))
 
 
@@ -85,6 +85,47 @@ def test_what_keeps_the_sets_from_being_read_is_told_with_what_to_do(
 ) -> None:
     server.forbidden = {"leaderworkersets"}
     assert "lws-kueue-kubectl-viewer" in answer()["error"]
+
+
+def test_what_if_there_were_fewer_groups_is_what_the_command_tells(
+    server: servers.Server,
+) -> None:
+    told = answer(replicas="1")["chosen"]["whatIf"]
+    done = testing.CliRunner().invoke(
+        commands.main, ["whatif", "demo", "--replicas", "1", "-o", "wide"]
+    )
+    assert f"Then   {told['running']} of 1 groups have quota" in done.stdout
+    assert told["head"][:3] == ["GROUP", "NOW", "THEN"]
+    shown = [tuple(row[:3]) for row in told["rows"]]
+    assert shown == [("0", "runs", "runs"), ("1", "runs", "gone"), ("2", "waits", "gone")]
+    assert all(one in done.stdout for one in told["notModelled"])
+    assert not server.patches
+
+
+def test_ten_thousand_groups_are_told_as_runs_of_those_alike(server: servers.Server) -> None:
+    told = answer(replicas="10000")["chosen"]["whatIf"]
+    assert (told["running"], told["replicas"]) == (2, 10_000)
+    assert [row[0] for row in told["rows"]] == ["0-1", "2", "3-9999"]
+    (why,) = told["waits"]
+    assert "1500m more needed" in why
+
+
+def test_what_if_is_answered_only_when_somebody_asks(server: servers.Server) -> None:
+    assert "whatIf" not in answer()["chosen"]
+
+
+@pytest.mark.parametrize("replicas", ["", "-1", "1e3", "many", "1000001"])
+def test_what_is_no_number_of_groups_is_not_asked_for(
+    server: servers.Server, replicas: str
+) -> None:
+    assert "whatIf" not in answer(replicas=replicas)["chosen"]
+
+
+def test_what_if_says_what_to_do_where_it_cannot_be_answered(server: servers.Server) -> None:
+    server.forbidden = {"resourceflavors"}
+    told = answer(replicas="4")
+    assert "you may not read resourceflavors" in told["chosen"]["whatIf"]["problem"]
+    assert told["chosen"]["status"]["name"] == "demo"
 
 
 @pytest.mark.parametrize(

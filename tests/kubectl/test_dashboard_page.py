@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from lws_kueue.kubectl.dashboard import command, serving
@@ -92,7 +93,8 @@ def test_the_page_shows_groups_ranks_racks_queues_and_why(
     (meter,) = browser.find_elements(By.CSS_SELECTOR, "#queues meter")
     assert (meter.get_attribute("value"), meter.get_attribute("max")) == ("1", "1")
     text = "\n".join(
-        browser.find_element(By.ID, part).text for part in ("sets", "set", "places", "queues")
+        browser.find_element(By.ID, part).text
+        for part in ("sets", "set", "whatif", "places", "queues")
     )
     if os.environ.get("LWS_KUEUE_RECORD_SCREENS"):
         KEPT.write_text(f"{text}\n")
@@ -121,6 +123,39 @@ def test_the_page_follows_what_changes_and_the_set_that_is_chosen(
     shows(browser, "set", "default/beside")
     browser.back()
     shows(browser, "set", "default/demo")
+
+
+def slide(browser: webdriver.Chrome, *pressed: str) -> None:
+    slider = browser.find_element(By.ID, "replicas")
+    slider.send_keys(*pressed)
+
+
+def test_the_slider_asks_what_if_and_another_set_forgets_it(
+    browser: webdriver.Chrome, url: str, server: servers.Server
+) -> None:
+    browser.get("about:blank")
+    browser.get(url)
+    shows(browser, "whatif", "Nothing is written")
+    slider = browser.find_element(By.ID, "replicas")
+    assert (slider.get_attribute("value"), slider.get_attribute("max")) == ("3", "10")
+    slide(browser, Keys.ARROW_RIGHT)
+    text = shows(browser, "whatif", "2 of 4 groups would have quota", "1500m cpu in default")
+    assert "Not modelled" in text
+    assert "replicas=4" in browser.current_url
+    slide(browser, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    shows(browser, "whatif", "2 of 2 groups would have quota", "gone")
+    # It is asked again with each picture, and the slider stays where it is.
+    server.objects[resources.CLUSTER_QUEUES][0]["status"]["pendingWorkloads"] = 43
+    shows(browser, "queues", "43 pending")
+    assert slider.get_attribute("value") == "2"
+    slide(browser, Keys.ARROW_RIGHT)
+    shows(browser, "whatif", "Nothing is written")
+    assert "replicas" not in browser.current_url
+    slide(browser, Keys.ARROW_RIGHT)
+    shows(browser, "whatif", "of 4 groups would have quota")
+    browser.find_element(By.CSS_SELECTOR, "#sets a").click()
+    shows(browser, "whatif", "Nothing is written")
+    assert server.patches == []
 
 
 def test_what_a_cluster_says_is_shown_as_text_and_not_run(

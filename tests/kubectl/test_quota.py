@@ -129,6 +129,38 @@ def test_the_order_is_reckoned_by_priority_and_then_by_age() -> None:
     assert [name for _, name in before] == ["urgent", "older"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "status", "first"),
+    [
+        ("PodsReadyTimeout", "True", "other"),
+        ("AdmissionCheck", "True", "other"),
+        ("AdmissionCheck", "False", "evicted"),
+        ("Preempted", "True", "evicted"),
+    ],
+)
+def test_who_was_evicted_for_some_reasons_queues_behind_who_came_meanwhile(
+    reason: str, status: str, first: str
+) -> None:
+    evicted = workload("evicted", created="1")
+    when = {"lastTransitionTime": "2030-01-05", "reason": reason}
+    condition = {"type": "Evicted", "status": status, "message": "", **when}
+    evicted = kueue.Workload.of(
+        {
+            "metadata": {
+                "name": "evicted",
+                "namespace": "ns",
+                "uid": "evicted",
+                "creationTimestamp": evicted.meta.created,
+            },
+            "spec": {"queueName": "lq"},
+            "status": {"conditions": [condition]},
+        }
+    )
+    own = workload("other", created="3")
+    found = queueing.queue("q", [evicted, own], QUEUES)
+    assert found.pending[0].meta.name == first
+
+
 def test_where_kueue_tells_the_order_that_is_it() -> None:
     own = workload("own", priority=9)
     told = [
@@ -160,6 +192,16 @@ def test_preemption_helps_where_the_policy_and_the_priorities_allow_it(
     found = queueing.preemption(own, queueing.queue("q", every, QUEUES), spec, short)
     assert found is not None
     assert (found.possible, found.victims) == (possible, victims)
+
+
+def test_who_holds_nothing_of_what_is_short_is_not_preempted() -> None:
+    own = workload("own", priority=9)
+    every = [own, workload("low", holds="2")]
+    short = {"memory": (quota.Free("f", "memory", 0, 0, 0, "nominalQuota"), 1)}
+    spec = {"preemption": {"withinClusterQueue": "LowerPriority"}}
+    found = queueing.preemption(own, queueing.queue("q", every, QUEUES), spec, short)
+    assert found is not None
+    assert (found.possible, found.victims) == (False, ())
 
 
 def test_what_others_of_the_cohort_keep_unused_is_told_the_most_first() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lws_kueue.api import facts, lws, names
 from lws_kueue.controller.revision import history
 from lws_kueue.controller.revision import revisions as contents
-from lws_kueue.kubectl import command, revisions
+from lws_kueue.kubectl import command, revisions, screen
 from tests.kit.builders import given
 from tests.kubectl.test_rollout import merged
 
@@ -164,6 +164,34 @@ def test_the_one_after_a_broken_revision_is_compared_to_the_one_before_it() -> N
     assert "-app:1" in revisions.compared(seen, seen.stored[0]).replace(" ", "").replace(
         "image:", ""
     )
+
+
+@pytest.mark.parametrize("written", ["yesterday", "2029-12-01", "2029-12-01T00:00:00", "5" * 99])
+def test_a_kept_revision_with_a_broken_time_is_named_and_all_are_shown(written: str) -> None:
+    at, odd = in_use("app:3", 3), kept("app:2", 2, day=2)
+    odd["metadata"]["annotations"][names.REVISION_CREATED] = written
+    seen = found(a_set("app:3"), at, odd, kept("app:1", 1, day=1), groups=(at,))
+    _, told, last = revisions.told(seen).revisions
+    assert told.created is None
+    problem, change = told.changes
+    assert problem.startswith(
+        f"ControllerRevision {odd['metadata']['name']}: its annotation {names.REVISION_CREATED} is"
+        f" no time: '{written[:40]}"
+    )
+    assert change.endswith("app:1 -> app:2")
+    assert last.created is not None
+    now = last.created
+    shown = screen.text(revisions.blocks(revisions.told(seen), wide=True, now=now))
+    assert [line.split()[0] for line in shown.splitlines()] == ["REVISION", "3", "2", "1"]
+    assert odd["metadata"]["name"] in shown
+    assert "Revision   2" in screen.text(revisions.detail(seen, seen.stored[1], now=now))
+
+
+def test_a_kept_revision_with_a_broken_time_can_be_gone_back_to() -> None:
+    odd = kept("app:1", 1)
+    odd["metadata"]["annotations"][names.REVISION_CREATED] = "yesterday"
+    seen = found(a_set("app:2"), in_use("app:2", 2), odd)
+    assert revisions.undone(seen, revisions.chosen(seen, None))
 
 
 def test_nulls_of_an_older_serialiser_are_not_written() -> None:

@@ -47,11 +47,50 @@ def test_a_restart_marks_both_templates_and_makes_another_revision() -> None:
 def test_a_set_that_is_paused_and_resumed_is_as_it_was(partition: int) -> None:
     live = a_set(replicas=3, rollout={"partition": partition})
     paused = merged(live, rollout.paused(lws.LeaderWorkerSet.of(live)))
-    assert paused["metadata"]["annotations"] == {names.PAUSED: str(partition)}
-    held = lws.LeaderWorkerSet.of(paused)
-    assert held.spec.rollout_strategy.rolling_update_configuration.partition == 3
-    assert rollout.paused(held) == {}
-    assert merged(paused, rollout.resumed(held)) == live
+    assert paused["metadata"]["annotations"] == {names.PAUSED: f"{partition}/3"}
+    owner = lws.LeaderWorkerSet.of(paused)
+    assert owner.spec.rollout_strategy.rolling_update_configuration.partition == 3
+    assert rollout.paused(owner) == {}
+    assert merged(paused, rollout.resumed(owner)) == live
+
+
+def held(*, replicas: int, partition: int, annotation: str) -> dict[str, Any]:
+    return a_set(
+        replicas=replicas,
+        rollout={"partition": partition},
+        annotations={names.PAUSED: annotation},
+    )
+
+
+@pytest.mark.parametrize("partition", [0, 2, 5])
+def test_a_partition_that_somebody_edits_while_the_set_is_paused_stays(partition: int) -> None:
+    live = held(replicas=3, partition=partition, annotation="1/3")
+    owner = lws.LeaderWorkerSet.of(live)
+    after = merged(live, rollout.resumed(owner))
+    assert after["spec"] == live["spec"]
+    assert names.PAUSED not in after["metadata"]["annotations"]
+    assert rollout.told_resumed(owner) == (
+        f"resumed at partition {partition}, which somebody has set while it was paused; it was 1"
+        " before"
+    )
+
+
+@pytest.mark.parametrize("replicas", [1, 3, 8])
+def test_groups_that_came_or_went_meanwhile_are_no_edit_of_the_partition(replicas: int) -> None:
+    live = held(replicas=replicas, partition=3, annotation="1/3")
+    owner = lws.LeaderWorkerSet.of(live)
+    after = lws.LeaderWorkerSet.of(merged(live, rollout.resumed(owner)))
+    assert after.spec.rollout_strategy.rolling_update_configuration.partition == 1
+    assert rollout.told_resumed(owner) == "resumed"
+
+
+@pytest.mark.parametrize(("annotation", "partition"), [("2", 2), ("", 0), ("x/y", 0), ("2/", 2)])
+def test_an_annotation_that_tells_less_gives_back_what_it_tells(
+    annotation: str, partition: int
+) -> None:
+    live = held(replicas=3, partition=3, annotation=annotation)
+    after = merged(live, rollout.resumed(lws.LeaderWorkerSet.of(live)))
+    assert after["spec"]["rolloutStrategy"]["rollingUpdateConfiguration"]["partition"] == partition
 
 
 def test_a_set_that_is_not_paused_is_not_resumed() -> None:
@@ -59,9 +98,9 @@ def test_a_set_that_is_not_paused_is_not_resumed() -> None:
 
 
 def test_a_paused_set_is_not_restarted() -> None:
-    held = given.an_lws(annotations={names.PAUSED: "0"})
+    owner = given.an_lws(annotations={names.PAUSED: "0/3"})
     with pytest.raises(ValueError, match="kubectl lws rollout resume test-sample goes before"):
-        rollout.restarted(held, now=NOW)
+        rollout.restarted(owner, now=NOW)
 
 
 def test_a_set_without_groups_cannot_be_paused() -> None:

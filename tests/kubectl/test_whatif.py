@@ -13,6 +13,7 @@ from lws_kueue.kubectl import command, look, whatif
 from lws_kueue.runtime import resources
 from tests.kit.builders import cluster as build
 from tests.kubectl import server as servers
+from tests.kubectl import test_screens as screens
 from tests.kubectl.given import NAMESPACE, RACK, Given
 
 Object = dict[str, Any]
@@ -75,6 +76,18 @@ def test_quota_that_there_is_not_is_named(kind: tuple[str, str, str], told: str)
         asked(Given(), quotas={kind: "1"})
 
 
+def test_no_less_quota_is_asked_about_than_is_lent() -> None:
+    given = Given()
+    queue = given.cluster_queues[0]["spec"]
+    queue["cohortName"] = "all"
+    queue["resourceGroups"][0]["flavors"][0]["resources"][0]["lendingLimit"] = "2"
+    with pytest.raises(
+        ValueError, match=r"cq/default/cpu: Kueue takes no less .* lendingLimit .* 2"
+    ):
+        asked(given, quotas={("cq", "default", "cpu"): "1"})
+    assert asked(given, quotas={("cq", "default", "cpu"): "2"}).change
+
+
 def test_groups_displace_who_has_less_priority_and_that_is_told() -> None:
     given = Given(replicas=1, admitted=1)
     given.other("low", priority=-5, cpu="1500m", holds=True)
@@ -107,6 +120,68 @@ def test_a_set_with_another_template_is_asked_for_anew() -> None:
     assert states(found) == [("runs", "runs"), ("runs", "waits")]
     assert found.change == ("the set of the file instead of the live one, 2 groups",)
     assert any("anew" in one for one in found.not_modelled)
+
+
+def of_surge(found: whatif.Answer) -> list[str]:
+    return [one for one in found.not_modelled if "surge" in one]
+
+
+def surging(given: Given, most: int | str) -> Given:
+    strategy = given.live["spec"].setdefault("rolloutStrategy", {})
+    strategy.setdefault("rollingUpdateConfiguration", {})["maxSurge"] = most
+    given.model.touch(given.live)
+    return given
+
+
+def test_another_image_keeps_the_quota_that_groups_have() -> None:
+    given = Given(replicas=2, admitted=2)
+    given.cluster_queues = [build.cluster_queue("cq", {"default": {"cpu": "1"}})]
+    found = asked(given, manifest=with_image(given.live, "app:9"))
+    assert states(found) == [("runs", "runs")] * 2
+    assert found.change == ("the set of the file, of which groups keep the quota that they have",)
+
+
+def with_image(live: Object, image: str) -> Object:
+    manifest = copy.deepcopy(live)
+    template = manifest["spec"]["leaderWorkerTemplate"]["workerTemplate"]
+    template["spec"]["containers"][0]["image"] = image
+    return manifest
+
+
+def test_surge_groups_of_an_update_that_is_under_way_are_told_to_be_left_out() -> None:
+    given = surging(screens.updated(half=True), 1)
+    # Now the group that was out of its reach is replaced as well.
+    given.live["spec"]["rolloutStrategy"]["rollingUpdateConfiguration"]["partition"] = 0
+    given.model.touch(given.live)
+    (told,) = of_surge(asked(given, replicas=3))
+    assert "up to 1 more than its replicas (maxSurge)" in told
+
+
+def test_surge_groups_are_no_matter_where_no_update_is_under_way() -> None:
+    assert of_surge(asked(surging(screens.updated(), 1), replicas=3)) == []
+    assert of_surge(asked(surging(screens.updated(half=True), 1), replicas=3)) == []
+    given = screens.updated(half=True)
+    given.live["spec"]["rolloutStrategy"]["rollingUpdateConfiguration"]["partition"] = 0
+    given.model.touch(given.live)
+    assert of_surge(asked(given, replicas=3)) == [], "it has no maxSurge"
+
+
+def test_surge_groups_of_the_update_that_a_file_begins_are_told_to_be_left_out() -> None:
+    # Nothing is asked for anew, because another image needs as much.
+    given = surging(Given(replicas=4, admitted=2), "50%")
+    found = asked(given, manifest=with_image(given.live, "app:9"))
+    (told,) = of_surge(found)
+    assert "up to 2 more" in told
+    assert not any("anew" in one for one in found.not_modelled)
+    assert of_surge(asked(given, manifest=copy.deepcopy(given.live), replicas=5)) == []
+
+
+def test_a_set_that_nobody_has_created_yet_is_not_updated() -> None:
+    given = surging(Given(replicas=2), 1)
+    for kind in ("Pod", "StatefulSet"):
+        for name in [*given.model.of_kind(kind)]:
+            del given.model.objects[kind, name]
+    assert of_surge(asked(given, manifest=with_image(given.live, "app:9"))) == []
 
 
 def test_a_topology_says_where_a_group_would_be() -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from lws_kueue.api import lws, numbers
 from lws_kueue.kubectl import connection, options, screen
 from lws_kueue.kubectl.dashboard import picture, serving
 from lws_kueue.runtime import keys
@@ -24,8 +25,12 @@ def answering(server: connection.Connection, *, namespace: str) -> serving.Answe
         # What is no name would be another path of the API server.
         known = _SET.fullmatch(asked.get("set", ""))
         key = keys.SetKey(*known.groups()) if known else None
+        replicas = numbers.natural(asked.get("replicas", ""))
+        if replicas is not None and replicas > lws.MOST_REPLICAS:
+            replicas = None
+        reading = picture.read(server, namespace=namespace, chosen=key, replicas=replicas)
         try:
-            found = asyncio.run(picture.read(server, namespace=namespace, chosen=key))
+            found = asyncio.run(reading)
         except options.ApiError as error:
             return json.dumps({"error": options.told(error)})
         return screen.dumped(found, "json")

@@ -1,11 +1,13 @@
 "use strict";
 
 // The picture is drawn anew with each answer. All texts of the cluster become text nodes; nothing is
-// read as HTML. The fragment of the URL holds the token and the chosen set.
+// read as HTML. The fragment of the URL holds the token, the chosen set, and the number of groups that
+// is asked about where that is another one than the set has.
 
 const EVERY = 2000; // Milliseconds between two answers.
 const MOST_RANKS = 64;
 const MOST_GROUPS = 256;
+const LEAST_SLIDE = 10; // The slider goes up to twice the groups of the set, and at least so far.
 
 const given = () => new URLSearchParams(location.hash.slice(1));
 
@@ -13,9 +15,13 @@ function chosen() {
   return given().get("set") || "";
 }
 
-function link(set) {
+function link(set, replicas = null) {
   const asked = given();
   asked.set("set", set);
+  asked.delete("replicas");
+  if (replicas !== null) {
+    asked.set("replicas", replicas);
+  }
   return "#" + asked.toString();
 }
 
@@ -194,7 +200,72 @@ function drawQueues(picture) {
   fill("queues", drawn.length ? [element("h2", {}, "Queues"), ...drawn] : []);
 }
 
-const PANELS = [drawNotes, drawSets, drawSet, drawPlaces, drawQueues];
+// What if: the slider stays as it is while the rest is drawn anew, because somebody may hold it.
+const slider = document.getElementById("replicas");
+let held = false;
+
+function drawWanted() {
+  document.getElementById("wanted").textContent = slider.value;
+}
+
+function drawThen(found) {
+  if (!found) {
+    return [element("p", {}, "Move it: how many groups would have quota? Nothing is written.")];
+  }
+  if (found.problem) {
+    return [element("p", { class: "wrong" }, found.problem)];
+  }
+  // Columns of which no row says anything are left out.
+  const head = found.head || [];
+  const rows = (found.rows || []).slice(0, MOST_GROUPS);
+  const said = head.map((_, index) => index).filter((index) => rows.some((cells) => cells[index]));
+  const list = (of) => element("ul", {}, (of || []).map((one) => element("li", {}, one)));
+  const name = (text) => text[0] + text.slice(1).toLowerCase();
+  return [
+    element("p", { class: "change" }, `${found.running} of ${found.replicas} groups would have quota`),
+    table(
+      said.map((index) => name(head[index])),
+      rows.map((cells) => row("td", said.map((index) => cells[index] || "-"))),
+    ),
+    found.waits ? list(found.waits) : null,
+    found.displaced ? element("p", {}, `Displaced: ${found.displaced.join(", ")}`) : null,
+    element("details", {}, element("summary", {}, "Not modelled"), list(found.notModelled)),
+  ];
+}
+
+function drawWhatIf(picture) {
+  document.getElementById("whatif").hidden = !picture.chosen;
+  if (!picture.chosen) {
+    return;
+  }
+  const live = picture.chosen.status.update.replicas;
+  const found = picture.chosen.whatIf;
+  if (!held) {
+    const wanted = found ? found.replicas : live;
+    slider.max = Math.max(LEAST_SLIDE, 2 * live, wanted);
+    slider.value = wanted;
+    drawWanted();
+  }
+  slider.dataset.live = live;
+  const open = document.querySelector("#then details[open]") !== null;
+  fill("then", drawThen(found));
+  const details = document.querySelector("#then details");
+  if (details) {
+    details.open = open;
+  }
+}
+
+slider.addEventListener("input", () => {
+  held = true;
+  drawWanted();
+});
+slider.addEventListener("change", () => {
+  held = false;
+  const asked = slider.value === slider.dataset.live ? null : slider.value;
+  location.replace(link(chosen(), asked)); // The change of the fragment asks again.
+});
+
+const PANELS = [drawNotes, drawSets, drawSet, drawWhatIf, drawPlaces, drawQueues];
 
 // Asking -----------------------------------------------------------------------------------------
 
@@ -206,6 +277,9 @@ function say(text, wrong = false) {
 
 async function ask() {
   const query = new URLSearchParams(chosen() ? { set: chosen() } : {});
+  if (given().has("replicas")) {
+    query.set("replicas", given().get("replicas"));
+  }
   const headers = { Authorization: `Bearer ${given().get("token") || ""}` };
   const answer = await fetch(`data?${query}`, { headers });
   if (!answer.ok) {

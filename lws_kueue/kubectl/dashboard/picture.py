@@ -1,13 +1,14 @@
 """What the page shows: the sets, one of them as the other commands tell it, and the queues."""
 
 import asyncio
+import dataclasses
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lws_kueue.api import quantity
-from lws_kueue.kubectl import connection, explain, get, look, quota, reading, status, where
+from lws_kueue.kubectl import connection, explain, get, look, quota, reading, status, whatif, where
 from lws_kueue.runtime import keys, resources
 
 Object = Mapping[str, Any]
@@ -41,12 +42,30 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What would become of a set of so many groups: how many run, and a row for those alike.
+
+    ``head`` names the columns. With a ``problem`` there is no answer, and it says what to do.
+    """
+
+    replicas: int
+    running: int = 0
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    waits: tuple[str, ...] = ()
+    displaced: tuple[str, ...] = ()
+    not_modelled: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
-    """One set: how it is, where it is, and why groups of it wait."""
+    """One set: how it is, where it is, why groups of it wait, and what if it had more or fewer."""
 
     status: status.Status
     where: where.Answer
     why: explain.Answer
+    what_if: WhatIf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +80,15 @@ class Picture:
 
 
 async def read(
-    server: connection.Connection, *, namespace: str, chosen: keys.SetKey | None
+    server: connection.Connection,
+    *,
+    namespace: str,
+    chosen: keys.SetKey | None,
+    replicas: int | None = None,
 ) -> Picture:
     """Read what is shown of a namespace, "" for all; a set that is gone is told in the notes.
+
+    With ``replicas`` it is answered what would become of the chosen set with so many groups.
 
     Raises:
         asking.ApiError: the API server refuses to show the sets, or did not answer.
@@ -71,7 +96,7 @@ async def read(
     reader = reading.Reader(server)
     (sets, notes), (of_set, missing), stored, cohorts = await asyncio.gather(
         get.read(server, namespace=namespace, name=None),
-        _chosen(server, chosen),
+        _chosen(server, chosen, replicas),
         reader.listed(resources.CLUSTER_QUEUES),
         reader.listed(look.COHORTS),
     )
@@ -85,13 +110,17 @@ async def read(
 
 
 async def _chosen(
-    server: connection.Connection, key: keys.SetKey | None
+    server: connection.Connection, key: keys.SetKey | None, replicas: int | None
 ) -> tuple[Chosen | None, tuple[str, ...]]:
     if key is None:
         return None, ()
     try:
-        seen = await look.a_set(server, key)
-        return of(seen), seen.notes
+        if replicas is None:
+            seen = await look.a_set(server, key)
+            return of(seen), seen.notes
+        seen, pods = await whatif.looked(server, key)
+        foretold = what_if(seen, replicas, pods=pods)
+        return dataclasses.replace(of(seen), what_if=foretold), seen.notes
     except (reading.NotFoundError, ValueError) as error:
         return None, (str(error.args[0]),)
 
@@ -103,6 +132,23 @@ def of(seen: look.Seen) -> Chosen:
         ValueError: its stored spec cannot be read.
     """
     return Chosen(status.status(seen), where.answer(seen), explain.answer(seen))
+
+
+def what_if(seen: look.Seen, replicas: int, *, pods: Sequence[Any] = ()) -> WhatIf:
+    """Return what would become of a set of so many groups."""
+    try:
+        found = whatif.answer(seen, whatif.Change(replicas=replicas), pods=pods)
+    except ValueError as error:
+        return WhatIf(replicas, problem=str(error))
+    return WhatIf(
+        replicas=replicas,
+        running=found.running,
+        head=whatif.HEAD,
+        rows=tuple(whatif.rows(found.groups)),
+        waits=tuple(whatif.whys(found.groups)),
+        displaced=found.displaced,
+        not_modelled=found.not_modelled,
+    )
 
 
 def queues(cluster_queues: Iterable[Object], cohorts: Iterable[Object]) -> Iterator[Queue]:

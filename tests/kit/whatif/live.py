@@ -35,7 +35,11 @@ _WRITERS: Final = 16
 
 
 class Watched:
-    """The Workloads of the namespace as they are, and when the last of them changed."""
+    """The Workloads of the namespace as they are, and when what counts of each has changed last.
+
+    Messages do not count: Kueue tries the flavors of the head of a strict queue one after the
+    other for ever, and says each time what that one lacks.
+    """
 
     def __init__(self, api: client.Client) -> None:
         self._api = api
@@ -60,8 +64,11 @@ class Watched:
         for event in events:
             name = event["object"]["metadata"]["name"]
             with self._lock:
-                self.changed[name] = time.monotonic()
-                self.objects[name] = event["object"]
+                before = self.objects.pop(name, None)
+                if event["type"] != "DELETED":
+                    self.objects[name] = event["object"]
+                if before is None or _state(before) != _state(event["object"]):
+                    self.changed[name] = time.monotonic()
 
     def taken(self) -> dict[str, Object]:
         """Return what is there now."""
@@ -92,22 +99,47 @@ class Court:
         """Look no longer."""
         self._watched.close()
 
-    def play(self, seeds: Iterable[int], *, preempts: bool) -> list[recorded.Row]:
+    def play(self, seeds: Iterable[int]) -> list[recorded.Row]:
         """Return what was there before each change, and which groups had quota after it.
 
-        Clusters that do not settle are left out.
+        Clusters of all kinds are played side by side. Those that do not settle are left out.
         """
-        games = [clusters.cluster(one, preempts=preempts, uid=self._uid) for one in seeds]
-        self._all(one for game in games for one in game.around)
+        games = [
+            clusters.cluster(seed, kind, uid=self._uid)
+            for seed in seeds
+            for kind in clusters.KINDS.values()
+        ]
+        self._prepare([one for game in games for one in game.around])
+        self._rounds([game.steps for game in games])
+        rows = self._changed(games)
+        self._clear()
+        return rows
+
+    def _prepare(self, around: Sequence[Object]) -> None:
+        """Make what surrounds Workloads, and wait until Kueue can know of all."""
+        machines = [one for one in around if one["kind"] == "Node"]
+        self._all(machines)
+        self._await_nodes()
+        self._all(one for one in around if one["kind"] != "Node")
         self._strict = frozenset(
             one["metadata"]["name"]
-            for game in games
-            for one in game.around
+            for one in around
             if one["spec"].get("queueingStrategy") == "StrictFIFO"
         )
         self._await_active()
-        self._rounds([game.steps for game in games])
-        return self._changed(games)
+
+    def _clear(self) -> None:
+        """Take away Workloads and then their nodes: who loses a node moves, and nodes cost."""
+        self._delete_all(*WORKLOAD, namespace=clusters.NAMESPACE)
+        for attempt in polling.trying(timeout=120, every=0.5):
+            with attempt:
+                assert not self._watched.taken(), "Workloads of the last clusters are still there"
+        self._delete_all("v1", "Pod", namespace=clusters.NAMESPACE)
+        self._delete_all("v1", "Node", label_selector=clusters.PART)
+        for attempt in polling.trying(timeout=120, every=0.5):
+            with attempt:
+                left = self._api.list("v1", "Node", label_selector=clusters.PART)
+                assert not left, f"{len(left)} nodes are still there"
 
     def _changed(self, games: Sequence[clusters.Cluster]) -> list[recorded.Row]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -143,6 +175,20 @@ class Court:
     def _all(self, objects: Iterable[Object]) -> None:
         with futures.ThreadPoolExecutor(_WRITERS) as writers:
             list(writers.map(self._api.create, objects))
+
+    def _delete_all(
+        self, api_version: str, kind: str, *, namespace: str | None = None, label_selector: str = ""
+    ) -> None:
+        path = self._api.resource(api_version, kind).path(namespace=namespace)
+        query = {"labelSelector": label_selector} if label_selector else {}
+        self._api.request("DELETE", path, query=query, body={"gracePeriodSeconds": 0})
+
+    def _await_nodes(self) -> None:
+        for attempt in polling.trying(timeout=120, every=1):
+            with attempt:
+                found = self._api.list("v1", "Node", label_selector=clusters.PART)
+                idle = [one["metadata"]["name"] for one in found if not _is_ready(one)]
+                assert not idle, idle
 
     def _await_active(self) -> None:
         for attempt in polling.trying(timeout=120, every=1):
@@ -198,6 +244,12 @@ class Court:
         }
 
 
+def _state(workload: Object) -> Any:
+    status = workload.get("status") or {}
+    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    return conditions, status.get("admission"), workload["spec"]
+
+
 def _prefix(name: str) -> str:
     return name.removeprefix("leaderworkerset-").partition("-")[0]
 
@@ -205,6 +257,11 @@ def _prefix(name: str) -> str:
 def _active(queue: Object) -> bool:
     conditions = (queue.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Active" and one["status"] == "True" for one in conditions)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _told(workload: Object) -> bool:

@@ -24,6 +24,9 @@ KINDS: Final = {
         look.COHORTS,
         resources.FLAVORS,
         resources.WORKLOAD_PRIORITY_CLASSES,
+        look.TOPOLOGIES,
+        resources.NODES,
+        resources.PODS,
     )
 }
 
@@ -42,11 +45,12 @@ class Row:
         stored = {KINDS[kind]: found for kind, found in self.stored.items()}
         live = self.cluster.live
         key = keys.SetKey(clusters.NAMESPACE, live["metadata"]["name"])
-        return look.of(live, stored, key=key, now=datetime.fromisoformat(self.now))
+        now = datetime.fromisoformat(self.now)
+        return look.of(live, stored, key=key, now=now, nodes=stored.get(resources.NODES, ()))
 
     def answer(self) -> whatif.Answer:
         """Return what `whatif` says."""
-        return whatif.answer(self.seen(), self.cluster.change)
+        return whatif.answer(self.seen(), self.cluster.change, pods=self.stored.get("Pod", ()))
 
     def foretold(self) -> tuple[int, ...]:
         """Return the groups that `whatif` says would have quota."""
@@ -72,6 +76,8 @@ def trimmed(obj: Object) -> Object:
     metadata = {key: obj["metadata"][key] for key in kept if obj["metadata"].get(key)}
     found: Object = {"metadata": metadata}
     found |= {key: obj[key] for key in ("spec", "status", "value") if key in obj}
+    if obj["kind"] == "Node":
+        found["status"] = _of_node(obj["status"])
     for pods in (found.get("spec") or {}).get("podSets") or ():
         spec = pods["template"]["spec"]
         containers = [{"name": c["name"], "resources": c["resources"]} for c in spec["containers"]]
@@ -84,14 +90,23 @@ def trimmed(obj: Object) -> Object:
     return found
 
 
-def file_of(*, preempts: bool) -> Path:
-    """Return where the rows are kept."""
-    return KEPT / ("with-preemption.jsonl.gz" if preempts else "without-preemption.jsonl.gz")
+def _of_node(status: Object) -> Object:
+    ready = [
+        {"type": one["type"], "status": one["status"]}
+        for one in status["conditions"]
+        if one["type"] == "Ready"
+    ]
+    return {"allocatable": status["allocatable"], "conditions": ready}
 
 
-def kept(*, preempts: bool) -> list[Row]:
-    """Return the rows that are kept."""
-    with gzip.open(file_of(preempts=preempts), "rt") as lines:
+def file_of(kind: clusters.Kind) -> Path:
+    """Return where the rows of a kind are kept."""
+    return KEPT / f"{kind.name}.jsonl.gz"
+
+
+def kept(kind: clusters.Kind) -> list[Row]:
+    """Return the rows that are kept of a kind."""
+    with gzip.open(file_of(kind), "rt") as lines:
         return [row_of(json.loads(line)) for line in lines]
 
 
@@ -99,8 +114,9 @@ def row_of(stored: Object) -> Row:
     """Parse a row."""
     given = stored["cluster"]
     quotas = {(queue, flavor, kind): n for queue, flavor, kind, n in given.pop("quotas")}
+    kind = clusters.KINDS[given.pop("kind")]
     return Row(
-        cluster=clusters.Cluster(**given, quotas=quotas),
+        cluster=clusters.Cluster(**given, kind=kind, quotas=quotas),
         now=stored["now"],
         stored=stored["stored"],
         admitted=tuple(stored["admitted"]),
@@ -112,7 +128,7 @@ def _line(row: Row) -> str:
     # What was made of the cluster stands in what was stored.
     given = {
         "seed": one.seed,
-        "preempts": one.preempts,
+        "kind": one.kind.name,
         "around": [],
         "steps": [],
         "manifest": one.manifest,
@@ -128,12 +144,20 @@ def _line(row: Row) -> str:
     return json.dumps(kept_row, sort_keys=True)
 
 
-def keep(rows: Iterable[Row], *, preempts: bool) -> None:
+def keep(rows: Iterable[Row]) -> None:
     """Keep rows, in the order of their seeds and without the time of writing."""
-    text = "".join(f"{_line(row)}\n" for row in sorted(rows, key=lambda row: row.cluster.seed))
-    file = file_of(preempts=preempts)
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(gzip.compress(text.encode(), mtime=0))
+    KEPT.mkdir(exist_ok=True)
+    for kind, found in by_kind(rows).items():
+        text = "".join(f"{_line(row)}\n" for row in found)
+        file_of(kind).write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def by_kind(rows: Iterable[Row]) -> dict[clusters.Kind, list[Row]]:
+    """Return rows by the kind of their clusters, in the order of their seeds."""
+    found: dict[clusters.Kind, list[Row]] = {kind: [] for kind in clusters.KINDS.values()}
+    for row in sorted(rows, key=lambda row: row.cluster.seed):
+        found[row.cluster.kind].append(row)
+    return found
 
 
 def share(rows: list[Row]) -> tuple[float, list[str]]:

@@ -61,6 +61,21 @@ def statefulset(name: str, *, namespace: str, marked: bool) -> Object:
     }
 
 
+def own_statefulset(
+    name: str, *, namespace: str, pods: Object | None = None, owner: str | None = None
+) -> Object:
+    """A StatefulSet of somebody's own; ``pods`` are more labels of its pods."""
+    body = statefulset(name, namespace=namespace, marked=False)
+    labels = {"app": "own"}
+    body["metadata"]["labels"] = labels
+    body["spec"]["selector"] = {"matchLabels": labels}
+    body["spec"]["template"]["metadata"]["labels"] = labels | (pods or {})
+    if owner is not None:
+        reference = {"apiVersion": names.LWS_API_VERSION, "kind": owner, "name": SET, "uid": "1"}
+        body["metadata"]["ownerReferences"] = [reference]
+    return body
+
+
 def a_pod(name: str, *, namespace: str, marks: Object, labels: Object = LABELS) -> Object:
     return {
         "apiVersion": "v1",
@@ -381,6 +396,28 @@ REFUSED = (
         ("create a LeaderWorkerSet",),
         ("Q3",),
     ),
+    Refused(
+        "a new StatefulSet with the name of a set",
+        lambda place: place.create(statefulset("x", namespace=place.namespace, marked=False)),
+        ("create a LeaderWorkerSet",),
+        ("Q3",),
+    ),
+    Refused(
+        "a new StatefulSet whose pods have the name of a set",
+        lambda place: place.create(
+            own_statefulset("x", namespace=place.namespace, pods={names.SET_NAME: SET})
+        ),
+        ("create a LeaderWorkerSet",),
+        ("Q3",),
+    ),
+    Refused(
+        "a new StatefulSet that a set owns",
+        lambda place: place.create(
+            own_statefulset("x", namespace=place.namespace, owner=names.LWS_KIND)
+        ),
+        ("create a LeaderWorkerSet",),
+        ("Q3",),
+    ),
     *(
         Refused(f"a {what} that leaves {left} ({option})", act, ("in the background",), ("Q5",))
         for what, left in (("set", "all"), ("statefulset", "pods"), ("pod", "workers"))
@@ -448,7 +485,7 @@ PLAIN: dict[str, Act] = {
     "image of a pod": patch("pod", IMAGE),
     "a pod that is resized to more": patch("pod", cpu("200m"), "resize"),
     "a new StatefulSet": lambda place: place.create(
-        statefulset("x", namespace=place.namespace, marked=False)
+        own_statefulset("x", namespace=place.namespace)
     ),
     **{f"orphans of a {what}": delete(what, propagationPolicy="Orphan") for what in KINDS},
 }

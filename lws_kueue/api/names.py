@@ -147,3 +147,6 @@ PODS_READY_FIELD_MANAGER: Final = "kueue-job-controller-PodsReady"
 CONNECTIONS_FIELD_MANAGER: Final = "lws-kueue-multikueue"
 # Of a MultiKueueCluster: whether we reach it. `Active` there is Kueue's own.
 CLUSTER_CONNECTED: Final = "LWSKueueConnected"
+
+# Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
+WAITING: Final = "WaitingForAdmission"

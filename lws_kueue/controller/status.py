@@ -138,7 +138,7 @@ def _own_conditions(
 ) -> dict[str, lws.Condition | None]:
     """Return the conditions that LWS does not have, by type."""
     return {
-        waiting.WAITING: waiting.condition(reasons),
+        names.WAITING: waiting.condition(reasons),
         repairs.BACK_OFF: repairs.condition(owner, seen.attempts, now=now),
     }
 

@@ -144,7 +144,7 @@ def _merged(about: Mapping[int, reasons.Reason]) -> tuple[reasons.Reason, ...]:
 
 def _told(owner: lws.LeaderWorkerSet | None) -> str:
     conditions_ = owner.status.conditions if owner else ()
-    found = next((one for one in conditions_ if one.type == waiting.WAITING), None)
+    found = next((one for one in conditions_ if one.type == names.WAITING), None)
     return found.message if found is not None and found.status == "True" else ""
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
-from lws_kueue.controller.admission import waiting
 from lws_kueue.workload import build
 from tests.kit.examples import examples
 from tests.kit.memory import scenarios
@@ -79,7 +78,7 @@ class Life(QuotaModel):
     def told(self) -> str:
         """Return what the set says that its groups wait for."""
         conditions = self.live["status"]["conditions"]
-        found = (c["message"] for c in conditions if c["type"] == waiting.WAITING)
+        found = (c["message"] for c in conditions if c["type"] == names.WAITING)
         return next(found, "")
 
     def all_run(self) -> None:

@@ -225,6 +225,25 @@ def smuggle(rng: random.Random, model: Model) -> None:
     model.store({"kind": "Pod", "metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
 
 
+def supplant(rng: random.Random, model: Model) -> None:
+    """Somebody deletes a StatefulSet and makes another one of its name, whose pods have no gate."""
+    own = _pick(rng, model, "StatefulSet")
+    if own is None:
+        return
+    name = own["metadata"]["name"]
+    meta = {"name": name, "labels": copy.deepcopy(own["metadata"]["labels"])}
+    if rng.random() < 0.7:
+        meta["ownerReferences"] = copy.deepcopy(own["metadata"].get("ownerReferences") or [])
+    forged: Object = {"kind": "StatefulSet", "metadata": meta, "spec": copy.deepcopy(own["spec"])}
+    forged["spec"] |= rng.choice([{}, {"serviceName": "another"}])
+    template = forged["spec"]["template"]
+    template["spec"].pop("schedulingGates", None)
+    template["metadata"]["annotations"].pop(names.POD_SUSPENDING_PARENT, None)
+    del model.objects["StatefulSet", name]
+    model.collect_garbage()
+    model.store(forged)
+
+
 def rewrite(rng: random.Random, model: Model) -> None:
     """Somebody edits the set itself."""
     if (names.LWS_KIND, SET) in model.objects:
@@ -277,6 +296,7 @@ def leave(rng: random.Random, model: Model) -> None:
 DEEDS: tuple[tuple[Callable[[random.Random, Model], None], int], ...] = (
     (edit, 10),
     (smuggle, 2),
+    (supplant, 1),
     (rewrite, 1),
     (pretend, 1),
     (take_back, 1),

@@ -8,7 +8,6 @@ import pytest
 
 from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import decide
-from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.objects import name_claims
 from lws_kueue.controller.observe import observed
 from lws_kueue.workload import build
@@ -91,7 +90,7 @@ def test_groups_in_a_queue_whose_leaders_have_no_name_say_what_they_wait_for() -
     plan = plan_of(seen)
     assert not any(plan.chains), "no quota for pods that cannot be made"
     assert plan.status is not None
-    (standing,) = [c for c in plan.status.status["conditions"] if c["type"] == waiting.WAITING]
+    (standing,) = [c for c in plan.status.status["conditions"] if c["type"] == names.WAITING]
     assert standing["reason"] == "StatefulSetNameTaken"
     assert standing["message"] == f"groups 0-1: {told(plan)[0]}"
 

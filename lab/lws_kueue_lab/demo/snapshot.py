@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lws_kueue.api import facts, kueue, names, quantity
-from lws_kueue.controller.admission import waiting
 from lws_kueue.workload import state
 
 
@@ -94,7 +93,7 @@ class Snapshot:
         """Return what the set says about the groups that wait, in one line; "" for nothing."""
         status = (self.owner or {}).get("status") or {}
         for condition in status.get("conditions") or ():
-            if condition["type"] == waiting.WAITING and condition["status"] == "True":
+            if condition["type"] == names.WAITING and condition["status"] == "True":
                 return " ".join(condition["message"].split())
         return ""
 

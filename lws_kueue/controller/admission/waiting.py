@@ -13,9 +13,6 @@ from lws_kueue.controller.observe import groups, observed
 from lws_kueue.workload import naming, state
 from lws_kueue.workload.pods import keeps_name
 
-# Our own condition. It stands only while groups wait, so a set that runs has upstream's status.
-WAITING: Final = "WaitingForAdmission"
-
 # How many groups without a Workload are looked at, and how many get one, in one pass.
 MOST_NEW: Final = 500
 
@@ -38,7 +35,7 @@ _KEPT: Final = Reason(
 
 def condition(found: Collection[Reason]) -> lws.Condition | None:
     """Return the condition that says what groups wait for."""
-    return reasons.condition(WAITING, found)
+    return reasons.condition(names.WAITING, found)
 
 
 def why(

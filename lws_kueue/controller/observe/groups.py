@@ -416,9 +416,9 @@ def _others(groups: Iterable[Group], pods: Mapping[str, facts.Pod]) -> list[fact
 class Past:
     """What tells whether a set can have pods from before it waited for Kueue.
 
-    ``made`` is when the set was, ``asked`` when the oldest of its Workloads, "" if it has none;
-    both are times of the API server. ``served`` says that a controller has served the set already.
-    None of this can be written by who may edit sets, pods and StatefulSets.
+    ``made`` is when the set was, ``asked`` the first time of which a Workload of it or its status
+    says that it waits for Kueue, or that it is deleted, "" for none; ``served`` says that it has a
+    status at all. None of this can be written by who may edit sets, pods and StatefulSets.
     """
 
     made: str = ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from lws_kueue.api import completion, facts, lws
+from lws_kueue.api import completion, facts, lws, names
 from lws_kueue.api import kueue as kueue_api
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import groups, members
@@ -112,17 +112,21 @@ class Observed:
             return groups.Past()
         uid = self.lws.meta.uid
 
-        def asked(_: str, workload: kueue_api.Workload) -> str | None:
-            return workload.meta.created if _owned(workload.meta, uid) else None
+        def made(_: str, workload: kueue_api.Workload) -> str | None:
+            owned = any(owner.uid == uid for owner in workload.meta.owners)
+            return workload.meta.created if owned else None
 
-        def kept(_: str, revision: facts.Revision) -> Literal[True] | None:
-            return True if _owned(revision.meta, uid) else None
-
-        since = self.memo.each("asked for quota", asked, self.workloads, given=(uid,))
+        times = self.memo.each("asked for quota", made, self.workloads, given=(uid,))
+        oldest = self.memo.whole("asked since", _first, times)
+        told = self.lws.status.conditions
+        # While it has no Workload it says that it waits for one.
+        waits = [one.last_transition_time for one in told if one.type == names.WAITING]
+        # Once it is being deleted nothing is made for it any more.
+        known = (oldest, *waits, self.lws.meta.deleted)
         return groups.Past(
             made=self.lws.meta.created,
-            asked=self.memo.whole("asked since", _first, since),
-            served=bool(self.memo.each("revisions of the set", kept, self.revisions, given=(uid,))),
+            asked=min((time for time in known if time), default=""),
+            served=bool(told),
         )
 
     @cached_property
@@ -160,10 +164,6 @@ class Observed:
         if "found" in self.__dict__:
             more.__dict__["found"] = self.found
         return more
-
-
-def _owned(meta: facts.Meta, uid: str) -> bool:
-    return any(owner.uid == uid for owner in meta.owners)
 
 
 def _first(times: Mapping[str, str]) -> str:

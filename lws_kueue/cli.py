@@ -9,7 +9,7 @@ import click
 from rich import console as rich_console
 from rich import table as rich_table
 
-from lws_kueue.install import install, manifests, preflight
+from lws_kueue.install import install, manifests, patience, preflight
 from lws_kueue.kubectl import command as questions
 from lws_kueue.manager import command
 from lws_kueue.manager.settings import flags
@@ -71,6 +71,11 @@ def _console() -> rich_console.Console:
     return console if console.is_terminal else rich_console.Console(width=160)
 
 
+def _tell(text: str) -> None:
+    """Say something beside what a command is asked for."""
+    click.echo(f"lws-kueue: {text}", err=True)
+
+
 @main.command("install")
 @flags.kubeconfig
 @flags.context
@@ -106,15 +111,22 @@ def install_command(
                 api,
                 gang_scheduling=gang_scheduling,
                 default_priority_class=default_priority_class,
+                patience=patience.Patience(tell=_tell),
             )
         finally:
             await api.close()
 
     try:
         results = asyncio.run(run())
-    except (preflight.Unfit, client.ApiError, client.NoServerError, TimeoutError) as error:
+    except (
+        preflight.Unfit,
+        patience.NoPatienceLeft,
+        client.ApiError,
+        client.NoServerError,
+        TimeoutError,
+    ) as error:
         # What is wrong is outside the program.
-        click.echo(f"lws-kueue: {error}", err=True)
+        _tell(str(error))
         sys.exit(1)
     table = rich_table.Table("Kind", "Name", "Change", box=None)
     for result in results:

@@ -12,10 +12,10 @@ told where the API server refuses the write, "" for that of its kind (``controll
 import enum
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from lws_kueue.api import facts
+from lws_kueue.api import apply_diff, facts
 from lws_kueue.api.reasons import Reason
 
 # The verb of what is never put off.
@@ -92,7 +92,9 @@ class Apply:
     ``force`` is False where the object is believed not to exist: an object of that name which
     somebody else made then gives a conflict instead of being taken over. ``expects`` is what has to
     be true of other objects: where it is not, the chain ends, and the next pass decides afresh.
-    ``cluster`` is that of the object, "" for the controller's own.
+    ``cluster`` is that of the object, "" for the controller's own. ``replaces`` is the object as it
+    was decided on, None where there is none or it is not compared; it is no part of what is asked
+    for.
     """
 
     body: Mapping[str, Any]
@@ -105,6 +107,7 @@ class Apply:
     because: str = ""
     expects: tuple[Expect, ...] = ()
     cluster: str = ""
+    replaces: apply_diff.Applied | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

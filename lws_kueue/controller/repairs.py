@@ -8,8 +8,10 @@ equal writes grows from none to five minutes, as that of a container that fails 
 so in a condition, and a Warning names the other writer.
 
 New content is no repetition and waits for nothing: a change of the set, a rollout that goes on,
-another admission, another leader. Neither does a deletion that stops what runs without admission:
-there what waits is the next pod, for the name of the one that was stopped (``kept_for``).
+another admission, another leader. Nor is content a repetition that was written before and is wanted
+again while what was written last still stands (a label of the set that goes back and forth): nobody
+has undone anything. A deletion that stops what runs without admission does not wait either: there
+what waits is the next pod, for the name of the one that was stopped (``kept_for``).
 Pods may come and go for other reasons than a rival: their pauses grow more slowly, and one that has
 been there for a minute before it went is released as if for the first time. A status tells
 what is and may well go back and forth, so it is repeated only if it is the last one again and
@@ -28,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lws_kueue.api import actions, lws, names, reasons
+from lws_kueue.api import actions, apply_diff, lws, names, reasons
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import rivals
 
@@ -75,8 +77,8 @@ class _Record:
     ``before`` are the repetitions that an earlier process has told of, ``status`` is the last one
     that was written, ``undone`` when that was first found to be gone. ``writer`` is who undoes it,
     "" if nobody can tell, None while nobody has looked, and ``looked`` whether that was after the
-    last write. ``changed`` is what the API server made of the last apply, ``taken`` why this
-    controller has deleted itself what it makes.
+    last write. ``applied`` is the last apply, also one that made the object; ``changed`` is what
+    the API server made of it, ``taken`` why this controller has deleted itself what it makes.
     """
 
     pauses: tuple[float, ...]
@@ -88,6 +90,7 @@ class _Record:
     undone: datetime | None = None
     writer: str | None = None
     looked: bool = False
+    applied: actions.Apply | None = None
     changed: str = ""
     taken: str = ""
     occasion: str = ""
@@ -112,9 +115,21 @@ class _Record:
     def repeats(self, write: Write, digests: Sequence[bytes]) -> bool:
         """Whether a write, or a field of it, has been made before and is not there any more."""
         known = any(digest in self.contents for digest in digests)
+        if isinstance(write, actions.Apply):
+            return known and not self.moves_on(write)
         if isinstance(write, actions.StatusWrite) and self.status is not None:
             return known and write.replaces != self.status
         return known
+
+    def moves_on(self, apply: actions.Apply) -> bool:
+        """Whether something else is applied while what was applied last stands as it was applied.
+
+        Nobody has undone anything then, whatever was wanted in between.
+        """
+        last, live = self.applied, apply.replaces
+        if last is None or live is None or last.body == apply.body:
+            return False
+        return apply_diff.covers(live, last.body, manager=last.field_manager)
 
     def is_old(self, now: datetime) -> bool:
         """Whether the next write counts as the first."""
@@ -211,6 +226,8 @@ class Attempts:
             self._took(write)
             if write.stops and not rivals.is_pod(key):
                 return False
+        if isinstance(write, actions.Apply) and self._moved_on(write, key, digests, now):
+            return False
         # Those that were written last stand last, so that the first are the first to be forgotten.
         record = self._records.pop(key, None)
         if record is None:
@@ -228,7 +245,33 @@ class Attempts:
         record.contents.extend(one for one in digests if one not in record.contents)
         if isinstance(write, actions.StatusWrite):
             record.status = write.status
+        if isinstance(write, actions.Apply):
+            self._stands_now(write, key)
         return repeated
+
+    def _moved_on(
+        self, apply: actions.Apply, key: actions.WriteKey, digests: Sequence[bytes], now: datetime
+    ) -> bool:
+        """Note an apply before which nobody has undone the one before; whether it is one.
+
+        It is no move in a fight, so the time of the last one stays: neither does it make the next
+        pause longer, nor does the condition of one that is over stand for as long as the set is
+        changed.
+        """
+        record = self._record(key, now)
+        if record is None or not record.moves_on(apply):
+            return False
+        record.contents.extend(one for one in digests if one not in record.contents)
+        self._stands_now(apply, key)
+        return True
+
+    def _stands_now(self, apply: actions.Apply, key: actions.WriteKey) -> None:
+        """Note what the object is by now for all who write it: who makes it, and who changes it."""
+        if key.reports:
+            return
+        for verb in ("create", "apply"):
+            if (record := self._records.get(replace(key, verb=verb))) is not None:
+                record.applied = apply
 
     def _took(self, deletion: actions.Delete) -> None:
         """Note why this controller has deleted what it makes, so that nobody else is blamed."""

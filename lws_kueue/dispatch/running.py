@@ -11,6 +11,7 @@ from lws_kueue.api import actions, kueue, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.dispatch import (
     fitting,
+    observed,
     offers,
     places,
     remote_objects,
@@ -153,6 +154,7 @@ def _set(view: places.View, place: places.Place) -> actions.Part:
         because=view.key,
         expects=(_stands(view),),
         events=restored if place.run.key == view.key else (),
+        replaces=place.run,
     )
 
 
@@ -196,6 +198,7 @@ def _apply(
     expects: tuple[actions.Expect, ...],
     events: tuple[actions.Event, ...] = (),
     force: bool = True,
+    replaces: observed.RemoteSet | None = None,
 ) -> actions.Part:
     write = actions.Apply(
         body,
@@ -205,6 +208,7 @@ def _apply(
         because=because,
         expects=expects,
         cluster=place.name,
+        replaces=replaces,
     )
     return actions.Part(chains=((write,),))
 

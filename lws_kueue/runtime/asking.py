@@ -33,7 +33,8 @@ class ApiError(Exception):
         ``message`` may be told to people: it quotes no values of objects, which ``answer`` does.
         ``retry_after`` is for how many seconds it asked for a pause.
         """
-        super().__init__(f"{request}: {status} {reason}: {message}")
+        what = f"{status} {reason}" if status else reason
+        super().__init__(f"{request}: {what}: {message}")
         self.status = status
         self.reason = reason
         self.message = message

@@ -126,6 +126,7 @@ def _applied(
         force=live is not None,
         events=events,
         on_failure="FailedCreate" if live is None else "FailedUpdate",
+        replaces=live,
     )
     return actions.Part(chains=((apply,),))
 

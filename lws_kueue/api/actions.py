@@ -51,11 +51,17 @@ class WriteKey:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A Kubernetes event on the LeaderWorkerSet."""
+    """A Kubernetes event on the LeaderWorkerSet; ``about`` is as in ``Reason``."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    about: str = field(default="", compare=False)
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """What the event is about, whatever values it quotes."""
+        return self.reason, self.about or self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,9 @@ class StatusWrite:
 
     ``replaces`` is the status that stands there, as far as it is known. ``settled`` says that the
     set is where it shall be, so that no more news is to be expected, and ``urgent`` that somebody
-    waits for it, so that it is not held back to save writes.
+    waits for it, so that it is not held back to save writes. ``gist`` is what of it is ours,
+    without the values that its texts quote, None where they quote none: of the same gist only those
+    are news.
     """
 
     ref: Ref
@@ -221,6 +229,7 @@ class StatusWrite:
     settled: bool = False
     urgent: bool = False
     events: tuple[Event, ...] = ()
+    gist: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +342,9 @@ class Plan:
     @property
     def warnings(self) -> tuple[Event, ...]:
         """The Warning events that tell people; each is sent once for as long as it lasts."""
-        told = (Event("Warning", one.code, one.message) for one in self.reasons if one.warns)
+        told = (
+            Event("Warning", one.code, one.message, one.about) for one in self.reasons if one.warns
+        )
         return tuple(dict.fromkeys(told))
 
     @property

@@ -6,7 +6,7 @@ and whether they wait for it. What a set's condition and its events say is made 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import islice
 from operator import or_
@@ -33,6 +33,10 @@ class Reason:
     what they can change. ``groups`` are the indices of those that it is about, none for the set as
     a whole. ``waits`` says that these groups are held by it, ``warns`` that a person must act, so
     that it is told in a Warning event: to wait for quota is Kueue's daily business.
+
+    ``about`` names the object and the field where the text quotes a value that may be another one
+    at any moment, because others write it; "" where the text names all that it is about. Reasons
+    of the same code that are about the same are one that is told again: with a pause.
     """
 
     code: str
@@ -41,6 +45,7 @@ class Reason:
     groups: Collection[int] = ()
     waits: bool = False
     warns: bool = True
+    about: str = field(default="", compare=False)
 
     @property
     def message(self) -> str:
@@ -118,6 +123,16 @@ def condition(kind: str, reasons: Iterable[Reason]) -> lws.Condition | None:
         return None
     texts = [f"{numbered(reason.groups)}: {reason.brief.message}" for reason in waiting]
     return standing(kind, waiting[0].code, texts, more="more reasons")
+
+
+def quoting(reasons: Iterable[Reason]) -> tuple[Reason, ...] | None:
+    """Return ``reasons`` without the values that they quote, None if none quotes any."""
+    reasons = tuple(reasons)
+    if not any(reason.about for reason in reasons if reason.waits):
+        return None
+    return tuple(
+        replace(reason, text=reason.about, fix="") if reason.about else reason for reason in reasons
+    )
 
 
 def standing(kind: str, code: str, texts: Sequence[str], *, more: str = "more") -> lws.Condition:

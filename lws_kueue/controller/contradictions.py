@@ -40,8 +40,10 @@ def _all(at: scope.Scope) -> Iterator[Reason]:
     yield from _revisions(at)
 
 
-def _warning(kind: str, name: str, text: str, *, fix: str = "") -> Reason:
-    return Reason(f"Invalid{kind}", f"{kind} {name}: {text}", fix)
+def _warning(kind: str, name: str, text: str, *, fix: str = "", field: str) -> Reason:
+    """Return the Warning about a ``field`` of an object, of whatever value it has."""
+    about = f"{kind} {name}: {field}"
+    return Reason(f"Invalid{kind}", f"{kind} {name}: {text}", fix, about=about)
 
 
 def _labels(kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]) -> Iterator[Reason]:
@@ -49,7 +51,8 @@ def _labels(kind: str, meta: facts.Meta, wanted: Mapping[str, str | None]) -> It
     for label, value in wanted.items():
         found = meta.labels.get(label)
         if value is not None and found != value:
-            yield _warning(kind, meta.name, f"label {label} should be {value!r} and is {found!r}")
+            text = f"label {label} should be {value!r} and is {found!r}"
+            yield _warning(kind, meta.name, text, field=f"label {label}")
 
 
 # The set itself ---------------------------------------------------------------------------------
@@ -79,6 +82,7 @@ def _leader_set(owner: lws.LeaderWorkerSet, leader_set: facts.StatefulSet) -> It
             "StatefulSet",
             meta.name,
             f"annotation {names.REPLICAS} should be a number and is {written[:40]!r}",
+            field=f"annotation {names.REPLICAS}",
         )
 
 
@@ -116,7 +120,7 @@ def _in_group(group: groups.Group, set_name: str) -> Iterator[Reason]:
         yield from _labels("StatefulSet", worker_set.meta, shared)
         if group.rescaled:
             text = f"replicas should be {group.size - 1} and is {worker_set.replicas}"
-            yield _warning("StatefulSet", worker_set.meta.name, text)
+            yield _warning("StatefulSet", worker_set.meta.name, text, field="replicas")
         yield from foreign.told(worker_set, first=1, set_name=set_name)
     for pod in group.workers:
         ordinal = ordinals.parent_and_ordinal(pod.meta.name)[1]
@@ -124,7 +128,7 @@ def _in_group(group: groups.Group, set_name: str) -> Iterator[Reason]:
     size = leader.annotations.get(names.SIZE, "")
     if numbers.positive(size) != group.size:
         text = f"annotation {names.SIZE} should be {str(group.size)!r} and is {size[:40]!r}"
-        yield _warning("Pod", leader.name, text)
+        yield _warning("Pod", leader.name, text, field=f"annotation {names.SIZE}")
 
 
 def _revision_of(group: groups.Group, *, wanted: int, known: frozenset[str]) -> Iterator[Reason]:
@@ -140,7 +144,8 @@ def _revision_of(group: groups.Group, *, wanted: int, known: frozenset[str]) -> 
             "that key"
         )
         fix = "Correct the label, or delete the pod to have it made anew"
-        yield _warning("Pod", group.leader.meta.name, text, fix=fix)
+        field = f"label {names.REVISION_KEY}"
+        yield _warning("Pod", group.leader.meta.name, text, fix=fix, field=field)
 
 
 # Objects that are in the way, or pretend to belong ----------------------------------------------
@@ -160,13 +165,13 @@ def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -
             text = (
                 f"has the label {names.SET_NAME}={owner.meta.name} and does not belong to the set"
             )
-            yield _warning("Pod", meta.name, text, fix="Remove the label")
+            yield _warning("Pod", meta.name, text, fix="Remove the label", field="belongs")
         elif _is_left_over(owner, pod, found):
             text = (
                 "was let go by its StatefulSet, and its group is not there any more, so nothing "
                 "removes it"
             )
-            yield _warning("Pod", meta.name, text, fix="Delete it")
+            yield _warning("Pod", meta.name, text, fix="Delete it", field="left over")
         return
     if meta.controller is not None:
         text = (
@@ -174,14 +179,14 @@ def _outside(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -
             "of the set needs"
         )
         if not groups.may_belong(owner.meta.name, pod):
-            yield _warning("Pod", meta.name, text, fix="Delete it")
+            yield _warning("Pod", meta.name, text, fix="Delete it", field="owner")
         return
     # One with the right labels will be taken back by its StatefulSet.
     for wrong in _labels("Pod", meta, selector):
         text = (
             f"{wrong.message}, so its StatefulSet let it go. Correct the label, or delete the pod"
         )
-        yield Reason(wrong.code, text)
+        yield Reason(wrong.code, text, about=wrong.about)
 
 
 def _is_left_over(owner: lws.LeaderWorkerSet, pod: facts.Pod, found: groups.Groups) -> bool:
@@ -234,7 +239,8 @@ def _stateful_sets(at: scope.Scope) -> Iterator[Reason]:
         if own or other.meta.uid in told.values():
             continue
         text = f"has the label {names.SET_NAME}={at.owner.meta.name} and does not belong to the set"
-        yield _warning("StatefulSet", name, text, fix="Remove the label, or delete it")
+        fix = "Remove the label, or delete it"
+        yield _warning("StatefulSet", name, text, fix=fix, field="belongs")
 
 
 # Services ---------------------------------------------------------------------------------------
@@ -255,7 +261,8 @@ def _services(at: scope.Scope) -> Iterator[Reason]:
         for service, why in found:
             if service.meta.name not in named:
                 named.add(service.meta.name)
-                yield _warning("Service", service.meta.name, _mended(at.owner, service, why))
+                text = _mended(at.owner, service, why)
+                yield _warning("Service", service.meta.name, text, field="pods")
 
 
 def _useless_to(
@@ -326,7 +333,8 @@ def _revisions(at: scope.Scope) -> Iterator[Reason]:
                     text = f"has the key {key} as well as {used.meta.name if used else ''}, and "
                     text += "holds something else"
                     fix = "Delete the one that is wrong"
-                    yield _warning("ControllerRevision", revision.meta.name, text, fix=fix)
+                    kind, name = "ControllerRevision", revision.meta.name
+                    yield _warning(kind, name, text, fix=fix, field="key")
 
 
 def _unusable(at: scope.Scope) -> Iterator[Reason]:
@@ -344,7 +352,8 @@ def _unusable(at: scope.Scope) -> Iterator[Reason]:
         meta = revision.meta
         if revisions.is_own(at.owner, meta):
             if (why := revisions.broken(revision)) is not None:
-                yield Reason("InvalidControllerRevision", why)
+                about = f"ControllerRevision {name}: content"
+                yield Reason("InvalidControllerRevision", why, about=about)
             named = revisions.hash_in_name(meta.name)
             # Under another key than its name tells it may be a back-filled one, unless its own
             # key is missed.
@@ -359,7 +368,8 @@ def _unusable(at: scope.Scope) -> Iterator[Reason]:
                 f"has the label {names.SET_NAME}={at.owner.meta.name} and belongs to "
                 f"{meta.controller.kind} {meta.controller.name}"
             )
-            yield _warning("ControllerRevision", name, text, fix="Remove the label")
+            fix = "Remove the label"
+            yield _warning("ControllerRevision", name, text, fix=fix, field="belongs")
 
 
 def _of_this_name(set_name: str, controller: facts.Owner) -> bool:

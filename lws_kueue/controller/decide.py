@@ -11,7 +11,15 @@ from datetime import datetime
 
 from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.reasons import Reason
-from lws_kueue.controller import contradictions, finalizers, refusals, repairs, restarts, status
+from lws_kueue.controller import (
+    contradictions,
+    finalizers,
+    postponed,
+    refusals,
+    repairs,
+    restarts,
+    status,
+)
 from lws_kueue.controller.admission import (
     admissions,
     bridge,
@@ -74,6 +82,7 @@ def undecided(
         f"What to do about {seen.name} cannot be decided, because of an error in the controller"
         f" ({type(fault).__name__}: {str(fault)[:_MOST_OF_FAULT]}); pods that are not admitted are"
         " stopped, and nothing else is done",
+        about=f"the decision: {type(fault).__name__}",
     )
     plan = _without_spec(seen, now=now, options=options)
     return replace(plan, reasons=(*plan.reasons, why), faults=(fault,))
@@ -120,6 +129,7 @@ def _plan(
     made = objects.plan(at, target, going=going, exceeding=exceeding)
     down = actions.each_alone(taken_down)
     whys = refusals.explained(at, admitted, bridged, others=(made, actions.Part(chains=down)))
+    whys = postponed.explained(whys, bridged, seen=at.seen, now=now)
     held = finalizers.of(at.seen, wanted=wanted, waits=at.managed_by.stops, now=now)
     whys = finalizers.explained(held.reasons, whys)
     remote = elsewhere.plan(wanted=wanted) if elsewhere else actions.Part()
@@ -312,6 +322,7 @@ def _blocked(
         f"StatefulSet {foreign.meta.name} exists and {name_claims.holder(foreign.meta)}; it has the"
         " name that the leader StatefulSet needs",
         fix=name_claims.remedy(foreign.meta),
+        about=f"the name of StatefulSet {foreign.meta.name}",
     )
     blocked = deletion.plan(seen, options=options, now=now) + actions.Part(
         reasons=(taken,), recheck_after=RECHECK_FOREIGN

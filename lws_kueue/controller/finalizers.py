@@ -110,7 +110,8 @@ def _reason(
     else:
         text += "stays until whoever has put finalizers on it takes them off: "
         text, fix = text + ", ".join(holding), ""
-    why = Reason(HELD, text, fix, groups=tuple(sorted(same.groups)))
+    about = f"{kind} {min(same.names)}: {'Kueue' if kueues else 'other'} finalizers"
+    why = Reason(HELD, text, fix, groups=tuple(sorted(same.groups)), about=about)
     return replace(why, waits=waits and bool(same.groups))
 
 

@@ -40,7 +40,7 @@ class _Refused:
     def reason(self) -> Reason:
         what = f"{self.ref.kind} {self.ref.name}"
         text = f"the API server refuses to {self.does} {what}: {self.message}"
-        return Reason(self.code, text)
+        return Reason(self.code, text, about=f"{self.does} {what}")
 
 
 def told(plan: actions.Plan, attempts: repairs.Attempts) -> actions.Plan:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import reasons as told
 from lws_kueue.api.reasons import Reason
 from lws_kueue.controller import repairs
 from lws_kueue.controller.admission import dispatching, waiting
@@ -39,6 +40,7 @@ _EXCLUSIVE = (
 class Outcome:
     """The new status in JSON form and the stored one; ``events`` follow the write of the new one.
 
+    ``ours`` are the types of the conditions that are not somebody else's.
     ``settled`` says that the set is available, ``update_done`` that every group is at the current
     revision and ready, so that obsolete revisions may go.
     """
@@ -46,6 +48,7 @@ class Outcome:
     status: dict[str, Any]
     stored: dict[str, Any]
     events: tuple[actions.Event, ...]
+    ours: frozenset[str]
     changed: bool
     settled: bool
     update_done: bool
@@ -104,7 +107,7 @@ def plan(
         },
     )
     return actions.Part(
-        status=_write(at.owner, outcome, awaited=at.managed_by.built_in),
+        status=_write(at.owner, outcome, reasons, awaited=at.managed_by.built_in),
         finish=_obsolete(at, limit=kept) if outcome.update_done else (),
     )
 
@@ -126,7 +129,7 @@ def blocked(
         now=now,
         own=_own_conditions(seen, owner, reasons, now=now),
     )
-    return actions.Part(status=_write(owner, outcome, awaited=False))
+    return actions.Part(status=_write(owner, outcome, reasons, awaited=False))
 
 
 def _own_conditions(
@@ -144,7 +147,7 @@ def _own_conditions(
 
 
 def _write(
-    owner: lws.LeaderWorkerSet, outcome: Outcome, *, awaited: bool
+    owner: lws.LeaderWorkerSet, outcome: Outcome, reasons: Collection[Reason], *, awaited: bool
 ) -> actions.StatusWrite | None:
     """Return the write of a status, if it has changed.
 
@@ -165,7 +168,25 @@ def _write(
         events=outcome.events,
         settled=outcome.settled,
         urgent=awaited and surging,
+        gist=_gist(outcome, reasons),
     )
+
+
+def _gist(outcome: Outcome, reasons: Collection[Reason]) -> dict[str, Any] | None:
+    """Return what of a status is ours, with the values left out that ``reasons`` quote in it.
+
+    None if they quote none.
+    """
+    general = told.quoting(reasons)
+    waits = waiting.condition(general) if general else None
+    if waits is None:
+        return None
+    conditions = [
+        {**one, "message": waits.message} if one["type"] == waiting.WAITING else one
+        for one in outcome.status["conditions"]
+        if one["type"] in outcome.ours
+    ]
+    return {**outcome.status, "conditions": conditions}
 
 
 def _obsolete(at: scope.Scope, *, limit: int) -> actions.Chain:
@@ -209,20 +230,21 @@ def compute(
 
     ``own`` are the conditions that LWS does not have, by type: each stands while there is a reason
     for it, and None removes it. ``unwritten`` are conditions that an earlier pass decided on and
-    that are not stored yet: transitions start from them.
+    that are not stored yet: transitions start from them. Those of others in it are what stood there
+    at that time, so they are left out.
     """
     bounds = scaling.bounds(owner)
     counts = count(found, key=key, bounds=bounds)
     wanted = _wanted(counts, replicas=bounds.replicas)
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     generation = owner.meta.generation
+    ours = frozenset(own.keys() | _TEXTS.keys())
     last = owner.status.conditions if unwritten is None else unwritten
-    before = tuple(c for c in last if c.type not in own)
-    conditions = _settled(before, wanted, generation=generation, time=time)
-    events = () if conditions == before else (_event(wanted[0], counts, bounds),)
-    conditions += tuple(
-        _own(owner, condition, time=time) for condition in own.values() if condition is not None
-    )
+    before = tuple(c for c in last if c.type in _TEXTS)
+    settled = _settled(before, wanted, generation=generation, time=time)
+    events = () if settled == before else (_event(wanted[0], counts, bounds),)
+    added = tuple(_own(owner, one, time=time) for one in own.values() if one is not None)
+    conditions = _beside_others(owner.status.conditions, settled, added, ours=ours)
     old = owner.status.model_dump(by_alias=True, exclude_none=True, mode="json")
     status = {
         **old,
@@ -237,10 +259,30 @@ def compute(
         status=status,
         stored=old,
         events=events,
+        ours=ours,
         changed=status != old,
         settled=wanted == (AVAILABLE,),
         update_done=bounds.floor == 0 and counts.settled == bounds.replicas,
     )
+
+
+def _beside_others(
+    stored: tuple[lws.Condition, ...],
+    settled: tuple[lws.Condition, ...],
+    added: tuple[lws.Condition, ...],
+    *,
+    ours: Collection[str],
+) -> tuple[lws.Condition, ...]:
+    """Return ``settled`` conditions with those of others that are ``stored``, then the ``added``.
+
+    ``ours`` are the types that are nobody else's. Who writes one beside ours may have an order of
+    its own, which says nothing: if nothing else differs, all stays in the order in which it stands.
+    """
+    by_type = {condition.type: condition for condition in settled}
+    there = tuple(by_type.pop(c.type, c) for c in stored if c.type in by_type or c.type not in ours)
+    conditions = (*there, *by_type.values(), *added)
+    same = {c.type: c for c in conditions} == {c.type: c for c in stored}
+    return stored if same and len(conditions) == len(stored) else conditions
 
 
 def _wanted(counts: Counts, *, replicas: int) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ class Loop:
         outcome = await self._cluster.carry_out(key, seen, plan, gives_way=gives_way)
         news = self._memories.learn(key, seen, plan, outcome)
         if seen.meta is not None:
-            self._warn(key, seen.meta, plan.warnings)
+            held = actions.soonest((held, self._warn(key, seen.meta, plan.warnings)))
         for failure in outcome.failures:
             logger.warning("%s/%s: %s", key.namespace, key.name, failure)
         await self._name_rivals(key, seen, plan)
@@ -182,8 +182,8 @@ class Loop:
     ) -> None:
         """Ask for the next pass: at once after a write, later where time has to go by.
 
-        After a failure the queue asks for it by itself, but a status that is held back does not
-        wait until whatever failed is tried again.
+        After a failure the queue asks for it by itself, but a status or a Warning that is held back
+        does not wait until whatever failed is tried again.
         """
         if held is not None:
             await self._queue.add(key, after=held)
@@ -196,9 +196,14 @@ class Loop:
 
     def _warn(
         self, key: keys.SetKey, regarding: facts.Meta, warnings: tuple[actions.Event, ...]
-    ) -> None:
-        """Send each warning once for as long as its cause lasts."""
-        remembered = self._memories.of(key)
-        for event in remembered.unsent(warnings):
+    ) -> float | None:
+        """Send each warning once for as long as its cause lasts.
+
+        Returns in how many seconds another one is to be sent, None if none is held back.
+        """
+        remembered = self._memories.of(key).warnings
+        due, held = remembered.due(warnings)
+        for event in due:
             if not self._cluster.events.record(regarding, event):
                 remembered.not_sent(event)
+        return held

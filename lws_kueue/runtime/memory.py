@@ -6,19 +6,15 @@ None of it is stored: a restart forgets it, and `docs/design.md` says of each wh
 import datetime
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import decide, refusals, repairs
 from lws_kueue.controller.observe import groups, observed
 from lws_kueue.controller.observe import members as group_members
-from lws_kueue.runtime import keys, metrics, writes
-
-# Seconds for which the cause of a Warning has to be away before it is told again: while objects
-# come and go, one pass may not see what those before and after it see.
-AWAY: Final = 60.0
+from lws_kueue.runtime import keys, metrics, repetition, writes
 
 # So many passes in a row may find that what they rest on is outdated, and be repeated at once.
 MOST_FRUITLESS: Final = 3
@@ -37,6 +33,8 @@ class StatusWrites:
     scripts wait for, that all is ready, would come late. So progress waits for half an interval
     whether more is coming. What was decided meanwhile is not lost: the next decision builds on its
     conditions, and its events follow the write that tells it.
+
+    Whatever is only told with other values than the last time has a pause that grows, like repairs.
     """
 
     def __init__(self, interval: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,6 +43,8 @@ class StatusWrites:
         self._clock = clock
         self._written: float | None = None
         self._unwritten: _Unwritten | None = None
+        self._gist: Mapping[str, Any] | None = None
+        self._pace: repetition.Pace | None = None
 
     def due(
         self, write: actions.StatusWrite | None
@@ -62,6 +62,8 @@ class StatusWrites:
         at = now if write.settled else since + self._interval / 2
         if self._written is not None:
             at = max(at, self._written + self._interval)
+        if self._pace is not None and self._repeats(write):
+            at = max(at, now + self._pace.left(now))
         if write.urgent or at <= now:
             return write, None
         return None, at - now
@@ -74,7 +76,17 @@ class StatusWrites:
 
     def written(self) -> None:
         """Note that the write that was due has succeeded."""
-        self._written, self._unwritten = self._clock(), None
+        now, unwritten = self._clock(), self._unwritten
+        if unwritten is not None:
+            if self._pace is not None and self._repeats(unwritten.write):
+                self._pace.again(now)
+            else:
+                self._gist, self._pace = unwritten.write.gist, repetition.Pace(now)
+        self._written, self._unwritten = now, None
+
+    def _repeats(self, write: actions.StatusWrite) -> bool:
+        """Whether a write tells nothing but other values than the last one."""
+        return write.gist is not None and write.gist == self._gist
 
 
 @dataclass(slots=True)
@@ -83,18 +95,17 @@ class Memory:
 
     ``members`` are those of each complete group, by index; ``lost_pods``, by UID, went while no
     pass looked; ``attempts`` are the writes of the last minutes, None before the first pass;
-    ``warned`` are the Warnings that were sent, and since when their cause is away; ``fruitless`` is
-    how many passes in a row found outdated what they were decided on, and wrote nothing;
-    ``status`` is when the status was written, and what is held back of it; ``memo`` is what the set
-    was put together from, which saves work and decides nothing.
+    ``warnings`` are those that were sent; ``fruitless`` is how many passes in a row found outdated
+    what they were decided on, and wrote nothing; ``status`` is when the status was written, and
+    what is held back of it; ``memo`` is what the set was put together from, which saves work and
+    decides nothing.
     """
 
     status: StatusWrites
-    clock: Callable[[], float] = time.monotonic
+    warnings: repetition.Warnings
     members: dict[int, group_members.Members] = field(default_factory=dict)
     lost_pods: dict[str, group_members.Departed] = field(default_factory=dict)
     attempts: repairs.Attempts | None = None
-    warned: dict[actions.Event, float | None] = field(default_factory=dict)
     fruitless: int = 0
     memo: groups.Memo = field(default_factory=groups.Memo)
 
@@ -143,22 +154,6 @@ class Memory:
         """Whether what is decided on has been outdated too often for a cache that lags."""
         return self.fruitless >= MOST_FRUITLESS
 
-    def unsent(self, warnings: tuple[actions.Event, ...]) -> list[actions.Event]:
-        """Return those of the Warnings of a pass that are not sent already, to be sent now."""
-        now = self.clock()
-        lasting = {
-            event: since
-            for event, since in self.warned.items()
-            if since is None or now - since < AWAY
-        }
-        away = {event: now if since is None else since for event, since in lasting.items()}
-        self.warned = away | dict.fromkeys(warnings)
-        return [event for event in warnings if event not in lasting]
-
-    def not_sent(self, event: actions.Event) -> None:
-        """Note that a Warning could not be sent after all; a later pass tries again."""
-        del self.warned[event]
-
 
 class Memories:
     """The memory of every set, by its key."""
@@ -168,7 +163,7 @@ class Memories:
     ) -> None:
         """``status_interval`` in seconds lies at least between two status writes for one set."""
         self._by_set: dict[keys.SetKey, Memory] = defaultdict(
-            lambda: Memory(StatusWrites(status_interval, clock=clock), clock=clock)
+            lambda: Memory(StatusWrites(status_interval, clock=clock), repetition.Warnings(clock))
         )
 
     def of(self, key: keys.SetKey) -> Memory:

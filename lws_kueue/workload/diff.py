@@ -311,7 +311,8 @@ def _name_taken(taken: kueue.Workload, index: int) -> Reason:
     else:
         holder = "has no owner"
     text = f"Workload {taken.meta.name} exists and {holder}"
-    return Reason("WorkloadNameTaken", text, fix).of(index)
+    about = f"the name of Workload {taken.meta.name}"
+    return Reason("WorkloadNameTaken", text, fix, about=about).of(index)
 
 
 def _repair(scene: _Scene, index: int, workload: kueue.Workload) -> actions.Part:

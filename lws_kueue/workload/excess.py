@@ -86,7 +86,8 @@ class Allowance:
             own = self._own(pod.spec)
             only_injected = own != pod.spec and not self._beyond(requests.of_pod(own))
         except ValueError as error:
-            return Excess(_problem(f"nobody can tell what pod {pod.meta.name} requests: {error}"))
+            text = f"nobody can tell what pod {pod.meta.name} requests"
+            return Excess(_problem(f"{text}: {error}", about=text))
         told = ", ".join(
             f"{quantity.render(name, asked)} of {name} instead of"
             f" {quantity.render(name, self._each[name])}"
@@ -95,6 +96,7 @@ class Allowance:
         reason = _problem(
             f"pod {pod.meta.name} requests more than {self._what} was admitted for: {told}",
             fix=_ADVICE,
+            about=f"pod {pod.meta.name}: requests",
         )
         return Excess(reason, holds=not (only_injected and self._injected is Injected.WARN))
 
@@ -124,8 +126,8 @@ def _asked(pod: facts.Pod) -> quantity.Amounts:
     return requests.of_pod(pod.spec)
 
 
-def _problem(text: str, *, fix: str = "") -> Reason:
-    return Reason(EXCEEDS, text, fix)
+def _problem(text: str, *, fix: str = "", about: str = "") -> Reason:
+    return Reason(EXCEEDS, text, fix, about=about)
 
 
 def _named(template: Mapping[str, Any], part: str) -> set[str]:

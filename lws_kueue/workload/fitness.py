@@ -86,7 +86,8 @@ def keep_off(
     )
     left = tuple(patch for patch in release.patches if patch.ref.name not in why)
     kept = dataclasses.replace(release, patches=left, events=()) if left else None
-    return kept, Reason("NodeUnfit", text, fix)
+    about = f"nodes of {', '.join(why)}"
+    return kept, Reason("NodeUnfit", text, fix, about=about)
 
 
 def _unfit(
@@ -166,7 +167,8 @@ def _waits(pod: facts.Pod, host: str, workload: kueue.Workload, said: str) -> Re
         f" Workload {workload.meta.name}, which{why}; its condition PodScheduled says more"
     )
     fix = "Make room on the node, or delete the Workload to have the group placed anew"
-    return Reason("PodUnschedulable", text, fix)
+    about = f"pod {pod.meta.name}: node {host}"
+    return Reason("PodUnschedulable", text, fix, about=about)
 
 
 def _after(word: str, text: str) -> Iterator[str]:

@@ -53,7 +53,11 @@ class PodChange:
 
 
 class _ConflictError(Exception):
-    """Two sources want different values for one key."""
+    """Two sources want different values for one key, the ``field``."""
+
+    def __init__(self, text: str, *, field: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 def injection(
@@ -96,7 +100,8 @@ def injection(
             change = _merged(change, PodChange(node_selector=domain.values), source=source)
     except _ConflictError as conflict:
         message = f"podset {podset} of Workload {workload.meta.name}: {conflict}; {_REMEDY}"
-        return Reason("PodSetUpdateConflict", message)
+        about = f"podset {podset} of Workload {workload.meta.name}: {conflict.field}"
+        return Reason("PodSetUpdateConflict", message, about=about)
     return change
 
 
@@ -166,7 +171,8 @@ def _merged(base: PodChange, more: PodChange, *, source: str) -> PodChange:
         if known.get((what, key), value) != value:
             raise _ConflictError(
                 f"{more.origins.get((what, key), source)} wants {what} {key}={value}, but "
-                f"{_has(base, what, key)} {known[what, key]}"
+                f"{_has(base, what, key)} {known[what, key]}",
+                field=f"{what} {key}",
             )
         origins.setdefault((what, key), source)
     fresh = _missing(more.tolerations, base.tolerations)
@@ -213,7 +219,8 @@ def patch_for(pod: facts.Pod, change: PodChange) -> actions.Patch | Reason:
             f"pod {pod.meta.name}: {conflict}; change the set's pod template, or what sets it on"
             " its pods, such as a webhook"
         )
-        return Reason("PodConflict", message)
+        about = f"pod {pod.meta.name}: {conflict.field}"
+        return Reason("PodConflict", message, about=about)
     spec: dict[str, Any] = {"schedulingGates": _foreign_gates(pod) or None}
     if selector := _new(change.node_selector, own.node_selector):
         spec["nodeSelector"] = selector

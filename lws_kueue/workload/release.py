@@ -56,7 +56,8 @@ def plan_release(
             f"Workload {workload.meta.name} was admitted for {admitted_pods} pods, and {beside}"
             " that are not of the group run in its place and have to end first"
         )
-        return None, (*problems, Reason("MorePodsThanAdmitted", message))
+        about = f"Workload {workload.meta.name}: pods beside those of the group"
+        return None, (*problems, Reason("MorePodsThanAdmitted", message, about=about))
     if any(part.held for part in parts) or not patches:
         return None, problems
     ref, meta = group.workload_ref(workload), workload.meta
@@ -143,7 +144,8 @@ def _exceeding(
             f"Workload {workload.meta.name} was admitted for {count} pods in podset"
             f" {assigned.name}, the group has {len(members)}"
         )
-        yield excess.Excess(Reason("MorePodsThanAdmitted", message))
+        about = f"Workload {workload.meta.name}: pods of podset {assigned.name}"
+        yield excess.Excess(Reason("MorePodsThanAdmitted", message, about=about))
         return
     waiting = [pod for pod in members if group.gated(pod)]
     if not waiting:
@@ -162,14 +164,16 @@ def _unplaced(workload: kueue.Workload, placement: ranks.Placement) -> Iterator[
             f"the topology assignment of Workload {workload.meta.name} has no place for"
             f" {', '.join(placement.crowded)}"
         )
-        yield Reason("TopologyAssignmentTooSmall", message)
+        about = f"Workload {workload.meta.name}: places"
+        yield Reason("TopologyAssignmentTooSmall", message, about=about)
     if placement.unhealthy:
         nodes = ", ".join(node.name for node in workload.status.unhealthy_nodes)
         message = (
             f"{', '.join(placement.unhealthy)}: node {nodes} of Workload {workload.meta.name} has"
             " failed, and Kueue has to replace it in the topology assignment"
         )
-        yield Reason("NodeFailed", message)
+        about = f"Workload {workload.meta.name}: nodes that have failed"
+        yield Reason("NodeFailed", message, about=about)
 
 
 def _patched(pods: Iterable[tuple[facts.Pod, injection.PodChange | Reason]]) -> _PodSetRelease:

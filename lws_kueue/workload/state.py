@@ -4,6 +4,7 @@ Kueue decides; this only reads. A Workload's conditions overlap (an evicted one 
 quota until the pods are stopped), so the order in which they are looked at is the meaning.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,9 @@ PODS_READY: Final = "PodsReady"
 REQUEUED: Final = "Requeued"
 
 _ACTIVE: Final = "Active"
+
+# How much is short changes with everything that runs; what is short is what matters.
+_AMOUNT: Final = re.compile(r"\d+(\.\d+)?\w*")
 
 # What Kueue says where a ClusterQueue has no quota of a resource at all: none is ever free.
 _NOT_COVERED: Final = "unavailable in ClusterQueue"
@@ -206,9 +210,11 @@ def _by_state(workload: kueue.Workload) -> Reason | None:
             return _waits("WorkloadFinished", text, fix=fix, warns=True)
         case Admission.DEACTIVATED:
             fix = f"set its spec.active to true{_cause(workload)}"
-            return _waits("WorkloadDeactivated", f"Workload {name} is deactivated", fix=fix)
+            text = f"Workload {name} is deactivated"
+            return _waits("WorkloadDeactivated", text, fix=fix, about=text)
         case Admission.EVICTED:
-            return _waits("WorkloadEvicted", f"Workload {name} is evicted{_cause(workload)}")
+            text = f"Workload {name} is evicted"
+            return _waits("WorkloadEvicted", f"{text}{_cause(workload)}", about=text)
     return None
 
 
@@ -233,14 +239,14 @@ def _checks(workload: kueue.Workload) -> Reason:
             return _check(check)
     admitted = workload.condition(ADMITTED)
     said = f": {admitted.message}" if admitted is not None and admitted.message else ""
-    message = f"Workload {workload.meta.name} has quota and waits to be admitted{said}"
-    return _waits("WaitingForAdmission", message)
+    text = f"Workload {workload.meta.name} has quota and waits to be admitted"
+    return _waits("WaitingForAdmission", f"{text}{said}", about=text)
 
 
 def _check(check: kueue.AdmissionCheckState, *, fix: str = "") -> Reason:
     said = f": {check.message}" if check.message else ""
-    text = f"AdmissionCheck {check.name} is {check.state}{said}"
-    return _waits("AdmissionCheck" + check.state, text, fix=fix)
+    text = f"AdmissionCheck {check.name} is {check.state}"
+    return _waits("AdmissionCheck" + check.state, f"{text}{said}", fix=fix, about=text)
 
 
 def _failed_check(workload: kueue.Workload) -> Reason | None:
@@ -288,9 +294,9 @@ def _undispatched(queues: Queues, *, then: str = "") -> Reason:
     )
 
 
-def _waits(code: str, text: str, *, fix: str = "", warns: bool = False) -> Reason:
+def _waits(code: str, text: str, *, fix: str = "", warns: bool = False, about: str = "") -> Reason:
     """Return why a group's pods are held; to wait for quota is nothing that anybody must repair."""
-    return Reason(code, text, fix, waits=True, warns=warns)
+    return Reason(code, text, fix, waits=True, warns=warns, about=about)
 
 
 def queue_trouble(queues: Queues) -> Reason | None:
@@ -323,28 +329,31 @@ def _cluster_queue_trouble(
         message = f"ClusterQueue {name}, which LocalQueue {local.meta.name} uses, does not exist"
         return _waits("ClusterQueueMissing", message, warns=True)
     said = active.message or active.reason
-    return _waits("ClusterQueueInactive", f"ClusterQueue {name} is not active: {said}", warns=True)
+    text = f"ClusterQueue {name} is not active"
+    return _waits("ClusterQueueInactive", f"{text}: {said}", warns=True, about=text)
 
 
 def _pending(workload: kueue.Workload, queues: Queues) -> Reason:
     """Explain a Workload that its queues would take: Kueue says what it waits for."""
     if gates := workload.meta.annotations.get(names.ADMISSION_GATED_BY):
-        return _waits("AdmissionGated", f"its admission is gated by {gates}")
+        text = "its admission is gated"
+        return _waits("AdmissionGated", f"{text} by {gates}", about=text)
     quota = workload.condition(QUOTA_RESERVED)
     if quota is None or not quota.message:
         message = f"Kueue has not considered Workload {workload.meta.name} yet"
         return _waits("Pending", message)
-    about = any(word in quota.message for word in ("topology", "level"))
-    asked = _topology_asked(workload) if about else ""
+    of_places = any(word in quota.message for word in ("topology", "level"))
+    asked = _topology_asked(workload) if of_places else ""
     # Kueue's message says what is short, but not where somebody could change it.
     text = queues.where + quota.message + asked
+    about = queues.where + _AMOUNT.sub("#", quota.message)
     if _NOT_COVERED in quota.message:
         fix = (
             "Waiting does not help: add the resource to spec.resourceGroups of the ClusterQueue, or"
             " give the set another queue"
         )
-        return _waits(quota.reason or "Pending", text, fix=fix, warns=True)
-    return _waits(quota.reason or "Pending", text)
+        return _waits(quota.reason or "Pending", text, fix=fix, warns=True, about=about)
+    return _waits(quota.reason or "Pending", text, about=about)
 
 
 def _topology_asked(workload: kueue.Workload) -> str:

@@ -1,8 +1,11 @@
 import itertools
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given as from_strategy
+from hypothesis import strategies as st
 
 from lws_kueue.api import lws
 from lws_kueue.controller import status
@@ -10,6 +13,7 @@ from lws_kueue.controller.observe import groups
 from lws_kueue.controller.rollout import scaling
 from tests.kit import golden
 from tests.kit.builders import given
+from tests.kit.examples import examples
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 STAMP = "2024-05-06T07:08:09Z"
@@ -268,6 +272,91 @@ def test_conditions_come_to_rest_and_never_contradict(
     assert {c["observedGeneration"] for c in outcome.status["conditions"]} == {2}
     again = given.an_lws(status=outcome.status, generation=2)
     assert not compute(again, *found, key=key, now=NOW + timedelta(days=1)).changed
+
+
+OTHERS = st.lists(
+    st.builds(
+        lambda kind, value, message, generation: {
+            "type": kind,
+            "status": value,
+            "reason": "Beat",
+            "message": message,
+            "lastTransitionTime": EARLIER,
+            **({} if generation is None else {"observedGeneration": generation}),
+        },
+        st.sampled_from(("a.example/A", "b.example/B", "c.example/C")),
+        st.sampled_from(("True", "False", "Unknown")),
+        st.text("xyz", max_size=2),
+        st.none() | st.integers(0, 9),
+    ),
+    max_size=3,
+    unique_by=lambda one: str(one["type"]),
+)
+
+
+@examples(200)
+@from_strategy(
+    others=OTHERS,
+    older=OTHERS,
+    held=st.booleans(),
+    waits=st.booleans(),
+    ready=st.booleans(),
+    generation=st.integers(1, 3),
+    shuffled=st.randoms(use_true_random=False),
+)
+def test_conditions_of_others_stay_as_they_stand_there_whatever_is_written_or_held(
+    *,
+    others: list[dict[str, Any]],
+    older: list[dict[str, Any]],
+    held: bool,
+    waits: bool,
+    ready: bool,
+    generation: int,
+    shuffled: random.Random,
+) -> None:
+    found = (given.a_group(0, ready=ready), given.a_group(1))
+    stored = [condition("Progressing"), condition(WAITING), *others]
+    shuffled.shuffle(stored)
+    owner = given.an_lws(status={"conditions": stored}, generation=generation)
+    unwritten = tuple(
+        lws.Condition.model_validate(one) for one in [condition("Progressing"), *older]
+    )
+    waiting = _waiting() if waits else None
+    options: dict[str, Any] = {"waiting": waiting, "unwritten": unwritten if held else None}
+    outcome = compute(owner, *found, **options)
+    kinds = {one["type"] for one in others}
+    theirs = [one for one in outcome.status["conditions"] if one["type"] in kinds]
+    assert theirs == [one for one in stored if one["type"] in kinds]
+    ours = [one for one in outcome.status["conditions"] if one["type"] not in kinds]
+    assert {one["observedGeneration"] for one in ours} == {generation}
+    assert {one["type"] for one in ours} <= {*_TYPES, WAITING}
+    assert compute(given.an_lws(generation=generation), *found, waiting=waiting).events == (
+        compute(
+            given.an_lws(status={"conditions": others}, generation=generation),
+            *found,
+            waiting=waiting,
+        ).events
+    )
+
+
+@examples(100)
+@from_strategy(
+    beats=st.lists(OTHERS, max_size=5),
+    waits=st.booleans(),
+    generation=st.integers(1, 3),
+    first=st.booleans(),
+)
+def test_what_others_write_to_their_conditions_causes_neither_a_write_nor_an_event(
+    *, beats: list[list[dict[str, Any]]], waits: bool, generation: int, first: bool
+) -> None:
+    waiting = _waiting() if waits else None
+    at_rest = compute(given.an_lws(generation=generation), waiting=waiting).status
+    for theirs in beats:
+        ours = at_rest["conditions"]
+        stored = {**at_rest, "conditions": [*theirs, *ours] if first else [*ours, *theirs]}
+        owner = given.an_lws(status=stored, generation=generation)
+        outcome = compute(owner, waiting=waiting, now=NOW + timedelta(days=1))
+        assert (outcome.changed, outcome.events) == (False, ())
 
 
 @pytest.mark.parametrize("name", [n for n in golden.NAMES if n != "claims"])

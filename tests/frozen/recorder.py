@@ -31,9 +31,9 @@ from lws_kueue.controller import decide
 def plain(value: object) -> object:
     """Return a value as JSON with an order of its own, without the names of types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # What tells no value from another one is none of what was decided.
-        fields = (f.name for f in dataclasses.fields(value) if f.compare)
-        pairs = {name: plain(getattr(value, name)) for name in fields}
+        # What does not count when two are compared is neither written nor said.
+        fields = (f for f in dataclasses.fields(value) if f.compare)
+        pairs = {f.name: plain(getattr(value, f.name)) for f in fields}
         return {name: each for name, each in pairs.items() if each not in (None, "", [], {}, False)}
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}

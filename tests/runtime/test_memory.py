@@ -5,7 +5,7 @@ import dataclasses
 from lws_kueue.api import actions, lws
 from lws_kueue.controller import repairs
 from lws_kueue.controller.observe import members, observed
-from lws_kueue.runtime import keys, memory, writes
+from lws_kueue.runtime import keys, memory, repetition, writes
 from tests.kit.builders import given
 from tests.runtime.engine import live_set
 from tests.runtime.test_status_writes import a_write
@@ -32,7 +32,7 @@ def all_of_a_set(memories: memory.Memories) -> memory.Memory:
     found.members[0] = members.Members("leader", "workers", {}, pending=False)
     found.lost_pods["w1"] = LOST
     found.attempts = repairs.Attempts()
-    found.unsent((WARNING,))
+    found.warnings.due((WARNING,))
     found.status.due(a_write(1, settled=True))
     found.status.written()
     return found
@@ -55,7 +55,8 @@ def test_a_set_that_is_gone_leaves_its_writes_behind_until_nothing_is_to_be_done
     memories.learn(KEY, what_is_seen(gone=True), last, writes.Outcome())
     after = memories.of(KEY)
     assert after.attempts == before.attempts
-    assert (after.members, after.warned) == ({}, {})
+    assert after.members == {}
+    assert after.warnings.due((WARNING,)) == ([WARNING], None)
     memories.learn(KEY, what_is_seen(gone=True), actions.Plan(), writes.Outcome())
     assert memories.of(KEY).attempts is None
     assert memories.of(KEY).lost_pods == {"w1": LOST}, "the next pass has not seen that yet"
@@ -88,10 +89,10 @@ def test_a_warning_is_sent_once_for_as_long_as_its_cause_lasts() -> None:
         (101.0, ()),
         (102.0, (WARNING,)),
         (103.0, ()),
-        (103.0 + memory.AWAY, (WARNING,)),
+        (103.0 + repetition.AWAY, (WARNING,)),
     ):
         now[0] = at
-        sent.append(known.unsent(warnings))
+        sent.append(known.warnings.due(warnings)[0])
     assert sent == [[WARNING], [], [], [], [], [WARNING]]
 
 
@@ -117,7 +118,7 @@ def test_passes_in_a_row_that_rest_on_what_is_outdated_and_write_nothing_go_to_t
 
 def test_a_warning_for_which_there_was_no_room_is_sent_by_a_later_pass() -> None:
     known = memory.Memories(status_interval=1.0).of(KEY)
-    assert known.unsent((WARNING,)) == [WARNING]
-    known.not_sent(WARNING)
-    assert known.unsent((WARNING,)) == [WARNING]
-    assert known.unsent((WARNING,)) == []
+    assert known.warnings.due((WARNING,)) == ([WARNING], None)
+    known.warnings.not_sent(WARNING)
+    assert known.warnings.due((WARNING,)) == ([WARNING], None)
+    assert known.warnings.due((WARNING,)) == ([], None)

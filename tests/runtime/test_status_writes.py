@@ -1,10 +1,12 @@
 """The timing of status writes, with a clock that the tests set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import pytest
 
 from lws_kueue.api import actions, names
+from lws_kueue.controller import repairs
 from lws_kueue.runtime import memory
 
 REF = actions.Ref(names.LWS_API_VERSION, names.LWS_KIND, "ns", "set")
@@ -108,3 +110,53 @@ def test_a_status_that_came_true_by_itself_is_forgotten() -> None:
     assert world.writes.due(None) == (None, None)
     assert world.writes.conditions() is None
     assert world.writes.due(a_write(1)) == (None, INTERVAL / 2)
+
+
+def quoting(value: int, *, ready: int = 1) -> actions.StatusWrite:
+    """A write whose texts quote what somebody else writes."""
+    write = a_write(ready, settled=True)
+    conditions = [{**write.status["conditions"][0], "message": f"it has {value}"}]
+    general = {**write.status, "conditions": write.status["conditions"]}
+    return replace(write, status={**write.status, "conditions": conditions}, gist=general)
+
+
+def written_in(world: World, *, seconds: int, ready: bool = False) -> list[float]:
+    """Return when a status is written that quotes another value each second."""
+    times = []
+    for value in range(seconds):
+        world.now += 1.0
+        write = quoting(value, ready=value if ready else 1)
+        if world.writes.due(write)[0] is not None:
+            world.writes.written()
+            times.append(world.now - 1000.0)
+    return times
+
+
+def test_a_status_that_only_quotes_other_values_is_written_with_growing_pauses() -> None:
+    times = written_in(World(), seconds=3600)
+    assert 2 <= len([at for at in times if at <= 60]) <= 6
+    later = [at for at in times if at > 60]
+    assert later
+    assert {after - before for before, after in pairwise(later)} == {repairs.LONGEST}
+
+
+def test_a_status_that_counts_otherwise_is_written_whatever_it_quotes() -> None:
+    assert len(written_in(World(), seconds=60, ready=True)) == 60
+
+
+def test_news_is_not_held_back_by_a_flood_of_values() -> None:
+    world = World()
+    written_in(world, seconds=120)
+    world.now += INTERVAL
+    news = quoting(7, ready=2)
+    assert world.writes.due(news) == (news, None)
+
+
+def test_the_last_of_many_values_is_written_when_the_pause_is_over() -> None:
+    world = World()
+    written_in(world, seconds=45)
+    write, held = world.writes.due(quoting(45))
+    assert write is None
+    assert held is not None
+    world.now += held
+    assert world.writes.due(quoting(45)) == (quoting(45), None)

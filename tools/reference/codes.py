@@ -267,7 +267,12 @@ CODES: Final = (
         "Let one more set be created in the namespace, or take the mark out of the template.",
     ),
     # The Workload of a group ---------------------------------------------------------------------
-    Code("WorkloadMissing", _WAITS, "The Workload of the group is being created."),
+    Code(
+        "WorkloadMissing",
+        _WAITS,
+        "The Workload of the group is being created, or is made again at a time that is told.",
+        "Where somebody deletes it each time, find out who (`RepairBackOff`).",
+    ),
     Code("WorkloadDeleting", _WAITS, "The Workload is being deleted; another one follows."),
     Code(
         "WorkloadFinished",

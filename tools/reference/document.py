@@ -17,7 +17,8 @@ listed.
 
 `kubectl describe lws NAME` shows conditions and events. A group that does not run stands, with
 its reason, in the condition `{codes.WAITS}`; a reason about which a person has to do something is a
-Warning event as well, once for as long as it lasts. The text names the objects to look at.
+Warning event as well, once for as long as it lasts; other values in the same text follow with
+pauses that grow to five minutes. The text names the objects to look at.
 """
 _WHERE: Final = {
     "waits": f"`{codes.WAITS}`",

@@ -73,6 +73,11 @@ class Shortage:
             what = f"none of the {self.wanted} workers of {self.stateful_set} can be made"
         return f"{what}: {self.refusal}" if self.refusal else f"{what}; its events say why"
 
+    @property
+    def about(self) -> str:
+        """What is missing, without how much of it and what is said to that."""
+        return f"pods of StatefulSet {self.stateful_set}"
+
     def lasts(self, now: datetime) -> bool:
         """Whether it has gone on for so long that it does not end by itself."""
         return self.since is not None and now - self.since >= self.patience
@@ -211,7 +216,7 @@ class Shortages:
         lasting = (one for one in self._all() if one.refusal or one.lasts(now))
         first = islice(lasting, MOST_ASKED)
         return actions.Part(
-            reasons=tuple(Reason("FailedCreate", one.message) for one in first),
+            reasons=tuple(Reason("FailedCreate", one.message, about=one.about) for one in first),
             recheck_after=actions.soonest(one.look_again(now) for one in self._all()),
         )
 

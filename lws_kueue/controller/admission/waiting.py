@@ -100,7 +100,7 @@ def for_pods(
         if not admitted.taken_in(index):
             continue
         lack = admitted.short.of(index) if admitted.short else None
-        refused = lack and Reason(REFUSED, lack.message, waits=True, warns=False)
+        refused = lack and Reason(REFUSED, lack.message, waits=True, warns=False, about=lack.about)
         found[index] = refused or stopped.get(index) or trouble
     return found
 

@@ -53,7 +53,8 @@ def put_right(live: facts.StatefulSet, template: Json, *, set_name: str) -> acti
         " than was admitted, and is set back"
     )
     fix = f"Change spec.leaderWorkerTemplate of LeaderWorkerSet {set_name} instead"
-    return _patched(live, {"template": {"spec": found.change}}, Reason(_CODE, text, fix))
+    why = Reason(_CODE, text, fix, about=f"StatefulSet {live.meta.name}: spec.template.spec")
+    return _patched(live, {"template": {"spec": found.change}}, why)
 
 
 def leaders(live: facts.StatefulSet, *, set_name: str) -> actions.Part:
@@ -79,7 +80,8 @@ def told(live: facts.StatefulSet, *, first: int, set_name: str) -> tuple[Reason,
         by = _by(live, [name for name, _ in one.change], below=("f:spec",))
         text = f"StatefulSet {live.meta.name}: spec.{one.what}{by}, so that {one.effect}, and is"
         fix = one.fix or f"Leave it to {names.LWS_KIND} {set_name}"
-        reasons.append(Reason(_CODE, f"{text} set back", fix))
+        about = f"StatefulSet {live.meta.name}: spec.{one.change[0][0]}"
+        reasons.append(Reason(_CODE, f"{text} set back", fix, about=about))
     return tuple(reasons)
 
 

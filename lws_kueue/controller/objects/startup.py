@@ -95,4 +95,6 @@ def _blocked(owner: lws.LeaderWorkerSet, group: groups.Group, left: facts.Meta) 
 
 
 def _refused(group: groups.Group, text: str, *, fix: str = "") -> Startup:
-    return Startup(create=False, reason=Reason("FailedCreate", text, fix, groups=(group.index,)))
+    about = f"worker StatefulSet of pod {group.leader.meta.name}"
+    why = Reason("FailedCreate", text, fix, groups=(group.index,), about=about)
+    return Startup(create=False, reason=why)

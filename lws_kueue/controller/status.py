@@ -182,7 +182,7 @@ def _gist(outcome: Outcome, reasons: Collection[Reason]) -> dict[str, Any] | Non
     if waits is None:
         return None
     conditions = [
-        {**one, "message": waits.message} if one["type"] == waiting.WAITING else one
+        {**one, "message": waits.message} if one["type"] == names.WAITING else one
         for one in outcome.status["conditions"]
         if one["type"] in outcome.ours
     ]

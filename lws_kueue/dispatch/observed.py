@@ -75,17 +75,21 @@ class Cluster:
     """A worker, as far as it concerns one set; it is known until nothing of ours is left in it.
 
     ``configured`` says that a config of our check names it; one that no config names any more is
-    drained. ``trouble`` is why it can have no groups, "" if it can. ``anchor`` is the UID of our
-    Lease in the set's namespace, "" if there is none. ``workloads`` and ``sets`` are by name, those
-    of the set's namespace with our origin and the set's name. ``refused`` are names under which
-    nothing can be made, with the reason: something foreign has them, or the API server refuses.
-    ``pods`` are those of the sets that a decision has asked about (``places.asked``).
+    drained. ``gone`` says that nobody could reach it: there is no MultiKueueCluster of its name.
+    ``trouble`` is why it can have no groups, "" if it can; ``may_look`` says whether pods there may
+    be listed. ``anchor`` is the UID of our Lease in the set's namespace, "" if there is none.
+    ``workloads`` and ``sets`` are by name, those of the set's namespace with our origin and the
+    set's name. ``refused`` are names under which nothing can be made, with the reason: something
+    foreign has them, or the API server refuses. ``pods`` are those of the sets that a decision has
+    asked about (``places.asked``).
     """
 
     name: str
     link: Link = Link()
     configured: bool = True
+    gone: bool = False
     trouble: str = ""
+    may_look: bool = True
     anchor: str = ""
     workloads: Mapping[str, kueue.Workload] = field(default_factory=dict)
     sets: Mapping[str, RemoteSet] = field(default_factory=dict)

@@ -6,11 +6,15 @@ or of a set that had the name before, are never taken for its own (INV-8).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from lws_kueue.api import facts, kueue, lws
 from lws_kueue.dispatch import identity, observed, settings
-from lws_kueue.workload import state
+from lws_kueue.workload import conditions, state
+
+# After so long somebody has let a group's pods go where it is admitted, if anybody does there.
+SERVED_WITHIN: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,26 +175,69 @@ def _id(seen: observed.Observed, group: observed.Group, uid: str) -> identity.Gr
     return identity.GroupId(seen.namespace, seen.name, uid, group.index)
 
 
-def asks_for_pods(place: Place, *, home: str) -> bool:
+def asks_for_pods(view: View, place: Place) -> bool:
     """Whether pods have to be looked for by name before anything is decided about a place.
 
-    That is where no set stands for them any more, and some may be left all the same: somebody may
-    have deleted it in the background, and a Workload with quota lets pods go.
+    That is where no set stands for them, and some may be left all the same: somebody may have
+    deleted it in the background, and a Workload with quota lets pods go.
     """
     if not place.up or place.run is not None:
         return False
     has_quota = place.offer is not None and state.has_quota(place.offer)
-    return has_quota or place.name == home or place.set_name in place.cluster.refused
+    taken = place.set_name in place.cluster.refused
+    return has_quota or place.name == view.home or taken or _last_look(view, place)
+
+
+def _last_look(view: View, place: Place) -> bool:
+    """Whether pods alone may be left of an evicted group, anywhere (MK-28).
+
+    Kueue's eviction clears the name of its cluster, and what it had there may be gone altogether,
+    as with a namespace. It is looked for once all else is gone, which costs each cluster a request.
+    Where nobody may look nothing was ever offered.
+    """
+    workload = view.group.workload
+    if workload is None or not (state.has_quota(workload) and workload.is_true(state.EVICTED)):
+        return False
+    return place.cluster.may_look and all(one.empty for one in view.places if one.up)
+
+
+def served_by(view: View, place: Place) -> datetime | None:
+    """Return by when a group ought to run where it is admitted, None where that is plain (MK-60).
+
+    Whoever lets groups go in a cluster reports PodsReady of one that runs; of one that comes up
+    nothing tells whether anybody has seen it but its pods.
+    """
+    run, offer = place.run, place.offer
+    if run is None or offer is None or place.name != view.home or not place.admitted:
+        return None
+    ready = int(run.status.get("readyReplicas") or 0) >= 1
+    if ready or run.meta.deleting or offer.condition(state.PODS_READY) is not None:
+        return None
+    admitted = offer.condition(state.ADMITTED)
+    moments = (
+        conditions.moment(run.meta.created),
+        conditions.moment(admitted.last_transition_time if admitted is not None else ""),
+    )
+    known = [one for one in moments if one is not None]
+    return max(known) + SERVED_WITHIN if known else None
 
 
 def asked(
     seen: observed.Observed, *, options: settings.Settings, now: datetime
 ) -> Mapping[str, tuple[str, ...]]:
-    """Return the sets, by cluster, whose pods a decision needs to know of (``looked_up``)."""
+    """Return the sets, by cluster, whose pods a decision needs to know of (``looked_up``).
+
+    Of groups that nobody seems to serve one a cluster is enough: others fare as that does.
+    """
     found: dict[str, list[str]] = {}
+    unserved: set[str] = set()
     for group_id, group in groups(seen).items():
         one = view(seen, group_id, group, options=options, now=now)
         for place in one.places:
-            if asks_for_pods(place, home=one.home):
+            by = served_by(one, place)
+            tells = by is not None and by <= now and place.up and place.name not in unserved
+            if tells:
+                unserved.add(place.name)
+            if tells or asks_for_pods(one, place):
                 found.setdefault(place.name, []).append(place.set_name)
     return {cluster: tuple(names) for cluster, names in found.items()}

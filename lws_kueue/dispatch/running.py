@@ -19,6 +19,7 @@ from lws_kueue.dispatch import (
     stopping,
 )
 from lws_kueue.workload import conditions, state
+from lws_kueue.workload import pods as members
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ _DRAINED: Final = "ClusterDrained"
 _EVICTED: Final = "GroupEvictedOnWorker"
 _TAKEN: Final = "RemoteNameTaken"
 _RENEWED: Final = "RemoteWorkloadOutdated"
+_UNSERVED: Final = "RemoteGroupNotReleased"
+
+# The pods of a group that nobody seems to serve are looked at again after so many seconds.
+_LOOK_AT_UNSERVED: Final = 30.0
 
 
 def follow(view: places.View, check: str, *, may_drain: bool) -> actions.Part:
@@ -63,7 +68,10 @@ def _lost(home: Home) -> actions.Part | None:
     since = conditions.stamp(lost_since) if lost_since is not None else "an unknown time"
     if not stopping.is_given_up(home.view, home.place):
         # It may well run, so it does not wait for anything.
-        told = Reason(_LOST, f"cluster {home.place.name} does not answer since {since}")
+        why = "does not answer since"
+        if home.place.cluster.gone:
+            why = "may not be reached: there is no MultiKueueCluster of that name, as was seen at"
+        told = Reason(_LOST, f"cluster {home.place.name} {why} {since}")
         deadline = stopping.at(home.view, home.place, "").part
         return deadline + actions.Part(reasons=(told.of(home.view.id.index),))
     seconds = int(home.view.options.worker_lost_timeout.total_seconds())
@@ -131,7 +139,31 @@ def _made(home: Home) -> actions.Part | None:
     """Make the group's set, or bring it up to date; then its priority."""
     assert home.place.offer is not None
     follows = remote_objects.follow_priority(home.place.offer, home.view.workload, home.place.name)
-    return _set(home.view, home.place) + actions.Part(chains=(follows,) if follows else ())
+    made = _set(home.view, home.place) + actions.Part(chains=(follows,) if follows else ())
+    return made + _unserved(home)
+
+
+def _unserved(home: Home) -> actions.Part:
+    """Tell of a group that nobody lets go where it is admitted (MK-60).
+
+    Its set is born gated, so nothing runs; but who serves sets there knows nothing of Workloads.
+    """
+    by = places.served_by(home.view, home.place)
+    if by is None:
+        return actions.Part()
+    if by > home.view.now:
+        return actions.Part(recheck_after=(by - home.view.now).total_seconds() + 1)
+    asks_again = actions.Part(recheck_after=_LOOK_AT_UNSERVED)
+    pods = home.place.pods or ()
+    if not pods or not all(members.gated(pod) for pod in pods):
+        return asks_again
+    text = (
+        f"cluster {home.place.name}: the pods of {home.place.set_name} stay gated although their"
+        " Workload is admitted: nobody lets groups go there"
+    )
+    fix = "Install lws-kueue there, or switch Kueue's LeaderWorkerSet integration on"
+    told = Reason(_UNSERVED, text, fix).of(home.view.id.index)
+    return asks_again + actions.Part(reasons=(told,))
 
 
 def _set(view: places.View, place: places.Place) -> actions.Part:

@@ -36,7 +36,7 @@ def at(view: places.View, place: places.Place, why: str) -> Stop:
         return _while_lost(view, place)
     if place.run is not None:
         return Stop(_delete_set(view, place, why))
-    if places.asks_for_pods(place, home=view.home):
+    if places.asks_for_pods(view, place):
         left = still_running(place.pods, now=view.now)
         if left is None or left:
             return Stop(_waits(view, place, left))

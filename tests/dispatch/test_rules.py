@@ -7,7 +7,7 @@ import pytest
 
 from lws_kueue.api import actions, kueue
 from lws_kueue.api.reasons import Reason
-from lws_kueue.dispatch import mirror, offers, places, plan, settings, told
+from lws_kueue.dispatch import identity, mirror, offers, places, plan, settings, told
 from tests.kit.builders import builders
 from tests.kit.builders import dispatched as made
 from tests.kit.builders.dispatched import (
@@ -279,6 +279,24 @@ ROWS: dict[str, tuple[str, Situation, list[str]]] = {
         Situation(AT_W1, w1=replace(RUNS, run=made.run(ready=False)), w2=RUNS),
         ["delete set on w2"],
     ),
+    "a group in a cluster that has no MultiKueueCluster any more is waited for": (
+        "MK-39",
+        Situation(AT_W1, w1=Worker(lost=60, configured=False, gone=True)),
+        [],
+    ),
+    "and taken back after the time-out": (
+        "MK-39",
+        Situation(AT_W1, w1=Worker(lost=901, configured=False, gone=True)),
+        ["retry"],
+    ),
+    "one that Kueue has evicted meanwhile is waited for as well": (
+        "MK-39",
+        Situation(
+            made.workload(RESERVED, ADMITTED, EVICTED),
+            w1=Worker(lost=60, configured=False, gone=True),
+        ),
+        [],
+    ),
     # Stopping.
     "an evicted group's set goes first": (
         "MK-28",
@@ -316,6 +334,22 @@ ROWS: dict[str, tuple[str, Situation, list[str]]] = {
             w1=Worker(made.offer(*TAKEN), pods=(made.pod(deleted=31),)),
         ),
         ["delete Workload on w1"],
+    ),
+    "pods of which nothing else is left hold the quota of an evicted group": (
+        "MK-28",
+        Situation(
+            made.workload(RESERVED, ADMITTED, EVICTED), w2=Worker(pods=(made.pod(deleted=1),))
+        ),
+        [],
+    ),
+    "and of one whose Workload is going": (
+        "MK-28",
+        Situation(
+            made.workload(RESERVED, ADMITTED, EVICTED, deleting=True),
+            w2=Worker(pods=(made.pod(),)),
+            wanted=False,
+        ),
+        [],
     ),
     "a set that is going is waited for": (
         "MK-28",
@@ -425,6 +459,104 @@ def test_a_plan_that_was_carried_out_writes_nothing_more() -> None:
     )
     part = Situation(done, w1=RUNS, leader=leader).plan()
     assert part.nothing
+
+
+@pytest.mark.row("MK-28")
+def test_pods_of_an_evicted_group_are_looked_for_everywhere_once_nothing_else_is_left() -> None:
+    def asked(situation: Situation) -> list[str]:
+        found = places.asked(situation.seen(), options=made.OPTIONS, now=builders.NOW)
+        return sorted(found)
+
+    evicted = Situation(made.workload(RESERVED, ADMITTED, EVICTED))
+    assert asked(evicted) == ["w1", "w2"]
+    assert asked(evicted.but(w1=RUNS)) == []
+    assert asked(evicted.but(w1=Worker(lost=60))) == ["w2"]
+    # Nothing was ever offered where nobody may look.
+    assert asked(evicted.but(w1=Worker(may_look=False))) == ["w2"]
+    assert asked(Situation(made.workload(RESERVED))) == []
+    assert asked(Situation(made.workload(NO_QUOTA))) == []
+
+
+@pytest.mark.row("MK-28")
+def test_quota_is_not_given_back_while_nobody_knows_of_pods() -> None:
+    seen = Situation(made.workload(RESERVED, ADMITTED, EVICTED)).seen()
+    first, second = seen.clusters
+    unknown = replace(seen, clusters=(replace(first, pods={}), second))
+    part = plan.plan(unknown, options=made.OPTIONS, now=builders.NOW)
+    assert made.told(part) == []
+    assert part.recheck_after is not None
+
+
+@pytest.mark.row("MK-39")
+def test_a_group_in_a_cluster_that_nobody_can_reach_says_why_it_stays() -> None:
+    part = Situation(AT_W1, w1=Worker(lost=60, configured=False, gone=True)).plan()
+    (reason,) = part.reasons
+    assert reason.code == "ClusterLost"
+    assert "there is no MultiKueueCluster of that name" in reason.text
+    assert part.recheck_after is not None
+    assert part.recheck_after <= 901 - 60
+
+
+NOT_READY = made.run(ready=False)
+GATED = (made.pod(gated=True),)
+
+
+@pytest.mark.row("MK-60")
+@pytest.mark.parametrize(
+    ("age", "w1", "expected"),
+    [
+        (61, Worker(made.offer(*TAKEN), NOT_READY, pods=GATED), True),
+        (59, Worker(made.offer(*TAKEN), NOT_READY, pods=GATED), False),
+        (61, Worker(made.offer(*TAKEN), NOT_READY, pods=(made.pod(),)), False),
+        (61, Worker(made.offer(*TAKEN), NOT_READY, pods=()), False),
+        (61, Worker(made.offer(*TAKEN), made.run(), pods=GATED), False),
+        (
+            61,
+            Worker(
+                made.offer(*TAKEN, builders.condition("PodsReady", False)), NOT_READY, pods=GATED
+            ),
+            False,
+        ),
+    ],
+    ids=["gated", "for a moment", "released", "without pods", "ready", "served"],
+)
+def test_pods_that_nobody_lets_go_where_their_group_is_admitted_are_told_of(
+    age: float, w1: Worker, expected: bool
+) -> None:
+    assert w1.run is not None
+    meta = replace(w1.run.meta, created=made.ago(age))
+    situation = Situation(AT_W1, w1=replace(w1, run=replace(w1.run, meta=meta)))
+    part = situation.plan()
+    told_of = [one for one in part.reasons if one.code == "RemoteGroupNotReleased"]
+    assert bool(told_of) is expected
+    # Nothing runs, and nothing is done about it: whoever serves that cluster has to.
+    assert "retry" not in made.told(part)
+    if age < 60:
+        assert part.recheck_after is not None
+
+
+@pytest.mark.row("MK-60")
+def test_one_group_of_each_cluster_is_looked_at_to_find_out_that_nobody_serves_it() -> None:
+    meta = replace(NOT_READY.meta, created=made.ago(61))
+    worker = Worker(made.offer(*TAKEN), replace(NOT_READY, meta=meta))
+    seen = Situation(AT_W1, w1=worker).seen()
+    found = places.asked(seen, options=made.OPTIONS, now=builders.NOW)
+    assert found == {"w1": (SET_NAME,)}
+
+
+@pytest.mark.row("MK-67")
+def test_what_kueues_own_check_dispatches_is_left_to_it() -> None:
+    theirs = made.workload(RESERVED, check="", others={"mk": "Pending"})
+    job = theirs.model_copy(update={"meta": replace(theirs.meta, annotations={}, owners=())})
+    assert plan.reject_others(job, checks=frozenset({made.CHECK}), now=builders.NOW).nothing
+    # Nor is what Kueue has made in a worker for it taken for ours, whatever it is called.
+    marks = {"labels": {"kueue.x-k8s.io/multikueue-origin": "multikueue"}}
+    body = made.made()
+    body["metadata"] |= {**marks, "uid": "u", "resourceVersion": "1"}
+    meta = kueue.Workload.of(body).meta
+    assert not identity.is_ours(meta, made.MANAGER)
+    # Kueue's collection goes by its own origin, which a cluster of ours never has by itself.
+    assert identity.default_origin("multikueue") != "multikueue"
 
 
 @pytest.mark.row("MK-61")

@@ -1,5 +1,6 @@
 """What becomes of a set on two or three clusters in memory, told from what is left in them."""
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -156,6 +157,34 @@ def test_a_group_that_is_evicted_stops_before_quota_is_given_back(where: str) ->
     assert stopped < withdrawn < given_back[-3]  # then it is nominated, given, and ready again
 
 
+@pytest.mark.row("MK-28", "MK-55")
+def test_quota_stays_while_pods_end_of_which_nothing_else_is_left() -> None:
+    here = settled(replicas=1, quotas=(1, 1))
+    home = here.placed()[0]
+    there = here.links[home].cluster
+    # As when its namespace goes there, in the moment in which Kueue evicts the group here.
+    here.judge.touched.add(home)
+    for kind in (names.LWS_KIND, "Workload"):
+        for name in list(there.of_kind(kind)):
+            there.delete(kind, name)
+    (workload,) = here.manager.of_kind("Workload").values()
+    here.manager.evict(workload, "Preempted", "Preempted to make room")
+    for _ in range(10):
+        there.collect_garbage()
+        here.look()
+        here.run()
+        here.tick()
+        assert there.of_kind("Pod")
+        assert true(workload, "QuotaReserved")
+    there.end_pods()
+    here.look()
+    here.run()
+    assert not true(workload, "QuotaReserved")
+    here.settle()
+    here.judge.rest(here)
+    assert here.ready() == [0]
+
+
 @pytest.mark.row("MK-33")
 def test_nothing_restarts_when_a_link_is_cut_for_ten_seconds() -> None:
     here = settled(replicas=2, quotas=(1, 1))
@@ -189,6 +218,61 @@ def test_a_group_moves_when_its_cluster_is_lost_and_is_cleaned_up_when_it_is_bac
     here.judge.rest(here)
     assert counts(here) == [0, 2]
     assert here.log[0].startswith("stop w1")
+
+
+@pytest.mark.row("MK-39")
+@pytest.mark.parametrize("evicted", [False, True])
+def test_a_group_moves_from_a_cluster_that_was_deleted_while_it_was_lost(evicted: bool) -> None:
+    here = settled(replicas=2, quotas=(2, 2))
+    (lost,) = [index for index, name in here.placed().items() if name == "w1"]
+    here.cut("w1")
+    _rounds(here, 12)
+    here.links["w1"].configured, here.links["w1"].gone = False, True
+    here.restart()
+    # A process that knows of it by the Workload alone; it waits from now on.
+    here.links["w1"].lost_since = here.clock.now
+    if evicted:
+        found = here.manager.of_kind("Workload").values()
+        (workload,) = [one for one in found if one["status"].get("clusterName") == "w1"]
+        here.manager.evict(workload, "Preempted", "Preempted to make room")
+    _rounds(here, 15)
+    assert here.placed().get(lost) == (None if evicted else "w1")
+    _rounds(here, 25)
+    assert here.placed()[lost] == "w2"
+    assert here.ready() == [0, 1]
+
+
+@pytest.mark.row("MK-43")
+@pytest.mark.parametrize("seed", range(3))
+def test_leaders_that_are_killed_while_a_set_is_scaled_make_nothing_twice(seed: int) -> None:
+    here, rng = settled(replicas=2, quotas=(3, 3)), random.Random(seed)
+    first = _of_group(here, 0)
+    assert len(first) == 2
+    for second in range(180):
+        if second % 10 == 0:
+            here.dies_after = rng.randint(0, 3)
+        if second % 10 == 5:
+            # The one before was suspended, and not dead.
+            here.arrive_late()
+        if second % 7 == 0:
+            here.manager.edit(replicas=rng.randint(1, 4))
+        _rounds(here, 1)
+        assert _of_group(here, 0) == first
+    here.dies_after = None
+    here.settle()
+    here.judge.rest(here)
+    assert here.ready() == list(range(here.manager.replicas))
+
+
+def _of_group(here: world.World, index: int) -> dict[str, str]:
+    """What workers have of a group, and who that is."""
+    return {
+        f"{cluster}/{kind}/{name}": one["metadata"]["uid"]
+        for cluster, link in here.links.items()
+        for (kind, name), one in link.cluster.objects.items()
+        if kind in (names.LWS_KIND, "Workload")
+        if one["metadata"]["labels"].get(names.ORIGIN_GROUP_INDEX) == str(index)
+    }
 
 
 @pytest.mark.row("MK-37")

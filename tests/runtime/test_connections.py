@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import datetime
+import itertools
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from aiohttp import web
 from kubernetes.aio import client as kube_client
 
 from lws_kueue.api import names
+from lws_kueue.dispatch import identity
 from lws_kueue.runtime import (
     client,
     cluster,
@@ -328,6 +331,69 @@ def test_a_cluster_that_stalls_holds_up_no_other(monkeypatch: pytest.MonkeyPatch
     play(scene, scenario)
 
 
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("how", ["refused", "in the middle"])
+def test_what_a_worker_tells_a_watch_is_logged_without_the_token(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    worker, watched = scene.workers["w1"], 0
+
+    async def tells_too_much(request: web.Request) -> web.StreamResponse:
+        nonlocal watched
+        if "watch" not in request.query:
+            return worker._good(request, await request.text())
+        watched += 1
+        text = f"you are {request.headers['Authorization']}"
+        if how == "refused":
+            return servers.status(403, "Forbidden", text)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        error = {"kind": "Status", "code": 500, "reason": "InternalError", "message": text}
+        await response.write(json.dumps({"type": "ERROR", "object": error}).encode() + b"\n")
+        return response
+
+    worker.instead = tells_too_much
+
+    async def scenario(scene: Scene) -> None:
+        async with scene.running():
+            await scene.manager.until(lambda: watched >= 4)
+        # That it is not told is looked at for every test.
+        assert "you are Bearer (token)" in caplog.text
+
+    play(scene, scenario)
+
+
+class Refusing(servers.Manager):
+    """A manager that lets nobody answer for AdmissionChecks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    async def _apply(self, plural: str, name: str, request: web.Request) -> web.Response:
+        if plural != "admissionchecks":
+            return await super()._apply(plural, name, request)
+        self.asked.append(asyncio.get_running_loop().time())
+        async with self._news:
+            self._news.notify_all()
+        return servers.status(403, "Forbidden", "no")
+
+
+def test_a_condition_that_is_refused_is_written_again_at_growing_pauses() -> None:
+    manager = Refusing()
+
+    async def scenario(scene: Scene) -> None:
+        async with scene.running():
+            await manager.until(lambda: len(manager.asked) >= 5)
+        pauses = [b - a for a, b in itertools.pairwise(manager.asked)]
+        # Whatever happens meanwhile, of which there is much.
+        for times, pause in enumerate(pauses[:4]):
+            assert pause >= 0.95 * connections.RETRY * 2**times
+
+    play(Scene(manager=manager), scenario)
+
+
 # Kubeconfigs -------------------------------------------------------------------------------------
 
 
@@ -552,6 +618,65 @@ def test_a_short_failure_is_no_loss_and_is_not_told() -> None:
             assert len(scene.manager.writes) == writes
 
     play(Scene(), scenario)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.row("MK-39")
+def test_a_cluster_that_was_deleted_while_it_is_lost_is_forgotten_when_no_group_waits_for_it() -> (
+    None
+):
+    async def scenario(scene: Scene) -> None:
+        async with scene.running():
+            assert scene.now is not None
+            named = True
+            scene.now.attach(
+                touched=connections._nobody,
+                changed=connections._nobody_at_all,
+                given_up_after=datetime.timedelta(seconds=0.5),
+                named=lambda name: named and name == "w1",
+            )
+            await scene.all_usable()
+            await scene.manager.until(lambda: scene.connected("w1").get("status") == "True")
+            await scene.manager.until(lambda: _listed(scene, "w1"))
+            # With nothing of ours there it would be known to be over.
+            _has_a_group(scene, "w1")
+            scene.workers["w1"].instead = cut
+            await scene.manager.delete("multikueueclusters", "w1")
+            await scene.manager.until(lambda: scene.seen("w1").link.lost)
+            # A group is there, as the manager has it.
+            reads = scene.manager.secret_reads
+            await scene.manager.until(lambda: scene.manager.secret_reads > reads + 12)
+            assert scene.now.get("w1") is not None
+            named = False
+            await scene.manager.until(lambda: scene.now and scene.now.get("w1") is None)
+            assert scene.now.of("w1") is None
+            assert scene.now.get("w2") is not None
+
+    play(Scene(), scenario)
+
+
+def _listed(scene: Scene, name: str) -> bool:
+    assert scene.now is not None
+    found = scene.now.of(name)
+    return found is not None and found.listed
+
+
+def _has_a_group(scene: Scene, name: str) -> None:
+    assert scene.now is not None
+    manager, found = scene.now.manager, scene.now.of(name)
+    assert manager is not None
+    assert found is not None
+    group = identity.GroupId("ns", "serve", "u", 0)
+    meta = {
+        "namespace": "ns",
+        "name": identity.workload_name(manager, group),
+        "uid": "offer",
+        "resourceVersion": "1",
+        "labels": identity.labels(manager, group),
+        "annotations": identity.annotations(manager, group),
+    }
+    spec: dict[str, Any] = {"podSets": []}
+    found.store.upsert(resources.WORKLOADS, {"metadata": meta, "spec": spec})
 
 
 # Which clusters there are ------------------------------------------------------------------------

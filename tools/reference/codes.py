@@ -243,6 +243,12 @@ CODES: Final = (
         "The group's Workload in its cluster is for something else; the group is offered anew.",
     ),
     Code(
+        "RemoteGroupNotReleased",
+        ("Warning",),
+        "A group is admitted in a worker cluster, and nobody there lets its pods go.",
+        "Install lws-kueue there, or switch Kueue's LeaderWorkerSet integration on.",
+    ),
+    Code(
         "RemotePodsLeft",
         ("Warning",),
         "Pods run in a worker cluster, and no set of ours stands for them.",

@@ -106,6 +106,15 @@ def _is_placed(workload: kueue.Workload, checks: Mapping[str, kueue.AdmissionChe
     )
 
 
+def homes(seen: observed.Observed) -> frozenset[str]:
+    """Return the clusters that groups of a set were given to, as the manager's Workloads say."""
+    return frozenset(
+        one.status.cluster_name or ""
+        for one in _workloads(seen)
+        if _is_placed(one, seen.kueue.admission_checks)
+    )
+
+
 def _activation(seen: observed.Observed, *, built_in: bool) -> activation.Activation:
     """Return whether a set's queue asks for dispatch."""
     if seen.lws is None or naming.is_copy(seen.lws.meta):

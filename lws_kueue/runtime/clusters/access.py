@@ -7,15 +7,17 @@ a client's key from nowhere else.
 import asyncio
 import base64
 import binascii
+import contextlib
 import datetime
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import aiolimiter
 from kubernetes.aio import client as kube_client
 
 from lws_kueue.dispatch import kubeconfig
@@ -165,6 +167,56 @@ def _reader(directory: Path | None) -> kubeconfig.ReadFile | None:
     return read
 
 
+class _Client(client.Client):
+    """A client that tells nothing of the token, whatever the server answers or a watch says."""
+
+    def __init__(
+        self,
+        configuration: kube_client.Configuration,
+        *,
+        scrubbed: Callable[[str], str],
+        pace: aiolimiter.AsyncLimiter | None,
+        tls: ssl.SSLContext,
+        timeout: aiohttp.ClientTimeout,
+    ) -> None:
+        super().__init__(configuration, pace=pace, tls=tls, timeout=timeout)
+        self._scrubbed = scrubbed
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        try:
+            return await super().request(
+                method, path, query=query, body=body, content_type=content_type
+            )
+        except client.ApiError as error:
+            self._scrub(error)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], silence: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            async with super().stream(path, query=query, silence=silence) as chunks:
+                # What whoever reads makes of them comes back here as well.
+                yield chunks
+        except client.ApiError as error:
+            self._scrub(error)
+            raise
+
+    def _scrub(self, error: client.ApiError) -> None:
+        error.reason = self._scrubbed(error.reason)
+        error.message = self._scrubbed(error.message)
+        error.args = tuple(self._scrubbed(str(one)) for one in error.args)
+
+
 def client_of(endpoint: kubeconfig.Endpoint, *, settings: Settings) -> client.Client:
     """Return a client of a cluster, with a pace of its own.
 
@@ -177,8 +229,9 @@ def client_of(endpoint: kubeconfig.Endpoint, *, settings: Settings) -> client.Cl
     if endpoint.token:
         configuration.api_key = {"BearerToken": endpoint.token}
         configuration.api_key_prefix = {"BearerToken": "Bearer"}
-    return client.Client(
+    return _Client(
         configuration,
+        scrubbed=endpoint.scrubbed,
         pace=client.pace(qps=settings.rate, burst=settings.at_once),
         tls=_tls(endpoint),
         timeout=TIMEOUT,

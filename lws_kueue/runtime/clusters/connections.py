@@ -17,13 +17,13 @@ from typing import Any, Final
 from lws_kueue.api import kueue, names
 from lws_kueue.dispatch import check_condition, eligibility, identity
 from lws_kueue.runtime import cache, client, keys, metrics, recorder, reflector, resources
-from lws_kueue.runtime.clusters import access, connection, link, probe, worker
+from lws_kueue.runtime.clusters import access, connection, link, pauses, probe, worker
 
 # Changes that come together are answered together.
 _TOGETHER: Final = 0.05
 
-# How long to wait before a condition is written again that was refused, or a kind is asked for
-# again that is not served, in seconds.
+# How long to wait at first before a condition is written again that was refused, or a kind is asked
+# for again that is not served, in seconds.
 RETRY: Final = 5.0
 
 # For so many seconds a write to a cluster may be under way that was decided on while it was named.
@@ -55,6 +55,10 @@ class Connections:
         self._workers: dict[str, worker.Worker] = {}
         self._known = False
         self._unnamed: dict[str, float] = {}
+        self._given_up_after: datetime.timedelta | None = None
+        self._named: Callable[[str], bool] = _no
+        self._pauses = pauses.Pauses()
+        self._later: dict[str, asyncio.TimerHandle] = {}
         self._home = home
         self._store = store
         self._sink = sink
@@ -68,9 +72,21 @@ class Connections:
         self._changed = asyncio.Event()
         store.on_admission_check = self._changed.set
 
-    def attach(self, *, touched: worker.Touched, changed: Callable[[], Awaitable[None]]) -> None:
-        """Say who is told of which sets a cluster has something new, and when a cluster changes."""
+    def attach(
+        self,
+        *,
+        touched: worker.Touched,
+        changed: Callable[[], Awaitable[None]],
+        given_up_after: datetime.timedelta,
+        named: Callable[[str], bool],
+    ) -> None:
+        """Say who is told of which sets a cluster has something new, and when a cluster changes.
+
+        After ``given_up_after`` nobody waits for a cluster that is lost. ``named`` says whether a
+        group was given to a cluster, as the manager has it.
+        """
         self._touched, self._wake = touched, changed
+        self._given_up_after, self._named = given_up_after, named
 
     # For those who dispatch ------------------------------------------------------------------
 
@@ -265,13 +281,16 @@ class Connections:
             # What nobody names any more is known until nothing of ours is left there, and nothing
             # can be under way any more.
             left = since + LINGERS - now
-            if not self._used(name) or (self._workers[name].done and left <= 0):
+            if not self._used(name) or self._is_given_up(name):
                 await self._disconnect(name)
             elif left > 0:
                 asyncio.get_running_loop().call_later(left, self._changed.set)
+            elif self._workers[name].done and self._workers[name].leave():
+                await self._disconnect(name)
         for name, cluster in wanted.items():
             if name in self._connections:
                 self._connections[name].follow(cluster)
+                self._workers[name].stay()
             else:
                 self._begin(cluster)
 
@@ -298,6 +317,28 @@ class Connections:
         self._watching[one.name] = asyncio.create_task(
             self._workers[one.name].run(), name=f"objects of {one.name}"
         )
+
+    def _is_given_up(self, name: str) -> bool:
+        """Whether a cluster is lost for good: nobody waits for it, or could reach it (MK-39).
+
+        Its MultiKueueCluster was deleted while it did not answer. As long as that is there the
+        cluster may come back, and has to be cleaned then.
+        """
+        found, timeout = self._workers[name].link(_now()), self._given_up_after
+        if timeout is None or found.up or name in self._objects[resources.MULTIKUEUE_CLUSTERS]:
+            return False
+        left = (timeout - found.lost_for(_now())).total_seconds()
+        if left < 0 and not self._named(name):
+            return True
+        self._look_again(name, max(left + 1, RETRY))
+        return False
+
+    def _look_again(self, what: str, seconds: float) -> None:
+        """Look at everything in so many seconds because of one thing, or sooner."""
+        before = self._later.get(what)
+        if before is None or before.when() <= asyncio.get_running_loop().time():
+            later = asyncio.get_running_loop().call_later(seconds, self._changed.set)
+            self._later[what] = later
 
     def _used(self, name: str) -> bool:
         """Whether groups may ever have been offered to a cluster."""
@@ -437,18 +478,32 @@ class Connections:
             "metadata": {"name": name},
             "status": {"conditions": [condition] if condition is not None else []},
         }
+        of = f"{kind.kind} {name}"
+        if left := self._pauses.left(of):
+            self._look_again(of, left)
+            return None
         try:
-            return await self._home.apply(
+            written = await self._home.apply(
                 body, field_manager=names.CONNECTIONS_FIELD_MANAGER, subresource="status"
             )
         except client.ApiError as error:
-            if error.status != 404:
-                logger.warning("What is to be said of %s %s: %s", kind.kind, name, error)
-                self._once_more()
+            if error.status == 404:
+                self._pauses.ended(of)
+                return None
+            wait = self._pauses.failed(of, first=RETRY)
+            logger.warning("What is to be said of %s is tried again in %g s: %s", of, wait, error)
+            self._look_again(of, wait)
             return None
+        self._pauses.ended(of)
+        return written
 
     def _once_more(self) -> None:
         asyncio.get_running_loop().call_later(RETRY, self._changed.set)
+
+
+def _no(_: str) -> bool:
+    """Say that nobody names a cluster."""
+    return False
 
 
 async def _nobody(_: set[keys.SetKey]) -> None:

@@ -6,6 +6,7 @@ wakes the sets that something concerns. Nothing of it exists unless worker clust
 
 import asyncio
 import datetime
+import itertools
 import logging
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -27,13 +28,10 @@ from lws_kueue.runtime import (
     work_queue,
     writes,
 )
-from lws_kueue.runtime.clusters import connections, lanes
+from lws_kueue.runtime.clusters import connections, lanes, looks, pauses
 
 # How often Workloads are looked through for some that are no set's and wait for a check of ours.
 OTHERS_INTERVAL: Final = 5.0
-
-# So many pods are looked up beside each other.
-_AT_ONCE: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,16 @@ class Dispatcher:
         self._memories = memories
         self._concerned: set[keys.SetKey] = set()
         self._lanes: lanes.Lanes | None = None
-        to.attach(touched=self._wake, changed=self._wake_all)
+        self._looks = looks.Looks(self._read_pods, set_of=self._set_there)
+        self._rejecting = pauses.Pauses()
+        # Clusters that groups of a set were given to and that nobody knows, and since when.
+        self._unknown: dict[keys.SetKey, dict[str, datetime.datetime]] = {}
+        to.attach(
+            touched=self._wake,
+            changed=self._wake_all,
+            given_up_after=options.worker_lost_timeout,
+            named=self._is_named,
+        )
 
     # What is known ---------------------------------------------------------------------------
 
@@ -84,15 +91,19 @@ class Dispatcher:
             return None
         checks = {one for w in seen.workloads.values() for one in _checks(w)}
         configured = self._connections.configured(checks | dispatching.checks_asked(seen))
-        # All of them as they are in one moment: others come and go while one of them is asked.
-        known = [
-            (one, one.name in configured, self._connections.trouble(one.name))
+        if asks:
+            await self._seek(key, configured)
+        # All of them as they are in one moment.
+        seen_there = [
+            one.cluster(
+                key,
+                configured=one.name in configured,
+                trouble=self._connections.trouble(one.name),
+                anchored=asks,
+            )
             for one in self._connections.workers(configured)
         ]
-        seen_there = [
-            await one.cluster(key, configured=named, trouble=trouble, anchored=asks)
-            for one, named, trouble in known
-        ]
+        seen_there += self._not_known(key, seen, {one.name for one in seen_there})
         found = clusters.Workers(manager, self._options, tuple(seen_there))
         if asks or any(one.workloads or one.sets for one in found.clusters):
             self._concerned.add(key)
@@ -104,25 +115,55 @@ class Dispatcher:
         self, namespace: str, asked: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]:
         """Look up the pods of sets in other clusters; those that cannot be are left out."""
-        slots = asyncio.Semaphore(_AT_ONCE)
-        found: dict[str, dict[str, tuple[facts.Pod, ...]]] = {}
+        return await self._looks.of(namespace, asked)
 
-        async def look(cluster: str, name: str) -> None:
-            worker = self._connections.of(cluster)
-            if worker is None:
-                return
-            try:
-                async with slots:
-                    pods = await worker.pods_of(namespace, name)
-            except client.ApiError as error:
-                logger.info("Pods of %s in %s are not known: %s", name, cluster, error)
-                return
-            found.setdefault(cluster, {})[name] = pods
+    async def _read_pods(
+        self, cluster: str, namespace: str, name: str
+    ) -> tuple[facts.Pod, ...] | None:
+        worker = self._connections.of(cluster)
+        return None if worker is None else await worker.pods_of(namespace, name)
 
-        await asyncio.gather(
-            *(look(cluster, name) for cluster, some in asked.items() for name in some)
-        )
-        return found
+    def _set_there(self, cluster: str, namespace: str, name: str) -> str:
+        """Return the UID of a set in a cluster, "" if there is none of ours."""
+        worker = self._connections.of(cluster)
+        known = worker and worker.store.get(resources.SETS, namespace=namespace, name=name)
+        return known.meta.uid if known else ""
+
+    async def _seek(self, key: keys.SetKey, configured: Collection[str]) -> None:
+        """Find our Leases in the namespace of a set; a cluster that is slow is not waited for."""
+        workers = self._connections.workers(tuple(configured))
+        sought = [one.seek(key) for one in workers if one.name in configured]
+        if begun := [task for task in sought if task is not None]:
+            await asyncio.wait(begun, timeout=looks.PATIENCE)
+
+    def _not_known(
+        self, key: keys.SetKey, seen: observed.Observed, known: Collection[str]
+    ) -> list[clusters.Cluster]:
+        """Return the clusters that groups of a set were given to and that nobody can reach (MK-39).
+
+        There is no MultiKueueCluster of that name, and was none when this process began. They are
+        waited for like any that is lost, also when Kueue has evicted the group meanwhile.
+        """
+        now, timeout = datetime.datetime.now(datetime.UTC), self._options.worker_lost_timeout
+        homes = dispatching.homes(seen)
+        found = {
+            name: since
+            for name, since in self._unknown.pop(key, {}).items()
+            if name not in known and (name in homes or now - since <= timeout)
+        }
+        for name in homes.difference(known):
+            found.setdefault(name, now)
+        if found:
+            self._unknown[key] = found
+        return [
+            clusters.Cluster(name, link=clusters.Link(since), configured=False, gone=True)
+            for name, since in sorted(found.items())
+        ]
+
+    def _is_named(self, cluster: str) -> bool:
+        """Whether a Workload of the manager says that its group is in a cluster."""
+        workloads = self._store.all(resources.WORKLOADS)
+        return any(one.status.cluster_name == cluster for one in workloads)
 
     # Writing ---------------------------------------------------------------------------------
 
@@ -199,6 +240,7 @@ class Dispatcher:
         finally:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
+            await self._looks.close()
             if self._lanes is not None:
                 await self._lanes.close()
 
@@ -208,13 +250,16 @@ class Dispatcher:
         if not checks:
             return
         now = datetime.datetime.now(datetime.UTC)
+        waiting: set[str] = set()
         for workload in self._store.all(resources.WORKLOADS):
             part = dispatch.reject_others(workload, checks=checks, now=now)
-            for chain in part.chains:
-                for write in chain:
-                    await self._reject(write)
+            for write in itertools.chain.from_iterable(part.chains):
+                waiting.add(workload.meta.uid)
+                if not self._rejecting.left(workload.meta.uid):
+                    await self._reject(write, workload.meta.uid)
+        self._rejecting.keep(waiting)
 
-    async def _reject(self, write: actions.Action) -> None:
+    async def _reject(self, write: actions.Action, uid: str) -> None:
         assert isinstance(write, actions.Apply)
         meta = {**write.body["metadata"], "resourceVersion": write.resource_version}
         try:
@@ -224,8 +269,12 @@ class Dispatcher:
                 subresource=write.subresource,
             )
         except client.ApiError as error:
-            # It is decided on anew in the next round.
-            logger.info("Workload %s is not rejected yet: %s", meta["name"], error)
+            # It is decided on anew when the pause is over.
+            wait = self._rejecting.failed(uid, first=OTHERS_INTERVAL)
+            text = "Workload %s is not rejected yet, and tried again in %g s: %s"
+            logger.info(text, meta["name"], wait, error)
+        else:
+            self._rejecting.ended(uid)
 
 
 def _checks(workload: kueue.Workload) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class Store:
         return not (self._facts[resources.WORKLOADS] or self._facts[resources.SETS])
 
     @property
+    def namespaces(self) -> set[str]:
+        """The namespaces in which a group has something."""
+        return {at[0] for kind in (resources.WORKLOADS, resources.SETS) for at in self._facts[kind]}
+
+    @property
     def known_sets(self) -> set[keys.SetKey]:
         """The sets of which there is something."""
         return set(self._sets)

@@ -7,13 +7,14 @@ been lost. The cluster counts as up while it answers and both watches hold a who
 import asyncio
 import datetime
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from lws_kueue.api import actions, facts, names
-from lws_kueue.dispatch import identity, observed
+from lws_kueue.dispatch import eligibility, identity, observed
 from lws_kueue.runtime import client, keys, memory, recorder, reflector, resources, writes
-from lws_kueue.runtime.clusters import connection, link
+from lws_kueue.runtime.clusters import connection, link, pauses
 from lws_kueue.runtime.clusters.store import Store
 
 # A name that somebody else has is tried again after so many seconds, and what an API server
@@ -26,11 +27,31 @@ REFUSED_FOR: Final = 30.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 
+# Our Lease in a namespace where nothing of ours is goes after so many seconds; how often that is
+# looked at.
+EMPTY_FOR: Final = 600.0
+TIDIED_EVERY: Final = 60.0
+
+_MAY_LOOK: Final = eligibility.Right("", "pods", "list")
+
 _WATCHED: Final = (resources.WORKLOADS, resources.SETS)
 
 Touched = Callable[[set[keys.SetKey]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
+
+
+class _Writer(writes.Writer):
+    """Writes to a worker; that something may not be read there says nothing of a write."""
+
+    async def get(self, ref: actions.Ref) -> dict[str, Any] | None:
+        try:
+            return await super().get(ref)
+        except client.ApiError as error:
+            if not client.refuses(error):
+                raise
+            told = f"{ref.kind} {ref.name} cannot be read: {error.status} {error.message}"
+            raise client.ApiError(status=0, reason="NotRead", message=told, request="GET") from None
 
 
 class Worker:
@@ -59,6 +80,13 @@ class Worker:
         self._refused: dict[tuple[str, str], tuple[str, float]] = {}
         self._troubles: dict[str, tuple[str, float]] = {}
         self._anchors: set[str] = set()
+        self._seeking: dict[str, asyncio.Task[None]] = {}
+        self._seekers: dict[str, set[keys.SetKey]] = defaultdict(set)
+        self._unread: dict[str, str] = {}
+        self._pauses = pauses.Pauses()
+        self._empty_since: dict[str, float | None] = {}
+        self._leaving: asyncio.Task[None] | None = None
+        self._waking: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._fruitless = 0
         self.store = Store(manager, taken=self._taken)
@@ -92,24 +120,29 @@ class Worker:
             return observed.Link(since)
         return observed.Link()
 
-    async def cluster(
+    def cluster(
         self, key: keys.SetKey, *, configured: bool, trouble: str, anchored: bool
     ) -> observed.Cluster:
         """Return the cluster as far as it concerns a set.
 
-        ``trouble`` is why it can have no groups, "" if it can; ``anchored`` asks for our Lease in
-        the namespace, which is read where it is not known.
+        ``trouble`` is why it can have no groups, "" if it can; ``anchored`` says that it may need
+        our Lease in the namespace (`seek`).
         """
         found = self.link(_now())
         usable = found.up and configured and not trouble
-        if anchored and usable and key.namespace not in self._anchors:
-            trouble = await self._find_anchor(key.namespace)
+        if anchored and usable:
+            # Something may be made there.
+            self._empty_since[key.namespace] = None
+            if key.namespace not in self._anchors:
+                trouble = self._unread.get(key.namespace) or "its Lease there is being read"
+        served = self.connection.seen.served
         anchor = self._anchor(key.namespace)
         return observed.Cluster(
             name=self.name,
             link=found,
             configured=configured,
             trouble=trouble or self._trouble_in(key.namespace),
+            may_look=served is None or _MAY_LOOK not in served.denied,
             anchor=anchor.meta.uid if anchor is not None else "",
             workloads=self.store.of_set(key, resources.WORKLOADS),
             sets=self.store.of_set(key, resources.SETS),
@@ -187,6 +220,45 @@ class Worker:
         name = identity.anchor_name(self._manager)
         return self.store.get(resources.LEASES, namespace=namespace, name=name)
 
+    def seek(self, key: keys.SetKey) -> asyncio.Task[None] | None:
+        """Begin to read our Lease in the namespace of a set, which is told when it is known.
+
+        Returns what can be waited for, None where there is nothing to wait for.
+        """
+        namespace = key.namespace
+        if namespace in self._anchors or not self.link(_now()).up:
+            return None
+        self._seekers[namespace].add(key)
+        if namespace not in self._seeking and not self._pauses.left(namespace):
+            self._seeking[namespace] = task = asyncio.create_task(
+                self._seek(namespace), name=f"Lease in {namespace} of {self.name}"
+            )
+            task.add_done_callback(lambda _: self._seeking.pop(namespace, None))
+        return self._seeking.get(namespace)
+
+    async def _seek(self, namespace: str) -> None:
+        try:
+            why = await self._find_anchor(namespace)
+        except Exception:
+            logger.exception("What %s answers of our Lease was not understood", self.name)
+            why = "what it answers of our Lease there was not understood"
+        wait = self._pauses.failed(namespace, first=FIRST_PAUSE) if why else 0.0
+        if why:
+            self._unread[namespace] = why
+        else:
+            self._unread.pop(namespace, None)
+            self._pauses.ended(namespace)
+        asyncio.get_running_loop().call_later(wait, self._tell_seekers, namespace)
+
+    def _tell_seekers(self, namespace: str) -> None:
+        if seekers := self._seekers.pop(namespace, set()):
+            task = asyncio.create_task(self._wake(seekers))
+            self._waking.add(task)
+            task.add_done_callback(self._waking.discard)
+
+    async def _wake(self, sets: set[keys.SetKey]) -> None:
+        await self._touched(sets)
+
     async def _find_anchor(self, namespace: str) -> str:
         """Read our Lease in a namespace; returns why that has to be another one, "" if not."""
         if self._api is None or not self._current:
@@ -206,17 +278,91 @@ class Worker:
         self._anchors.add(namespace)
         return ""
 
+    async def _tidy(self) -> None:
+        """Remove our Leases from namespaces in which nothing of ours has been for long."""
+        while True:
+            await asyncio.sleep(TIDIED_EVERY)
+            await self.tidy()
+
+    async def tidy(self) -> None:
+        """Remove our Lease from each namespace in which nothing of ours has been for long enough.
+
+        Whatever is made there later has another one made first.
+        """
+        if not self.listed:
+            return
+        now, used = _clock(), self.store.namespaces
+        self._empty_since |= dict.fromkeys(used)
+        for namespace, since in list(self._empty_since.items()):
+            if namespace in used:
+                continue
+            if since is None:
+                self._empty_since[namespace] = now
+            elif now - since >= EMPTY_FOR:
+                await self._remove_anchor(namespace)
+
+    def leave(self) -> bool:
+        """Remove all our Leases from a cluster that nobody names any more; returns when that is so.
+
+        It is tried once: what refuses that refuses it again.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name=f"leaving {self.name}")
+            self._leaving.add_done_callback(lambda _: self._tell())
+        return self._leaving.done()
+
+    def stay(self) -> None:
+        """Take that the cluster is named, again."""
+        self._leaving = None
+
+    async def _leave(self) -> None:
+        for namespace in list(self._empty_since):
+            await self._remove_anchor(namespace)
+
+    async def _remove_anchor(self, namespace: str) -> None:
+        if self._api is None or not self._current:
+            return
+        name = identity.anchor_name(self._manager)
+        try:
+            found = await self._api.get(resources.LEASES, namespace=namespace, name=name)
+            meta = facts.Meta.of(found) if found is not None else None
+            if meta is not None and identity.is_ours(meta, self._manager):
+                # Whoever decides by it from now on has it made anew.
+                self._forget_anchor(namespace, meta.uid)
+                logger.info("%s: nothing is left in %s; its Lease goes", self.name, namespace)
+                await self._api.delete(
+                    resources.LEASES, namespace=namespace, name=name, uid=meta.uid
+                )
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                logger.info("Lease %s in %s of %s stays: %s", name, namespace, self.name, error)
+                return
+        self._empty_since.pop(namespace, None)
+
+    def _forget_anchor(self, namespace: str, uid: str) -> None:
+        name = identity.anchor_name(self._manager)
+        self.store.remove(resources.LEASES, namespace=namespace, name=name, uid=uid)
+        self._anchors.discard(namespace)
+
     # Watching --------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Watch whenever the cluster can be reached, until cancelled."""
-        while True:
-            self.changed.clear()
-            api = self.connection.api
-            if api is None or not self.connection.seen.link.up:
-                await self.changed.wait()
-                continue
-            await self._watch(api)
+        tidying = asyncio.create_task(self._tidy(), name=f"tidying {self.name}")
+        try:
+            while True:
+                self.changed.clear()
+                api = self.connection.api
+                if api is None or not self.connection.seen.link.up:
+                    await self.changed.wait()
+                    continue
+                await self._watch(api)
+        finally:
+            tasks = [tidying, *self._seeking.values(), *self._waking]
+            tasks += [self._leaving] if self._leaving is not None else []
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self, api: client.Client) -> None:
         """Watch with a client for as long as it is in use and the cluster answers."""
@@ -253,7 +399,7 @@ class Worker:
 
     def _use(self, api: client.Client) -> None:
         self._api = api
-        self._writer = writes.Writer(
+        self._writer = _Writer(
             api=api, store=self.store, expect=lambda _: None, events=self._events
         )
 
@@ -278,8 +424,12 @@ class Worker:
         async for page in self._api.pages(kind, label_selector=selector):
             items += page.items
             as_of = page.resource_version
-        touched = self.store.renew(kind, items, as_of=as_of)
+        try:
+            touched = self.store.renew(kind, items, as_of=as_of)
+        except Exception as fault:
+            raise self._illegible(kind, fault) from None
         self._listed.add(kind)
+        self._empty_since |= dict.fromkeys(self.store.namespaces)
         if self.listed and self._unlisted_since is not None:
             self._unlisted_since = None
             self._tell()
@@ -287,9 +437,14 @@ class Worker:
         return as_of
 
     async def _take(self, kind: resources.Resource, event: str | None, obj: dict[str, Any]) -> None:
-        meta = facts.Meta.of(obj)
+        try:
+            meta = facts.Meta.of(obj)
+            touched = self.store.upsert(kind, obj) if event != "DELETED" else None
+        except Exception as fault:
+            logger.error("%s", self._illegible(kind, fault).message)
+            return
         if event != "DELETED":
-            await self._touched(self.store.upsert(kind, obj) or set())
+            await self._touched(touched or set())
             return
         if not meta.deleting:
             await self._out_of_sight(kind, meta)
@@ -298,6 +453,11 @@ class Worker:
             self._anchors.discard(meta.namespace)
         gone = self.store.remove(kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)
         await self._touched(gone or set())
+
+    def _illegible(self, kind: resources.Resource, fault: Exception) -> client.ApiError:
+        """Say what was not understood without its words, which an error of that kind quotes."""
+        text = f"a {kind.kind} of {self.name} cannot be read ({type(fault).__name__})"
+        return client.ApiError(status=0, reason="NotLegible", message=text, request=kind.plural)
 
     async def _out_of_sight(self, kind: resources.Resource, meta: facts.Meta) -> None:
         """Find out whether an object is gone, or has only lost the label by which it is watched."""

@@ -181,6 +181,8 @@ class Worker:
     anchor: str = "anchor-uid"
     configured: bool = True
     trouble: str = ""
+    gone: bool = False
+    may_look: bool = True
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def cluster(self, name: str) -> observed.Cluster:
@@ -190,6 +192,8 @@ class Worker:
             link=observed.Link(since),
             configured=self.configured,
             trouble=self.trouble,
+            gone=self.gone,
+            may_look=self.may_look,
             anchor=self.anchor,
             workloads={OFFER_NAME: self.offer} if self.offer else {},
             sets={SET_NAME: self.run} if self.run else {},

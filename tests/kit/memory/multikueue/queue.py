@@ -27,7 +27,8 @@ class Refused(Exception):
 class Queue(kubernetes_model.Kubernetes):
     """A cluster whose Kueue admits as many cpus of Workloads as there is ``quota``.
 
-    ``check`` is the AdmissionCheck that each Workload gets, "" for none.
+    ``check`` is the AdmissionCheck that each Workload gets, "" for none. While it is ``held`` its
+    queue is stopped with HoldAndDrain.
     """
 
     def __init__(self, name: str, clock: Clock, *, quota: int, check: str = "") -> None:
@@ -36,6 +37,9 @@ class Queue(kubernetes_model.Kubernetes):
         self.clock = clock
         self.quota = quota
         self.check = check
+        self.held = False
+        # Until when a Workload waits after a Retry, by its UID.
+        self._requeued: dict[str, datetime.datetime] = {}
 
     def stamp(self) -> str:
         return self.clock.stamp()
@@ -80,6 +84,9 @@ class Queue(kubernetes_model.Kubernetes):
             return
         if any(one["state"] == "Retry" for one in states) and reserved:
             self.evict(workload, "AdmissionCheck", "At least one admission check is Retry")
+        elif self.held:
+            if reserved and not true(workload, "Evicted"):
+                self.evict(workload, "ClusterQueueStopped", "The ClusterQueue is stopped")
         elif not workload["spec"].get("active", True):
             if not true(workload, "Evicted"):
                 self.evict(workload, "Deactivated", "The workload is deactivated")
@@ -91,6 +98,8 @@ class Queue(kubernetes_model.Kubernetes):
             self.say(workload, "Admitted", True, "Admitted")
 
     def _reserve(self, workload: Object) -> None:
+        if self.clock.now < self._requeued.get(workload["metadata"]["uid"], self.clock.now):
+            return
         if self.used() + cost(workload) > self.quota:
             if not any(c["type"] == "QuotaReserved" for c in _told(workload)):
                 self.say(workload, "QuotaReserved", False, "Pending", "no quota")
@@ -116,7 +125,9 @@ class Queue(kubernetes_model.Kubernetes):
             if one["state"] == "Retry":
                 one["retryCount"] = one.get("retryCount", 0) + 1
             one.update(state="Pending", message="Reset to Pending after eviction")
-            one.pop("requeueAfterSeconds", None)
+            if seconds := one.pop("requeueAfterSeconds", None):
+                until = self.clock.now + datetime.timedelta(seconds=seconds)
+                self._requeued[workload["metadata"]["uid"]] = until
         self.say(workload, "Evicted", True, reason, message)
 
     def clear(self, workload: Object) -> None:

@@ -41,6 +41,8 @@ class Link:
     def __init__(self, cluster: worker.Worker) -> None:
         self.cluster = cluster
         self.configured = True
+        # Its MultiKueueCluster was deleted, and a process that began later does not know it.
+        self.gone = False
         self.cut_at: datetime.datetime | None = None
         self.lost_since: datetime.datetime | None = None
         self.picture: dict[tuple[str, str], Object] = {}
@@ -59,7 +61,7 @@ class World:
         options: settings.Settings = OPTIONS,
     ) -> None:
         self.clock = queue.Clock()
-        self.manager = manager.Manager(self.clock, quota=quota, replicas=replicas, size=size)
+        self.manager = self.make_manager(quota=quota, replicas=replicas, size=size)
         self.links = {
             name: Link(worker.Worker(name, self.clock, quota=one))
             for name, one in ((f"w{i}", one) for i, one in enumerate(quotas, 1))
@@ -77,6 +79,9 @@ class World:
         self._judged: list[object] = []
         self.judge = judge.Judge(timeout=TIMEOUT)
         self.look()
+
+    def make_manager(self, *, quota: int, replicas: int, size: int) -> manager.Manager:
+        return manager.Manager(self.clock, quota=quota, replicas=replicas, size=size)
 
     # What the process sees ------------------------------------------------------------------
 
@@ -102,8 +107,11 @@ class World:
             lws=live,
             checks=frozenset({manager.CHECK}),
             groups=tuple(self._groups(live)),
-            clusters=tuple(self._cluster(link) for link in self.links.values()),
+            clusters=self.clusters(),
         )
+
+    def clusters(self) -> tuple[observed.Cluster, ...]:
+        return tuple(self._cluster(link) for link in self.links.values())
 
     def _groups(self, live: lws.LeaderWorkerSet | None) -> Iterator[observed.Group]:
         workloads: dict[tuple[int, str], kueue.Workload] = {}
@@ -139,6 +147,9 @@ class World:
         return self._facts[key]
 
     def _cluster(self, link: Link) -> observed.Cluster:
+        if link.gone:
+            since = observed.Link(link.lost_since)
+            return observed.Cluster(link.cluster.name, link=since, configured=False, gone=True)
         mine = {key: one for key, one in link.picture.items() if _has_origin(one)}
         anchor = mine.get(("Lease", identity.anchor_name(MANAGER)))
         foreign = {
@@ -240,7 +251,7 @@ class World:
         if judged:
             self.judge.before(self, where, ref, action)
         try:
-            _carry_out(target, action)
+            self.carry_out(target, action)
         except queue.Refused as refused:
             self.log.append(f"{told}: {refused}")
             if where:
@@ -257,6 +268,14 @@ class World:
         else:
             picture[ref.kind, ref.name] = copied(now)
         self.check()
+
+    def carry_out(self, target: queue.Queue, action: actions.Action) -> None:
+        """Do what an API server does with a write.
+
+        Raises:
+            queue.Refused: it does not take it.
+        """
+        _carry_out(target, action)
 
     def _target(self, cluster: str) -> queue.Queue:
         if not cluster:

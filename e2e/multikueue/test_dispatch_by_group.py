@@ -163,14 +163,25 @@ def gone_everywhere(fleet: Fleet, room: str) -> None:
             )
 
 
-def create(fleet: Fleet, room: str, *, replicas: int) -> queued.Queued:
+def create(
+    fleet: Fleet, room: str, name: str = "lws", *, replicas: int, **annotations: str
+) -> queued.Queued:
+    """Create a set; ``annotations`` are those by which it says where its groups are to be."""
+    wishes = {"placement": names.PLACEMENT, "beside": names.SAME_CLUSTER_AS}
+
+    def wish(body: Object) -> None:
+        asked = {wishes[what]: value for what, value in annotations.items()}
+        body["metadata"].setdefault("annotations", {}).update(asked)
+
     return queued.create(
         fleet.manager,
+        name,
         namespace=room,
         queue="user-queue",
         replicas=replicas,
         size=SIZE,
         cpu="100m",
+        change=wish,
     )
 
 
@@ -271,6 +282,46 @@ def test_a_group_that_a_worker_evicts_stops_there_before_it_is_offered_anew(flee
     one.wait_ready(1)
     one.delete()
     gone_everywhere(fleet, room)
+
+
+@pytest.mark.row("MK-12")
+def test_a_set_that_is_to_be_in_one_cluster_waits_there_though_another_one_is_free(
+    fleet: Fleet,
+) -> None:
+    room = fleet.room("together", groups=6)
+    with recorded(fleet, room) as recordings:
+        one = create(fleet, room, replicas=3, placement="one-cluster")
+        one.wait_ready(2)
+        one.wait_told("group 2: w1: ", "insufficient unused quota", "no other cluster is asked")
+        told = one.wait_set(
+            lambda seen: harness.condition(seen, "WaitingForAdmission"), what="a group waits"
+        )
+        assert (harness.condition(told, "WaitingForAdmission") or {})["reason"] == "NoClusterAdmits"
+        harness.set_quota(fleet.workers["w1"], namespace=room, cpu=f"{3 * GROUP_CPU}m")
+        one.wait_ready(3)
+        assert placed(one, 3) == {0: "w1", 1: "w1", 2: "w1"}
+        one.delete()
+        gone_everywhere(fleet, room)
+        events = {name: recording.events for name, recording in recordings.items()}
+        assert judge.broken(events, quota={"w1": 3 * SIZE, "w2": 0}) == []
+
+
+@pytest.mark.row("MK-13")
+def test_a_set_follows_another_one_when_that_has_a_cluster(fleet: Fleet) -> None:
+    room = fleet.room("beside", groups=6)
+    with recorded(fleet, room) as recordings:
+        one = create(fleet, room, replicas=1, beside="other")
+        one.wait_event("WaitsForHome", "there is no such set", kind="Warning")
+        other = create(fleet, room, "other", replicas=0)
+        one.wait_told("group 0: ", "none of them has a cluster")
+        other.scale(1)
+        other.wait_ready(1)
+        one.wait_ready(1)
+        assert placed(one, 1) == placed(other, 1)
+        one.delete()
+        other.delete()
+        gone_everywhere(fleet, room)
+    judged(fleet, recordings)
 
 
 @pytest.mark.row("MK-56")

@@ -102,16 +102,30 @@ class Cluster:
         return self.configured and self.link.up and not self.trouble
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another set of the namespace, beside whose groups those of a set are to be.
+
+    ``clusters`` are those that its groups have been given to, ``beside`` the set that it names in
+    turn, "" for none.
+    """
+
+    clusters: frozenset[str] = frozenset()
+    beside: str = ""
+
+
 @dataclass(frozen=True)
 class Workers:
     """All clusters that are known, as far as they concern one set; those of a config in its order.
 
-    ``manager`` is who we are to them, ``options`` how groups are dispatched.
+    ``manager`` is who we are to them, ``options`` how groups are dispatched. ``neighbours`` are the
+    sets by name that the set names, those that these name, and so on.
     """
 
     manager: identity.Manager
     options: settings.Settings
     clusters: tuple[Cluster, ...] = ()
+    neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
 
     def looked_up(self, pods: Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]) -> "Workers":
         """Return the same with pods that no watch tells, by cluster and by the set's name there."""
@@ -155,6 +169,7 @@ class Observed:
     ``checks`` are the names of all AdmissionChecks that we serve. ``refused`` is why nothing is
     offered for the set, None if it is (``activation``). ``max_unavailable`` is how many groups a
     drain may move at a time. ``clusters`` are all that are known, those of the config in its order.
+    ``neighbours`` are the sets that the set wants to be beside (``Workers``).
     """
 
     manager: identity.Manager
@@ -166,6 +181,7 @@ class Observed:
     max_unavailable: int = 1
     groups: tuple[Group, ...] = ()
     clusters: tuple[Cluster, ...] = ()
+    neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
 
     def looked_up(self, pods: Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]) -> "Observed":
         """Return the same with pods that no watch tells, by cluster and by the set's name there."""

@@ -16,6 +16,7 @@ from lws_kueue.api.reasons import Reason
 from lws_kueue.dispatch import (
     fitting,
     observed,
+    placement,
     places,
     remote_objects,
     settings,
@@ -56,19 +57,23 @@ class Load:
 
 
 def candidates(view: places.View) -> tuple[places.Place, ...]:
-    """Return the clusters that may have the group (MK-40, MK-52, MK-54)."""
-    return tuple(one for one in view.places if one.cluster.usable and not one.refusal)
+    """Return the clusters that may have the group (MK-12, MK-13, MK-40, MK-52, MK-54)."""
+    return tuple(
+        one
+        for one in view.places
+        if one.cluster.usable and not one.refusal and view.room.has(one.name)
+    )
 
 
 def nomination(view: places.View, load: Load) -> tuple[str, ...]:
     """Return the clusters that the group is to be offered to (MK-04 to MK-06).
 
-    None of those that it is offered to already is left out, unless it is drained: one that is lost
-    may have taken it.
+    None of those that it is offered to already is left out, unless it is drained, or its set leaves
+    it no more: one that is lost may have taken it.
     """
     given = view.workload.status.nominated_cluster_names
     configured = {one.name for one in view.places if one.cluster.configured}
-    kept = tuple(name for name in given if name in configured)
+    kept = tuple(name for name in given if name in configured and view.room.has(name))
     others = [one for one in candidates(view) if one.name not in kept]
     if view.options.mode is settings.Mode.ALL_AT_ONCE:
         return (*kept, *(one.name for one in others))
@@ -147,6 +152,7 @@ def _is_offer(view: places.View, place: places.Place) -> bool:
         and found is not None
         and place.name in view.workload.status.nominated_cluster_names
         and place.cluster.configured
+        and view.room.has(place.name)
         and found.spec.active
         and not found.is_true(state.FINISHED)
         and found.spec.queue_name == view.workload.spec.queue_name
@@ -206,6 +212,7 @@ def chosen(view: places.View) -> places.Place | None:
         if one.admitted
         and one.cluster.usable
         and one.name in nominated
+        and view.room.has(one.name)
         and one.offer is not None
         and one.offer.spec.queue_name == view.workload.spec.queue_name
         and fitting.misfit(view, one.offer) is None
@@ -254,14 +261,22 @@ def _offer_ref(view: places.View, place: places.Place) -> actions.Ref:
 
 
 def answers(view: places.View) -> Reason:
-    """Return why no cluster has the group: what each of them says (MK-03, MK-53)."""
+    """Return why no cluster has the group: what each of them says (MK-03, MK-12, MK-53)."""
+    if view.room.why is not None:
+        return view.room.why.of(view.id.index)
     configured = [one for one in view.places if one.cluster.configured]
     if not configured:
         return _held(view, "NoClusterEligible", "no MultiKueueConfig names a cluster")
-    told = "; ".join(f"{one.name}: {_says(view, one)}" for one in configured)
-    if not any(one.up for one in configured):
+    left = [one for one in configured if view.room.has(one.name)]
+    if not left:
+        text = f"{view.room.because}, which no MultiKueueConfig names"
+        return _held(view, placement.WAITS, text)
+    told = "; ".join(f"{one.name}: {_says(view, one)}" for one in left)
+    if view.room.because:
+        told = f"{told}; no other cluster is asked: {view.room.because}"
+    if not any(one.up for one in left):
         return _held(view, "NoClusterReachable", told)
-    if not any(one.cluster.usable for one in configured):
+    if not any(one.cluster.usable for one in left):
         return _held(view, "NoClusterEligible", told)
     return _held(view, "NoClusterAdmits", told)
 

@@ -5,11 +5,12 @@ or of a set that had the name before, are never taken for its own (INV-8).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from lws_kueue.api import facts, kueue, lws
+from lws_kueue.api.reasons import Reason
 from lws_kueue.dispatch import identity, observed, settings
 from lws_kueue.workload import conditions, state
 
@@ -60,6 +61,30 @@ class Place:
         return refused.get(self.workload_name) or refused.get(self.set_name) or ""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a group's set leaves of the clusters to it (``placement``).
+
+    Of one that has no cluster: ``clusters`` are those that it may be offered to, None for all, and
+    ``because`` says why no others; where there are none, ``why`` is what it waits for. Of one that
+    has: ``apart`` says why it is to be taken back before it is made, and ``unsettled`` that it is
+    not to be made yet, because others may be elsewhere.
+    """
+
+    clusters: frozenset[str] | None = None
+    because: str = ""
+    why: Reason | None = None
+    apart: str = ""
+    unsettled: bool = False
+
+    def has(self, cluster: str) -> bool:
+        """Whether a cluster is left."""
+        return self.clusters is None or cluster in self.clusters
+
+
+ANYWHERE: Final = Room()
+
+
 @dataclass(frozen=True)
 class View:
     """A group, its places, and all that is decided by beside them."""
@@ -70,6 +95,7 @@ class View:
     places: tuple[Place, ...]
     options: settings.Settings
     now: datetime
+    room: Room = ANYWHERE
 
     @property
     def manager(self) -> identity.Manager:
@@ -111,6 +137,10 @@ class View:
     def others(self, place: Place) -> tuple[Place, ...]:
         """Return all other places."""
         return tuple(one for one in self.places if one.name != place.name)
+
+    def within(self, room: Room) -> Self:
+        """Return the group with what its set leaves to it."""
+        return self if room is self.room else replace(self, room=room)
 
 
 def view(

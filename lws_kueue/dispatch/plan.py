@@ -18,6 +18,7 @@ from lws_kueue.dispatch import (
     mirror,
     observed,
     offers,
+    placement,
     places,
     running,
     settings,
@@ -31,11 +32,13 @@ from lws_kueue.workload import diff, eviction, recreate, state
 class _Turn:
     """A group, and what it shares with the others of one pass.
 
-    That is how loaded clusters are, and whether it is its turn to move off one that is drained.
+    That is how loaded clusters are, which of them its set leaves to it, and whether it is its turn
+    to move off one that is drained.
     """
 
     view: places.View
     load: offers.Load
+    together: placement.Together
     may_drain: bool
 
 
@@ -49,9 +52,10 @@ def plan(seen: observed.Observed, *, options: settings.Settings, now: datetime) 
     independent of each other, so a slow cluster holds up nobody.
     """
     views = views_of(seen, options=options, now=now)
-    load, moving = offers.Load.of(views), _may_drain(views)
-    parts = tuple(_group(_Turn(view, load, view.id.index in moving)) for view in views)
-    whole = actions.joined(parts)
+    load, together = offers.Load.of(views), placement.Together(seen, views)
+    moving = _may_drain(views, together.home)
+    parts = tuple(_group(_Turn(view, load, together, view.id.index in moving)) for view in views)
+    whole = actions.joined((*parts, actions.Part(reasons=together.reasons)))
     # Groups of one pass need the same anchor.
     return replace(whole, chains=tuple(_unique(whole.chains)))
 
@@ -198,7 +202,8 @@ def _given(turn: _Turn) -> actions.Part | None:
         return part
     if check.state in ("Retry", "Rejected"):
         return part
-    return part + running.follow(turn.view, check.name, may_drain=turn.may_drain)
+    view = turn.together.given(turn.view)
+    return part + running.follow(view, check.name, may_drain=turn.may_drain)
 
 
 def _here(turn: _Turn) -> actions.Part | None:
@@ -264,20 +269,21 @@ def _to_be_renewed(turn: _Turn) -> actions.Part | None:
 
 def _chosen(turn: _Turn) -> actions.Part | None:
     """S8: one of the clusters that have admitted the group gets it (MK-04)."""
-    place, check = offers.chosen(turn.view), turn.view.check
+    view, check = turn.together.offered(turn.view), turn.view.check
+    place = offers.chosen(view)
     if place is None or check is None:
         return None
     turn.load.groups[place.name] += 1
-    return offers.choose(turn.view, check.name, place)
+    return offers.choose(view, check.name, place)
 
 
 def _offered(turn: _Turn) -> actions.Part | None:
     """S9: the group is offered (MK-01, MK-05, MK-07)."""
-    check = turn.view.check
+    view, check = turn.together.offered(turn.view), turn.view.check
     if check is None:
         return None
-    told = actions.Part(reasons=(offers.answers(turn.view), *offers.refusals(turn.view)))
-    return told + mirror.plan(turn.view) + offers.offer(turn.view, check.name, turn.load)
+    told = actions.Part(reasons=(offers.answers(view), *offers.refusals(view)))
+    return told + mirror.plan(view) + offers.offer(view, check.name, turn.load)
 
 
 _STATES: Final[tuple[State, ...]] = (
@@ -305,10 +311,12 @@ def _chain(chain: actions.Chain) -> actions.Part:
 # A drain ----------------------------------------------------------------------------------------
 
 
-def _may_drain(views: tuple[places.View, ...]) -> frozenset[int]:
+def _may_drain(views: tuple[places.View, ...], home: str) -> frozenset[int]:
     """Return the groups that may be moved off a cluster that no config names any more (MK-38).
 
-    So many move at a time as may be unavailable, those that move already among them.
+    So many move at a time as may be unavailable, those that move already among them. Those of a set
+    that is to be in one cluster leave their ``home`` as a whole: the first that has left would wait
+    for the last (MK-12).
     """
     wanted = [view for view in views if view.group.wanted and view.group.workload is not None]
     leaving = [view for view in wanted if _on_drained(view)]
@@ -317,7 +325,8 @@ def _may_drain(views: tuple[places.View, ...]) -> frozenset[int]:
     budget = max(1, views[0].seen.max_unavailable) if views else 1
     free = max(0, budget - len(begun) - len(moving))
     still = [view for view in leaving if view not in begun]
-    return frozenset(view.id.index for view in (*begun, *still[:free]))
+    whole = [view for view in leaving if view.home == home]
+    return frozenset(view.id.index for view in (*begun, *whole, *still[:free]))
 
 
 def _on_drained(view: places.View) -> bool:

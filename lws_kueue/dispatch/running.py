@@ -13,6 +13,7 @@ from lws_kueue.dispatch import (
     fitting,
     observed,
     offers,
+    placement,
     places,
     remote_objects,
     status_writes,
@@ -126,6 +127,12 @@ def _name_taken(home: Home) -> actions.Part | None:
     return _take_back(home, _TAKEN, f"on cluster {home.place.name}: {reason}")
 
 
+def _apart(home: Home) -> actions.Part | None:
+    """Take a group back that was given to another cluster than the others of its set (MK-12)."""
+    text = home.view.room.apart
+    return _take_back(home, placement.WAITS, text) if text else None
+
+
 def _others_stop(home: Home) -> actions.Part | None:
     """Stop whatever there is of the group elsewhere, before anything is made here (INV-1, INV-5).
 
@@ -195,7 +202,7 @@ def _make(view: places.View, place: places.Place, wanted: dict[str, object]) -> 
 
     It is not forced: whose the object is that has its name all the same is found out, and told.
     """
-    if not view.workload.spec.active:
+    if not view.workload.spec.active or view.room.unsettled:
         return actions.Part()
     left = stopping.still_running(place.pods, now=view.now)
     if left is None or left:
@@ -250,6 +257,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _drained,
     _workload_lost,
     _name_taken,
+    _apart,
     _others_stop,
     _misfit,
     _made,

@@ -84,6 +84,11 @@ def makes_what_was_not_admitted(patch: Patch) -> None:
     patch.setattr(fitting, "asked", lambda view: view.group.content is not None)
 
 
+def goes_anywhere(patch: Patch) -> None:
+    """What a set says of where its groups are to be is not looked at."""
+    patch.setattr(places.View, "within", lambda view, room: view)
+
+
 # Plots ---------------------------------------------------------------------------------------
 
 
@@ -148,6 +153,18 @@ def more_requests() -> world.World:
     return here
 
 
+def a_set_that_is_to_be_in_one_cluster() -> world.World:
+    wish = {names.PLACEMENT: "one-cluster"}
+    return world.World(replicas=2, quotas=(1, 2), annotations=wish)
+
+
+def a_set_that_is_to_be_beside_another() -> world.World:
+    wish = {names.SAME_CLUSTER_AS: world.OTHER}
+    here = world.World(replicas=1, quotas=(1, 1), annotations=wish)
+    here.other = frozenset({"w2"})
+    return here
+
+
 FAULTS: dict[str, tuple[Callable[[Patch], None], Callable[[], world.World]]] = {
     "INV-1": (gives_up_at_once, a_short_cut),
     "INV-2": (has_no_gate, pods_made_after_an_eviction),
@@ -156,6 +173,8 @@ FAULTS: dict[str, tuple[Callable[[Patch], None], Callable[[], world.World]]] = {
     "INV-5": (leaves_others_alone, two_answers),
     "INV-6": (takes_anything, a_mark_that_is_taken_off),
     "INV-7": (forgets_leftovers, a_deletion_while_a_cluster_is_lost),
+    "one-cluster": (goes_anywhere, a_set_that_is_to_be_in_one_cluster),
+    "same-cluster-as": (goes_anywhere, a_set_that_is_to_be_beside_another),
     "INV-9": (makes_what_was_not_admitted, more_requests),
 }
 

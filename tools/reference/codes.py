@@ -187,6 +187,25 @@ CODES: Final = (
     ),
     Code("NoClusterReachable", _WAITS, "No worker cluster answers."),
     Code(
+        "WaitsForHome",
+        _BOTH,
+        "The set says where its groups are to be (lws-kueue.dev/placement or"
+        " lws-kueue.dev/same-cluster-as), and no cluster is there for that yet: another group of it"
+        " is offered first, or has not stopped elsewhere; or the set that it is to be beside has no"
+        " cluster, or does not exist, which alone is a Warning. A group that was given to another"
+        " cluster than the others is taken back.",
+        "Wait, or do what the message says; without the annotation the group goes anywhere.",
+    ),
+    Code(
+        "PlacementInvalid",
+        _BOTH,
+        "An annotation by which the set says where its groups are to be cannot be followed: an"
+        " unknown value of lws-kueue.dev/placement, which is without effect; or"
+        " lws-kueue.dev/same-cluster-as names the set itself, or sets that name each other, and"
+        " then groups wait.",
+        "Change the annotation that the message names.",
+    ),
+    Code(
         "NoClusterEligible",
         _WAITS,
         "No worker cluster can have groups.",

@@ -281,6 +281,7 @@ def _put_together(
         max_unavailable=scaling.bounds(owner).unavailable if owner is not None else 1,
         groups=found,
         clusters=workers.clusters,
+        neighbours=workers.neighbours,
     )
 
 

@@ -28,7 +28,7 @@ from lws_kueue.runtime import (
     work_queue,
     writes,
 )
-from lws_kueue.runtime.clusters import connections, lanes, looks, pauses
+from lws_kueue.runtime.clusters import connections, lanes, looks, neighbours, pauses
 
 # How often Workloads are looked through for some that are no set's and wait for a check of ours.
 OTHERS_INTERVAL: Final = 5.0
@@ -58,6 +58,7 @@ class Dispatcher:
         self._memories = memories
         self._concerned: set[keys.SetKey] = set()
         self._lanes: lanes.Lanes | None = None
+        self._neighbours = neighbours.Neighbours(store)
         self._looks = looks.Looks(self._read_pods, set_of=self._set_there)
         self._rejecting = pauses.Pauses()
         # Clusters that groups of a set were given to and that nobody knows, and since when.
@@ -83,6 +84,7 @@ class Dispatcher:
             built_in.NotYetKnown: they have, and it is not known which there are; the pass comes
                 when it is.
         """
+        await self._wake(self._neighbours.news(key))
         manager, asks = self._connections.manager, dispatching.asks(seen)
         if manager is None or not self._connections.known:
             self._concerned.add(key)
@@ -104,7 +106,8 @@ class Dispatcher:
             for one in self._connections.workers(configured)
         ]
         seen_there += self._not_known(key, seen, {one.name for one in seen_there})
-        found = clusters.Workers(manager, self._options, tuple(seen_there))
+        beside = self._neighbours.of(key, seen.lws)
+        found = clusters.Workers(manager, self._options, tuple(seen_there), beside)
         if asks or any(one.workloads or one.sets for one in found.clusters):
             self._concerned.add(key)
         else:

@@ -215,6 +215,9 @@ class Situation:
     leader: facts.Pod | None = None
     options: settings.Settings = OPTIONS
     refused: Any = None
+    # Where the set wants its groups to be, and what is known of the sets that it names.
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    neighbours: Mapping[str, observed.Neighbour] = field(default_factory=dict)
 
     def seen(self) -> observed.Observed:
         group = observed.Group(
@@ -229,11 +232,12 @@ class Situation:
             manager=MANAGER,
             namespace="ns",
             name="serve",
-            lws=owner(),
+            lws=builders.lws_object(size=2, worker=template(), annotations=self.annotations),
             checks=frozenset({CHECK}),
             refused=self.refused,
             groups=(group,),
             clusters=(self.w1.cluster("w1"), self.w2.cluster("w2")),
+            neighbours=self.neighbours,
         )
 
     def view(self) -> places.View:

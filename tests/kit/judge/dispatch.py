@@ -1,5 +1,7 @@
 """Whether the groups of a set ever ran twice, or on quota that nobody gave: INV-1 to INV-9.
 
+And whether they are where their set wants them: all in one cluster, or beside those of another one.
+
 The judge looks at the objects of all clusters after every single thing that happens, and knows
 nothing of the controller: labels and annotations are spelled out, and what is right is counted.
 What people do beside the controller, and links that are cut, are told to it.
@@ -17,6 +19,8 @@ ORIGIN, ORIGIN_VALUE = "kueue.x-k8s.io/multikueue-origin", "lws-kueue-11111111"
 MANAGER, MANAGER_UID = "lws-kueue.dev/manager", "11111111-2222-3333-4444-555555555555"
 ORIGIN_UID = "kueue.x-k8s.io/multikueue-origin-uid"
 INDEX = "lws-kueue.dev/group-index"
+PLACEMENT = "lws-kueue.dev/placement"
+SAME_CLUSTER_AS = "lws-kueue.dev/same-cluster-as"
 SET_LABEL = "leaderworkerset.sigs.k8s.io/name"
 GROUP_INDEX = "kueue.x-k8s.io/component-workload-index"
 OWNER = "kueue.x-k8s.io/job-owner-name"
@@ -66,6 +70,7 @@ class Judge:
         self._manager_quota_last(world)
         self._quota(world)
         self._sets_made(world)
+        self._one_home(world)
 
     def _count(self, name: str) -> None:
         self.busy[name] = self.busy.get(name, 0) + 1
@@ -178,11 +183,68 @@ class Judge:
                     if is_ours(one) and (_annotation(one, ORIGIN_UID), labels.get(INDEX)) == group:
                         raise Broken(f"INV-5: {group} is made on {cluster}; {kind} on {name}")
 
+    # One cluster ----------------------------------------------------------------------------
+
+    # The set that is to be in one cluster, and whether it has been since that was said: groups
+    # that were elsewhere before stay there.
+    _joined: tuple[str, bool] = ("", False)
+
+    def _one_home(self, world: Any) -> None:
+        live = world.manager.objects.get(("LeaderWorkerSet", "sample"))
+        if live is None or _annotation(live, PLACEMENT) != "one-cluster":
+            self._joined = ("", False)
+            return
+        uid = live["metadata"]["uid"]
+        where = {name for name, link in world.links.items() if self._has(link.cluster, uid, world)}
+        together = len(where) <= 1
+        if self._joined != (uid, True):
+            self._joined = (uid, together)
+            return
+        self._count("one-cluster")
+        counted = [
+            one
+            for one in where
+            if one not in self.touched and not self.excused(one, world.clock.now)
+        ]
+        if len(counted) > 1:
+            raise Broken(f"one-cluster: groups of {uid} are on {sorted(counted)}")
+
+    def _has(self, cluster: Any, uid: str, world: Any) -> bool:
+        """Whether a cluster has a group of a set: what runs, or what is made to run."""
+        runs_there = any(
+            runs(pod, world) and (self._group(cluster, pod) or ("", ""))[0] == uid
+            for pod in _kind(cluster, "Pod")
+        )
+        return runs_there or any(
+            is_ours(one) and _annotation(one, ORIGIN_UID) == uid
+            for one in _kind(cluster, "LeaderWorkerSet")
+        )
+
     # Writes ---------------------------------------------------------------------------------
+
+    # The clusters that were left to groups when it was decided last, None for all.
+    _beside: frozenset[str] | None = None
+
+    def decides(self, live: Object | None, others: frozenset[str] | None) -> None:
+        """Take that it is about to be decided, by where the groups of another set are seen."""
+        asks = live is not None and _annotation(live, SAME_CLUSTER_AS)
+        self._beside = (others or frozenset()) if asks else None
+
+    def _gives(self, world: Any, ref: Any, write: Any) -> None:
+        live = world.manager.objects.get((ref.kind, ref.name))
+        if ref.kind != "Workload" or live is None or type(write).__name__ != "Apply":
+            return
+        given = (write.body.get("status") or {}).get("clusterName")
+        if self._beside is None or not given or (live.get("status") or {}).get("clusterName"):
+            return
+        self._count("same-cluster-as")
+        if given not in self._beside:
+            raise Broken(f"same-cluster-as: {ref.name} is given to {given}, not {self._beside}")
 
     def before(self, world: Any, cluster: str, ref: Any, write: Any) -> None:
         """Look at a write before it happens."""
         if not cluster:
+            self._gives(world, ref, write)
             return
         kube = world.links[cluster].cluster
         live = kube.objects.get((ref.kind, ref.name))

@@ -28,13 +28,20 @@ class Life:
         )
         size = rng.choice([1, 1, 2])
         quotas = tuple(rng.randint(0, 3) * size for _ in range(rng.choice([2, 2, 3])))
+        wishes = {}
+        if rng.random() < 0.4:
+            wishes[names.PLACEMENT] = "one-cluster"
+        if rng.random() < 0.2:
+            wishes[names.SAME_CLUSTER_AS] = world.OTHER
         self.world = world.World(
             replicas=rng.randint(1, 4),
             size=size,
             quotas=quotas,
             quota=rng.randint(1, 6) * size,
             options=options,
+            annotations=wishes,
         )
+        self._other_moves()
         self.strangers = strangers
         self.image = self.cpu = 1
 
@@ -101,6 +108,8 @@ class Life:
             lambda: self._evict(own),
             lambda: self._evict(self._worker().cluster),
             self._switch,
+            self._wish,
+            self._other_moves,
             *[self.world.arrive_late] * 3,
         ]
 
@@ -131,6 +140,20 @@ class Life:
     def _drain(self) -> None:
         link = self._worker()
         link.configured = not link.configured
+
+    def _wish(self) -> None:
+        """Change where the set wants its groups to be; the process sees that at once."""
+        key, value = self.rng.choice(
+            [(names.PLACEMENT, "one-cluster"), (names.SAME_CLUSTER_AS, world.OTHER)]
+        )
+        self.world.manager.annotate(key, self.rng.choice([value, None]))
+        self.world.look()
+
+    def _other_moves(self) -> None:
+        """Have the groups of the other set be anywhere; now and then there is no such set."""
+        links = list(self.world.links)
+        where = frozenset(self.rng.sample(links, self.rng.randint(0, len(links))))
+        self.world.other = self.rng.choice([where, where, where, None])
 
     def _quota(self) -> None:
         cluster = self._worker().cluster
@@ -200,6 +223,7 @@ class Life:
         if here.manager.live is None:
             here.manager.create(2)
         here.manager.quota = PLENTY
+        here.other = frozenset(here.links)
         for name, link in here.links.items():
             here.mend(name)
             link.configured = True

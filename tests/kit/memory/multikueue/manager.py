@@ -20,9 +20,19 @@ _MADE = build.Options()
 class Manager(queue.Queue):
     """A cluster with one set, whose groups run elsewhere."""
 
-    def __init__(self, clock: queue.Clock, *, quota: int, replicas: int, size: int) -> None:
+    def __init__(
+        self,
+        clock: queue.Clock,
+        *,
+        quota: int,
+        replicas: int,
+        size: int,
+        annotations: Object | None = None,
+    ) -> None:
+        """``annotations`` are those of the set, whenever it is made."""
         super().__init__("m", clock, quota=quota, check=CHECK)
         self.size = size
+        self.annotations = dict(annotations or {})
         self.revisions: dict[str, Object] = {}
         self._contents: dict[tuple[str, str], recreate.Content] = {}
         self.create(replicas)
@@ -30,7 +40,8 @@ class Manager(queue.Queue):
     # The user -----------------------------------------------------------------------------
 
     def create(self, replicas: int) -> None:
-        meta = {"name": SET, "labels": {names.QUEUE_NAME: "queue"}, "annotations": {}}
+        labels = {names.QUEUE_NAME: "queue"}
+        meta = {"name": SET, "labels": labels, "annotations": dict(self.annotations)}
         kind = {"apiVersion": names.LWS_API_VERSION, "kind": names.LWS_KIND}
         self.store({**kind, "metadata": meta, "spec": self._spec(replicas, 1, 1, self.size)})
 
@@ -68,6 +79,17 @@ class Manager(queue.Queue):
             container["resources"]["requests"]["cpu"] = str(cpu)
         spec["leaderWorkerTemplate"] = template
         live["metadata"]["generation"] += 1
+        self.touch(live)
+
+    def annotate(self, key: str, value: str | None) -> None:
+        """Give the set an annotation, or take it off."""
+        live = self.live
+        if live is None:
+            return
+        annotations = live["metadata"]["annotations"]
+        annotations.pop(key, None)
+        if value is not None:
+            annotations[key] = value
         self.touch(live)
 
     # The controller of the set ------------------------------------------------------------

@@ -126,7 +126,10 @@ class Whole(world.World):
         self._together = together
         super().__init__(**how)
 
-    def make_manager(self, *, quota: int, replicas: int, size: int) -> played.Manager:
+    def make_manager(
+        self, *, quota: int, replicas: int, size: int, annotations: Object | None
+    ) -> played.Manager:
+        assert annotations is None, "a set of the whole controller is annotated by its test"
         together = self._together
         made = Manager(self.clock, quota=quota, replicas=replicas, size=size, together=together)
         return cast("played.Manager", made)

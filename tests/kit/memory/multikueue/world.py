@@ -21,6 +21,8 @@ MANAGER = identity.Manager("11111111-2222-3333-4444-555555555555", "lws-kueue-11
 TIMEOUT = datetime.timedelta(seconds=20)
 DETECTED_AFTER = 10
 OPTIONS = settings.Settings(worker_lost_timeout=TIMEOUT)
+# Another set of the same namespace, of which nothing but where its groups are is played.
+OTHER = "other"
 
 
 class Dead(Exception):
@@ -59,9 +61,16 @@ class World:
         quotas: tuple[int, ...] = (2, 1),
         quota: int = 12,
         options: settings.Settings = OPTIONS,
+        annotations: Object | None = None,
     ) -> None:
+        """``annotations`` are those of the set."""
         self.clock = queue.Clock()
-        self.manager = self.make_manager(quota=quota, replicas=replicas, size=size)
+        self.manager = self.make_manager(
+            quota=quota, replicas=replicas, size=size, annotations=annotations
+        )
+        # Where the groups of another set are, None if there is none, and what is seen of that.
+        self.other: frozenset[str] | None = None
+        self.other_seen: frozenset[str] | None = None
         self.links = {
             name: Link(worker.Worker(name, self.clock, quota=one))
             for name, one in ((f"w{i}", one) for i, one in enumerate(quotas, 1))
@@ -80,14 +89,19 @@ class World:
         self.judge = judge.Judge(timeout=TIMEOUT)
         self.look()
 
-    def make_manager(self, *, quota: int, replicas: int, size: int) -> manager.Manager:
-        return manager.Manager(self.clock, quota=quota, replicas=replicas, size=size)
+    def make_manager(
+        self, *, quota: int, replicas: int, size: int, annotations: Object | None
+    ) -> manager.Manager:
+        return manager.Manager(
+            self.clock, quota=quota, replicas=replicas, size=size, annotations=annotations
+        )
 
     # What the process sees ------------------------------------------------------------------
 
     def look(self) -> None:
         """Take a new picture of the manager and of all workers that answer."""
         self.picture = _pictured(self.picture, self.manager.objects)
+        self.other_seen = self.other
         for link in self.links.values():
             self.look_at(link)
 
@@ -108,6 +122,9 @@ class World:
             checks=frozenset({manager.CHECK}),
             groups=tuple(self._groups(live)),
             clusters=self.clusters(),
+            neighbours=(
+                {} if self.other_seen is None else {OTHER: observed.Neighbour(self.other_seen)}
+            ),
         )
 
     def clusters(self) -> tuple[observed.Cluster, ...]:
@@ -179,6 +196,7 @@ class World:
 
     def decide(self) -> actions.Part:
         seen, now = self.seen(), self.clock.now
+        self.judge.decides(self.picture.get((names.LWS_KIND, manager.SET)), self.other_seen)
         asked = places.asked(seen, options=self.options, now=now)
         found = {
             cluster: {

@@ -6,16 +6,11 @@ kills. An independent watcher sees all of it.
 """
 
 import collections
-import concurrent.futures
 import contextlib
 import os
 import random
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 from lws_kueue_lab import sandbox
@@ -23,7 +18,7 @@ from lws_kueue_lab.sandbox import audit
 
 from lws_kueue.api import names
 from tests.kit.judge import history, watcher
-from tests.kit.kueue import killing, lanes
+from tests.kit.kueue import hunting, killing, lanes
 from tests.kit.live import harness
 from tests.kit.memory import scenarios
 
@@ -34,93 +29,6 @@ SEED = int(os.environ.get("LWS_KUEUE_KILLS_SEED", "5"))
 # How many pods there may be for each one that there is without kills.
 MOST_PODS = 1.25
 KINDS = frozenset({"create", "admit", "evict", "roll", "scale up", "scale down", "delete"})
-
-
-# While all that takes part is killed again and again, a step may take long.
-PATIENCE: Final = 120.0
-# So long nothing has happened to a set that has settled.
-QUIET: Final = 1.5
-_LOOK_SECONDS: Final = 0.02
-
-
-@dataclass(slots=True)
-class Player:
-    """A lane, the kind of the step that it is in the middle of, and how many are over."""
-
-    lane: lanes.Lane
-    doing: str = ""
-    ended: int = 0
-    ends: list[lanes.End] = field(default_factory=list)
-
-    @property
-    def lives(self) -> int:
-        """How often all steps were played while the controller was hunted."""
-        return self.ended // len(self.lane.steps)
-
-    def calmly(self) -> None:
-        """Play all steps once, and remember how each ended."""
-        for step in self.lane.steps:
-            step.do(self.lane)
-            self.ends.append(self.lane.settles(step, quiet=QUIET, timeout=PATIENCE))
-
-    def hunted(self, over: threading.Event) -> None:
-        """Play all steps again and again, and once that is ``over`` the rest of them."""
-        while not over.is_set():
-            for step, expected in zip(self.lane.steps, self.ends, strict=True):
-                self.doing = step.kind
-                step.do(self.lane)
-                self.lane.comes_to(step, expected, timeout=PATIENCE)
-                self.doing, self.ended = "", self.ended + 1
-
-
-@dataclass(slots=True)
-class Hunt:
-    """What came of it: how often each kind of step was met, and what went wrong."""
-
-    runs: int = 0
-    seconds: float = 0.0
-    met: collections.Counter[str] = field(default_factory=collections.Counter)
-    failures: list[str] = field(default_factory=list)
-
-
-def hunt(
-    cluster: sandbox.Sandbox,
-    mortal: killing.Mortal,
-    players: Sequence[Player],
-    *,
-    runs: int,
-    seed: int,
-) -> Hunt:
-    """Kill the controller so many times in the middle of something, and start it again at once.
-
-    A kill meets every set that is in the middle of a step. The next one comes when half of those
-    steps have come to their ends, so that a long step is met more than once, and what repairs it as
-    well.
-    """
-    result, over = Hunt(), threading.Event()
-    began = time.monotonic()
-    rng = random.Random(seed)
-    with concurrent.futures.ThreadPoolExecutor(len(players)) as pool:
-        playing = [pool.submit(player.hunted, over) for player in players]
-        try:
-            while result.runs < runs and not any(each.done() for each in playing):
-                since = audit.position(cluster)
-                killing.await_moment(cluster, killing.moment(rng), since=since)
-                met = [(each, each.ended, each.doing) for each in players if each.doing]
-                mortal.kill()
-                mortal.start()
-                result.runs += bool(met)
-                result.met.update({kind for _, _, kind in met})
-                while 2 * sum(player.ended > ended for player, ended, _ in met) < len(met):
-                    if any(each.done() for each in playing):
-                        break
-                    time.sleep(_LOOK_SECONDS)
-        finally:
-            over.set()
-    result.seconds = time.monotonic() - began
-    faults = (each.exception() for each in playing)
-    result.failures += [str(fault) for fault in faults if fault is not None]
-    return result
 
 
 @contextlib.contextmanager
@@ -153,7 +61,7 @@ def prepare(cluster: sandbox.Sandbox, namespace: str, *, groups: int, size: int)
 @contextlib.contextmanager
 def playing(
     cluster: sandbox.Sandbox, seen: watcher.Watcher, *, namespace: str
-) -> Iterator[list[Player]]:
+) -> Iterator[list[hunting.Player]]:
     """Make the lanes: lives of sets that are alike but for one thing, and a contest for quota."""
     rivals = scenarios.Shape(replicas=3, size=2, queue=scenarios.QUEUE)
     units = [*((unit, lanes.life(unit=unit), False) for unit in lanes.shapes())]
@@ -164,7 +72,7 @@ def playing(
             own = stack.enter_context(harness.own_namespace(cluster, f"{namespace}-{number}"))
             prepare(cluster, own, groups=3 + unit.surge, size=unit.size)
             lane = lanes.Lane(cluster, seen, own, unit, steps, interchangeable=interchangeable)
-            players.append(Player(lane))
+            players.append(hunting.Player(lane))
         yield players
 
 
@@ -187,6 +95,10 @@ def test_kills_change_neither_how_a_step_ends_nor_who_may_run(
     def mine(name: str) -> bool:
         return name.startswith(namespace)
 
+    def moment(rng: random.Random) -> None:
+        since = audit.position(installed)
+        killing.await_moment(installed, killing.moment(rng), since=since)
+
     controller.stop()
     mortal = killing.Mortal(controller.kubeconfig, tmp_path / "mortal.log")
     seen = watcher.Watcher(installed)
@@ -195,10 +107,9 @@ def test_kills_change_neither_how_a_step_ends_nor_who_may_run(
         stack.enter_context(seen.watching())
         players = stack.enter_context(playing(installed, seen, namespace=namespace))
         mortal.start()
-        with concurrent.futures.ThreadPoolExecutor(len(players)) as pool:
-            list(pool.map(Player.calmly, players))
+        hunting.all_calmly(players)
         calm = pods(seen.facts(namespaces=mine))
-        hunted = hunt(installed, mortal, players, runs=RUNS, seed=SEED)
+        hunted = hunting.hunt(mortal, players, runs=RUNS, seed=SEED, await_moment=moment)
     facts = seen.facts(namespaces=mine)
     verdict, made = history.judge(facts), pods(facts) - calm
     usual = sum(calm[player.lane.namespace] * player.lives for player in players)

@@ -3,40 +3,32 @@
 The workers have no Kueue that runs: what is looked at is what they serve and whom they let in.
 """
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 import yaml
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import manifests, sandbox, worker_clusters
 from lws_kueue_lab.kueue_standin import installation
+from lws_kueue_lab.sandbox import credentials
 
 from e2e.multikueue import conftest
 from lws_kueue.api import names
-from lws_kueue.install import manifests
 from tests.kit.builders import cluster as build
 from tests.kit.kueue import clusters
 from tests.kit.live import harness
-from tests.kit.multikueue import kubeconfigs
 
 Object = dict[str, Any]
 
 CHECK: Final = (names.KUEUE_API_VERSION, "AdmissionCheck", clusters.CHECK)
 CLUSTER: Final = (names.KUEUE_API_VERSION, "MultiKueueCluster")
-TOKEN: Final = ("v1", "Secret", "lws-kueue-manager")
-ACCOUNT: Final = "lws-kueue-multikueue"
+TOKEN: Final = ("v1", "Secret", worker_clusters.ACCOUNT)
+ACCOUNT: Final = worker_clusters.ACCOUNT_NAMESPACE
+deployed = manifests.multikueue_objects
 CRD: Final = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 SETS: Final = f"{names.LWS_PLURAL}.{names.LWS_GROUP}"
 TIMEOUT: Final = 90.0
-
-
-def deployed(folder: str) -> list[Object]:
-    """What a folder of `deploy/multikueue` consists of, in its order."""
-    root = manifests.root() / "deploy" / "multikueue" / folder
-    (kustomization,) = manifests.load(root / "kustomization.yaml")
-    return [obj for file in kustomization["resources"] for obj in manifests.load(root / file)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +52,18 @@ class Connected:
 
     def token(self, name: str) -> str:
         """Wait for the token that a worker has made for the manager; returns it."""
-        found = self.workers[name].api.wait_for(
-            *TOKEN,
-            lambda secret: bool(secret and (secret.get("data") or {}).get("token")),
-            namespace=ACCOUNT,
-            what=f"a token of {name}",
-        )
-        assert found is not None
-        token = base64.b64decode(found["data"]["token"]).decode()
+        token = worker_clusters.token(self.workers[name])
         self.secrets.add(token)
         return token
 
-    def kubeconfig(self, cluster: sandbox.Sandbox, token: str) -> Object:
-        config = kubeconfigs.kubeconfig(cluster.api.server, token=token)
-        (entry,) = config["clusters"]
-        authority = cluster.api.certificate_authority()
-        entry["cluster"]["certificate-authority-data"] = kubeconfigs.encoded(authority)
-        return config
+    def kubeconfig(self, cluster: sandbox.Sandbox, token: str) -> bytes:
+        """Return a kubeconfig for a cluster, with a token of whomever."""
+        return credentials.kubeconfig(
+            server=cluster.api.server,
+            ca_data=cluster.api.certificate_authority(),
+            token=token,
+            user=worker_clusters.ACCOUNT,
+        )
 
     def give(self, name: str, content: bytes) -> None:
         """Put a kubeconfig into the Secret of a cluster."""
@@ -89,7 +76,7 @@ class Connected:
         self.controller.wait_log(f"Cluster {name}: its new kubeconfig is in use", since=mark)
 
     def good(self, name: str) -> bytes:
-        return kubeconfigs.text(self.kubeconfig(self.workers[name], self.token(name)))
+        return self.kubeconfig(self.workers[name], self.token(name))
 
     def says(self, *texts: str) -> Object:
         """Wait until the check says all of these; returns its condition."""
@@ -124,14 +111,7 @@ class Connected:
 def begun(opened: clusters.Clusters) -> Connected:
     """Have the controller connect; only the second worker has all that groups are made of."""
     fleet = Connected(opened)
-    fleet.manager.api.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": clusters.KUEUE_NAMESPACE}}
-    )
-    for obj in deployed("manager"):
-        fleet.manager.api.apply(obj)
-    for worker in fleet.workers.values():
-        for obj in deployed("worker"):
-            worker.api.apply(obj)
+    worker_clusters.grant(fleet.manager, fleet.workers.values())
     installation.install(fleet.workers["w2"].api)
     fleet.workers["w1"].api.delete(*CRD, SETS)
     # Whatever it logs, nothing secret is to be in it.
@@ -250,7 +230,7 @@ def test_the_manager_is_no_worker_and_one_cluster_is_not_two(fleet: Connected) -
     fleet.secrets.add(own_token)
     api = fleet.manager.api
     # A third one: one that was in use goes on with the kubeconfig that works.
-    fleet.give("other", kubeconfigs.text(fleet.kubeconfig(fleet.manager, own_token)))
+    fleet.give("other", fleet.kubeconfig(fleet.manager, own_token))
     source = {"kubeConfig": {"location": "other", "locationType": "Secret"}}
     api.apply(build.kueues(CLUSTER[1], "w3", clusterSource=source))
     api.apply(build.kueues("MultiKueueConfig", clusters.CHECK, clusters=["w1", "w2", "w3"]))
@@ -275,7 +255,7 @@ def test_a_token_is_rotated_by_way_of_garbage_and_the_old_one_revoked(fleet: Con
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     new = worker.request("POST", f"{account}/token", body=asked)["status"]["token"]
     fleet.secrets.add(new)
-    fleet.replace("w1", kubeconfigs.text(fleet.kubeconfig(fleet.workers["w1"], new)))
+    fleet.replace("w1", fleet.kubeconfig(fleet.workers["w1"], new))
     fleet.usable()
     worker.delete(*TOKEN, namespace=ACCOUNT)
     (secret,) = (obj for obj in deployed("worker") if obj["kind"] == "Secret")

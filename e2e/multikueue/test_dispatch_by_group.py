@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import sandbox, worker_clusters
 from lws_kueue_lab.sandbox import audit
 
 from e2e.multikueue import conftest
 from e2e.multikueue import test_connections as connecting
-from lws_kueue.api import names
 from tests.kit import polling
 from tests.kit.builders import cluster as build
 from tests.kit.judge import fleet as judge
@@ -77,25 +76,11 @@ def shared(backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory) -
         configuration={"lwsKueue": multi_kueue},
     ) as opened:
         fleet = Fleet(connecting.Connected(opened))
-        fleet.manager.api.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": clusters.KUEUE_NAMESPACE},
-            }
-        )
-        for obj in connecting.deployed("manager"):
-            fleet.manager.api.apply(obj)
-        for worker in fleet.workers.values():
-            for obj in connecting.deployed("worker"):
-                worker.api.apply(obj)
+        worker_clusters.grant(fleet.manager, fleet.workers.values())
         opened.manager.controller.arguments += ("--verbose",)
         opened.kueue(manager=clusters.BRIDGE, workers=clusters.BRIDGE)
-        for name in fleet.workers:
-            fleet.connected.give(name, fleet.connected.good(name))
-        for obj in clusters.dispatching(fleet.workers, controller=names.DISPATCH_CONTROLLER):
-            fleet.manager.api.apply(obj)
-        fleet.connected.says("all clusters can be used")
+        worker_clusters.connect(fleet.manager, fleet.workers)
+        worker_clusters.wait_until_usable(fleet.manager)
         yield fleet
 
 
@@ -269,13 +254,14 @@ def test_a_group_that_a_worker_evicts_stops_there_before_it_is_offered_anew(flee
         *WORKLOAD, there["metadata"]["name"], namespace=room, body={"spec": {"active": False}}
     )
 
-    def made_anew() -> bool:
+    def made_anew() -> None:
         found = [
             obj["metadata"]["uid"]
             for cluster in fleet.workers.values()
             for obj in cluster.api.list(*WORKLOAD, namespace=room)
         ]
-        return bool(found) and first not in found
+        assert found
+        assert first not in found
 
     polling.trying(timeout=queued.TIMEOUT, every=0.2)(made_anew)
     one.wait_event("GroupEvictedOnWorker", f"on cluster {home}", kind="Warning")
@@ -359,12 +345,11 @@ def test_the_manager_writes_no_more_than_eight_times_for_a_group_that_is_taken_a
     one.wait_ready(1)
     placed(one, 1)
     one.wait_workload(0, lambda seen: queued.is_true(seen, "PodsReady"), what="is ready")
-    account = f"system:serviceaccount:{connecting.ACCOUNT}:lws-kueue-manager"
     there = [
         request
         for name, cluster in fleet.workers.items()
         for request in audit.requests(cluster, since=since[name])
-        if request.is_write and request.user == account and request.namespace == room
+        if request.is_write and request.user == worker_clusters.USER and request.namespace == room
     ]
     # The Lease is made once for a namespace of a worker.
     assert sorted(one.resource for one in there if one.resource != "leases") == [

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import lws_kueue_lab
 from lws_kueue.install import install
@@ -15,7 +16,7 @@ from lws_kueue_lab.sandbox import audit, supervision
 
 NAME: Final = "lws-kueue"
 _NAMESPACE: Final = "lws-kueue-system"
-_USER: Final = f"system:serviceaccount:{_NAMESPACE}:{NAME}"
+USER: Final = f"system:serviceaccount:{_NAMESPACE}:{NAME}"
 
 _PROGRAM: Final = (sys.executable, "-m", "lws_kueue.cli")
 # It is the only one in its cluster, and others may run on this machine.
@@ -23,6 +24,8 @@ _RUN: Final = (
     *("run", "--leader-elect=false"),
     *("--metrics-bind-address=0", "--health-probe-bind-address=0"),
 )
+
+_CONFIGURATION: Final = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
 
 # What its log says when it knows all that is there, and begins.
 _LISTED: Final = b"Everything is listed"
@@ -62,6 +65,11 @@ class Controller:
                 raise sandbox.SandboxError(f"the controller does not begin:\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, which has to run."""
+        return self._supervisor.running()[NAME]
+
     def check(self) -> None:
         """Raise `ComponentDiedError` if it ended."""
         self._supervisor.check()
@@ -85,25 +93,37 @@ def install_api(cluster: sandbox.Sandbox) -> int:
 
 
 @contextlib.contextmanager
-def start(cluster: sandbox.Sandbox, *, program: Sequence[str] = _PROGRAM) -> Iterator[Controller]:
+def start(
+    cluster: sandbox.Sandbox,
+    *,
+    program: Sequence[str] = _PROGRAM,
+    configuration: Mapping[str, Any] | None = None,
+) -> Iterator[Controller]:
     """Run the controller for as long as the context is open, however that ends.
 
     It has a token of the service account that an installation in a cluster has. It is not waited
     for: whatever it finds when it is up, it acts on. ``program`` is what is run in the place of the
-    command line of the product, with the same arguments.
+    command line of the product, with the same arguments; ``configuration`` are sections of its
+    configuration file.
     """
     # The Deployment is what a real cluster runs; here a process stands in for it.
     for obj in manifests.manager_objects():
         cluster.api.apply(obj)
     kubeconfig = cluster.service_account_kubeconfig(_NAMESPACE, NAME)
     with contextlib.closing(supervision.Supervision()) as supervisor:
-        running = Controller(supervisor, [*program, *_RUN, "--kubeconfig", str(kubeconfig)])
+        arguments = [*_RUN, "--kubeconfig", str(kubeconfig)]
+        if configuration is not None:
+            file = supervisor.directory / "configuration.json"
+            # JSON is YAML.
+            file.write_text(json.dumps({**_CONFIGURATION, **configuration}))
+            arguments += ["--config", str(file)]
+        running = Controller(supervisor, [*program, *arguments])
         running.start()
         yield running
 
 
 def writes(cluster: sandbox.Sandbox) -> tuple[int, int]:
     """Return how many writes the controller has sent until now, and how many Events besides."""
-    own = [r for r in audit.requests(cluster) if r.user == _USER and r.is_write]
+    own = [r for r in audit.requests(cluster) if r.user == USER and r.is_write]
     events = sum(r.resource == "events" for r in own)
     return len(own) - events, events

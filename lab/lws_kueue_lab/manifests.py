@@ -3,8 +3,9 @@
 In the checkout `_manifests` holds links to where they stand; a wheel holds the files themselves.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lws_kueue.install import manifests
 
@@ -24,7 +25,20 @@ def manager_objects() -> list[dict[str, Any]]:
 
     That is everything of ``deploy/manager`` in its order, the namespace first, but the Deployment.
     """
-    folder = _FOLDER / "manager"
+    return [obj for obj in _of(_FOLDER / "manager") if obj["kind"] != "Deployment"]
+
+
+def multikueue_objects(side: Literal["manager", "worker"]) -> list[dict[str, Any]]:
+    """Return what dispatch by group needs in a cluster, in its order, beside all else.
+
+    In the manager these are more rights of the controller, in a worker the account as which a
+    manager's controller comes. They are all of a folder of ``deploy/multikueue``.
+    """
+    return list(_of(_FOLDER / "multikueue" / side))
+
+
+def _of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a folder, in the order of its kustomization."""
     (kustomization,) = manifests.load(folder / "kustomization.yaml")
-    objects = [obj for name in kustomization["resources"] for obj in manifests.load(folder / name)]
-    return [obj for obj in objects if obj["kind"] != "Deployment"]
+    for name in kustomization["resources"]:
+        yield from manifests.load(folder / name)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner
 from lws_kueue_lab.demo import command, screen, story
+from lws_kueue_lab.demo.multikueue import story as several_clusters
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -32,6 +33,21 @@ def test_a_signal_ends_the_demo_with_its_number(
         "Interrupted: everything is stopped.\n",
     )
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [([], "one"), (["--multikueue"], "several"), (["--keep"], "one")]
+)
+def test_which_story_is_told_is_for_the_command_line_to_say(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    def telling(name: str) -> Callable[..., None]:
+        return lambda show, **_: show.line(name)
+
+    monkeypatch.setattr(story, "tell", telling("one"))
+    monkeypatch.setattr(several_clusters, "tell", telling("several"))
+    outcome = CliRunner().invoke(command.demo_command, arguments)
+    assert (outcome.exit_code, outcome.output) == (0, f"{told}\n")
 
 
 def test_a_demo_that_nobody_interrupts_tells_its_story_to_the_end(

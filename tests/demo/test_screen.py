@@ -39,7 +39,7 @@ def test_a_table_has_neither_control_characters_nor_cut_names(
     # What rich would look at if it had the choice.
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
-    screen.Log(output, clock=clock).settle(objects.one_waiting())
+    screen.Log(output, clock=clock).settle(table.draw(objects.one_waiting()))
     text = output.getvalue()
     assert all(character.isprintable() or character == "\n" for character in text)
     for row in table.rows(objects.one_waiting()):
@@ -52,11 +52,11 @@ def test_the_end_of_a_step_shows_a_table_unless_nothing_changed(
     clock: Clock, output: io.StringIO
 ) -> None:
     log = screen.Log(output, clock=clock)
-    log.settle(objects.all_running(2))
+    log.settle(table.draw(objects.all_running(2)))
     once = output.getvalue()
-    log.settle(objects.all_running(2))
+    log.settle(table.draw(objects.all_running(2)))
     assert output.getvalue() == once
-    log.settle(objects.all_running(3))
+    log.settle(table.draw(objects.all_running(3)))
     assert output.getvalue().count("Workload") == 2
 
 
@@ -65,12 +65,12 @@ def test_changes_within_a_step_are_shown_only_if_it_takes_long(
 ) -> None:
     log = screen.Log(output, clock=clock)
     log.say("Scaling")
-    log.show(objects.all_running(2))
+    log.show(table.draw(objects.all_running(2)))
     assert "Workload" not in output.getvalue()
     clock.seconds += 10
-    log.show(objects.all_running(2))
+    log.show(table.draw(objects.all_running(2)))
     assert output.getvalue().count("Workload") == 1
-    log.show(objects.all_running(3))
+    log.show(table.draw(objects.all_running(3)))
     assert output.getvalue().count("Workload") == 1
 
 
@@ -78,8 +78,8 @@ def test_tables_that_follow_each_other_are_set_apart_by_one_line(
     clock: Clock, output: io.StringIO
 ) -> None:
     log = screen.Log(output, clock=clock)
-    log.settle(objects.all_running(1))
-    log.settle(objects.all_running(2))
+    log.settle(table.draw(objects.all_running(1)))
+    log.settle(table.draw(objects.all_running(2)))
     assert "\n\n\n" not in output.getvalue()
     assert output.getvalue().startswith("\n")
     assert output.getvalue().endswith("\n\n")

@@ -128,6 +128,7 @@ def test_the_laboratory_has_its_modules_the_toolchain_and_the_examples(
     for part in (
         *("bench/command.py", "demo/command.py", "sandbox/cli.py", "kueue_standin/__main__.py"),
         *("sandbox/toolchain/kubernetes/go.mod", "_manifests/manager/cluster-role.yaml"),
+        *("worker_clusters.py", "_manifests/multikueue/worker/role.yaml"),
         *(f"_manifests/examples/{file.name}" for file in (ROOT / "examples").iterdir()),
     ):
         assert f"lws_kueue_lab/{part}" in found

@@ -12,14 +12,15 @@ import click
 from lws_kueue.install import preflight
 from lws_kueue.runtime import client as runtime_client
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.demo import screen, story
+from lws_kueue_lab.demo import screen, story, telling
+from lws_kueue_lab.demo.multikueue import story as several_clusters
 from lws_kueue_lab.sandbox import client, kueue_choice
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # What is wrong outside of the program, to be told in words.
 _TOLD: Final = (
-    story.FailedError,
+    telling.FailedError,
     sandbox.SandboxError,
     client.ApiError,
     client.WaitTimeoutError,
@@ -49,14 +50,21 @@ class _Interrupted(KeyboardInterrupt):
     show_default=True,
     help=kueue_choice.HELP,
 )
-def demo_command(keep: bool, kueue: str) -> None:
+@click.option(
+    "--multikueue",
+    is_flag=True,
+    help="Four groups of one set in three clusters, each where there is room for it.",
+)
+def demo_command(keep: bool, kueue: str, multikueue: bool) -> None:
     """Watch a LeaderWorkerSet being admitted group by group on a cluster of its own.
 
-    Starts a real Kubernetes control plane on this machine, and ends everything again.
+    Starts a real Kubernetes control plane on this machine, with --multikueue four of them, and ends
+    everything again.
     """
+    tell = several_clusters.tell if multikueue else story.tell
     try:
         with screen.open() as show, _signals() as interrupted:
-            story.tell(show, keep=keep, kueue_mode=kueue, check=interrupted)
+            tell(show, keep=keep, kueue_mode=kueue, check=interrupted)
     except _Interrupted as interruption:
         click.echo("Interrupted: everything is stopped.")
         sys.exit(128 + interruption.number)

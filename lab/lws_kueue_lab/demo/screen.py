@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import IO, Final
 
 import rich.box
@@ -19,7 +19,7 @@ import rich.live
 import rich.table
 import rich.text
 
-from lws_kueue_lab.demo import snapshot, table
+from lws_kueue_lab.demo import picture
 
 # Wide enough for any row: in a log nothing is cut.
 _LOG_WIDTH: Final = 1000
@@ -57,11 +57,11 @@ class Screen(abc.ABC):
         """Write text as it is."""
 
     @abc.abstractmethod
-    def show(self, seen: snapshot.Snapshot) -> None:
+    def show(self, seen: picture.Picture) -> None:
         """Show how things are; it may be called as often as things change."""
 
     @abc.abstractmethod
-    def settle(self, seen: snapshot.Snapshot) -> None:
+    def settle(self, seen: picture.Picture) -> None:
         """Show how things are at the end of a step."""
 
 
@@ -71,7 +71,7 @@ class Log(Screen):
     def __init__(self, output: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock=clock)
         self._output = output
-        self._shown: tuple[table.Row, ...] = ()
+        self._shown: tuple[tuple[str, ...], ...] = ()
         self._written_at = 0.0
         self._after_table = False
 
@@ -81,19 +81,18 @@ class Log(Screen):
         self._written_at = self.elapsed
         self._after_table = False
 
-    def show(self, seen: snapshot.Snapshot) -> None:
+    def show(self, seen: picture.Picture) -> None:
         """Print the table if it changed and the last line is not of a moment ago."""
         if self.elapsed - self._written_at >= _LOG_EVERY_SECONDS:
             self.settle(seen)
 
-    def settle(self, seen: snapshot.Snapshot) -> None:
+    def settle(self, seen: picture.Picture) -> None:
         """Print the table if it changed."""
-        rows = table.rows(seen)
-        if rows == self._shown:
+        if seen.content == self._shown:
             return
-        self._shown = rows
+        self._shown = seen.content
         above = () if self._after_table else ("",)
-        self.line("\n".join((*above, *plain(rows), "")))
+        self.line("\n".join((*above, *plain(seen), "")))
         self._after_table = True
 
 
@@ -111,15 +110,15 @@ class Terminal(Screen):
         """Write text as it is, above the table."""
         self._console.print(rich.text.Text(text))
 
-    def show(self, seen: snapshot.Snapshot) -> None:
+    def show(self, seen: picture.Picture) -> None:
         """Bring the table up to date."""
-        picture = _coloured(seen)
+        grid = _coloured(seen)
         if self._live is None:
-            self._live = rich.live.Live(picture, console=self._console, refresh_per_second=10)
+            self._live = rich.live.Live(grid, console=self._console, refresh_per_second=10)
             self._live.start()
-        self._live.update(picture)
+        self._live.update(grid)
 
-    def settle(self, seen: snapshot.Snapshot) -> None:
+    def settle(self, seen: picture.Picture) -> None:
         """Bring the table up to date."""
         self.show(seen)
 
@@ -139,10 +138,10 @@ def open() -> Iterator[Screen]:
         yield terminal
 
 
-def plain(rows: Sequence[table.Row]) -> list[str]:
+def plain(seen: picture.Picture) -> list[str]:
     """Return the lines of a table for a log."""
-    grid = rich.table.Table(*table.COLUMNS, box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for row in rows:
+    grid = rich.table.Table(*seen.columns, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for row in seen.rows:
         grid.add_row(*(rich.text.Text(cell) for cell in row.cells))
     output = io.StringIO()
     console = rich.console.Console(
@@ -152,17 +151,17 @@ def plain(rows: Sequence[table.Row]) -> list[str]:
     return [_LOG_INDENT + line.rstrip() for line in output.getvalue().splitlines()]
 
 
-def _coloured(seen: snapshot.Snapshot) -> rich.table.Table:
+def _coloured(seen: picture.Picture) -> rich.table.Table:
     grid = rich.table.Table(
         box=rich.box.ROUNDED,
-        title=rich.text.Text(table.caption(seen)),
+        title=rich.text.Text(seen.caption),
         title_justify="left",
         title_style="bold",
     )
-    for column in table.COLUMNS:
+    for column in seen.columns:
         # A narrow terminal gets more lines, not shorter names.
         grid.add_column(column, overflow="fold")
-    for row in table.rows(seen):
+    for row in seen.rows:
         style = _STYLES[row.stage]
         grid.add_row(*(rich.text.Text(cell, style=style) for cell in row.cells))
     return grid

@@ -63,11 +63,11 @@ class Snapshot:
         spec = self.owner["spec"]
         workloads = {}
         for workload in map(kueue.Workload.of, self.workloads):
-            if (index := _number(workload.meta.annotations, names.COMPONENT_WORKLOAD_INDEX)) >= 0:
+            if (index := number(workload.meta.annotations, names.COMPONENT_WORKLOAD_INDEX)) >= 0:
                 workloads[index] = workload
         pods: dict[int, list[facts.Pod]] = {}
         for pod in map(facts.Pod.of, self.pods):
-            if (index := _number(pod.meta.labels, names.GROUP_INDEX)) >= 0:
+            if (index := number(pod.meta.labels, names.GROUP_INDEX)) >= 0:
                 pods.setdefault(index, []).append(pod)
         indices = {*range(spec["replicas"]), *workloads, *pods}
         return tuple(
@@ -125,6 +125,12 @@ def all_run_but_one(snapshot: Snapshot, *, groups: int) -> bool:
     return waiting[0].waits and bool(said) and said in snapshot.why_waiting()
 
 
+def is_owned_by(workload: facts.Object, name: str) -> bool:
+    """Whether a Workload is that of a group of the set with this name."""
+    owners = workload["metadata"].get("ownerReferences") or ()
+    return any(o["kind"] == names.LWS_KIND and o["name"] == name for o in owners)
+
+
 def reserved(workload: kueue.Workload) -> quantity.Amounts:
     """Return the quota that is reserved for a Workload."""
     admission = workload.stored_status.get("admission") or {}
@@ -165,6 +171,7 @@ def _resources(cluster_queue: facts.Object) -> Iterator[dict[str, Any]]:
             yield from flavor["resources"]
 
 
-def _number(texts: Mapping[str, str], key: str) -> int:
+def number(texts: Mapping[str, str], key: str) -> int:
+    """Return what a label or an annotation says, -1 where that is no number."""
     text = texts.get(key, "")
     return int(text) if text.isdecimal() else -1

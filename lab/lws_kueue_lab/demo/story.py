@@ -1,28 +1,20 @@
 """The story of the demo, in its order: two groups, a third, one that waits, and more quota."""
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lws_kueue.api import names, quantity
 from lws_kueue_lab import controller, manifests, sandbox
-from lws_kueue_lab.demo import screen, snapshot, table, watching
+from lws_kueue_lab.demo import screen, snapshot, table, telling, watching
 from lws_kueue_lab.sandbox import binaries, kueue
-
-# A step takes a second or two; a busy machine may need longer, but never this long.
-_STEP_SECONDS: Final = 90.0
 
 _OPTIONS: Final = sandbox.Options(nodes=4, topology=sandbox.Topology(blocks=1, racks=2))
 
 _QUEUES: Final = "queues.yaml"
 _SET: Final = "leaderworkerset.yaml"
 _SCALED_TO: Final = 4
-
-
-class FailedError(Exception):
-    """A step did not come to its end; the message says what was seen last."""
 
 
 def tell(
@@ -47,7 +39,7 @@ def tell(
             _say_how_to_use(show, stage)
             # This is how it is meant to end.
             with contextlib.suppress(KeyboardInterrupt):
-                stage.follow()
+                stage.telling.follow()
             show.say("Stopped; nothing of it stays.")
 
 
@@ -55,11 +47,8 @@ def tell(
 class Stage:
     """Everything that runs, and the objects that the story is about."""
 
-    show: screen.Screen
-    interrupted: Callable[[], None]
+    telling: telling.Telling[snapshot.Snapshot]
     cluster: sandbox.Sandbox
-    controller: controller.Controller
-    watcher: watching.Watcher
     owner: dict[str, Any]
     cluster_queue: dict[str, Any]
 
@@ -68,96 +57,72 @@ class Stage:
         """The name of the set."""
         return str(self.owner["metadata"]["name"])
 
+    def say(self, text: str) -> None:
+        """Say one thing."""
+        self.telling.show.say(text)
+
     def apply_set(self) -> None:
         """Apply the set, whose groups have room."""
         groups = self.owner["spec"]["replicas"]
         size = self.owner["spec"]["leaderWorkerTemplate"]["size"]
-        self.show.say(f"Applying examples/{_SET}: set {self.name}, {groups} groups of {size} pods")
+        self.say(f"Applying examples/{_SET}: set {self.name}, {groups} groups of {size} pods")
         self.cluster.api.apply(self.owner)
         self._until_all_run(groups)
 
     def scale(self) -> None:
         """Scale up by one group more than there is room for, and say why that one waits."""
-        self._let_read()
+        self.telling.let_read()
         groups = self.owner["spec"]["replicas"]
-        self.show.say(f"Scaling {self.name} from {groups} to {_SCALED_TO} groups")
-        self.cluster.api.patch(
-            names.LWS_API_VERSION,
-            names.LWS_KIND,
-            self.name,
-            namespace=self.owner["metadata"]["namespace"],
-            body={"spec": {"replicas": _SCALED_TO}},
-            subresource="scale",
-        )
-        seen = self._until(
+        self.say(f"Scaling {self.name} from {groups} to {_SCALED_TO} groups")
+        scale(self.cluster, self.owner, groups=_SCALED_TO)
+        seen = self.telling.until(
             lambda seen: snapshot.all_run_but_one(seen, groups=_SCALED_TO),
             what=f"{_SCALED_TO - 1} groups run and one waits for quota",
         )
-        self.show.say(
-            f"{_SCALED_TO - 1} of {_SCALED_TO} groups run. Why one waits, as the set says:"
-        )
-        self.show.line(f"            {seen.why_waiting()}")
+        self.say(f"{_SCALED_TO - 1} of {_SCALED_TO} groups run. Why one waits, as the set says:")
+        self.telling.show.line(f"            {seen.why_waiting()}")
         if seen.groups()[-1].runs:
-            self.show.line("            Not the last one: in the same second Kueue goes by UID.")
+            self.telling.show.line(
+                "            Not the last one: in the same second Kueue goes by UID."
+            )
 
     def raise_quota(self) -> None:
         """Give the queue as much more as one group needs, and see the last one start."""
-        self._let_read()
+        self.telling.let_read()
         before = snapshot.quota(self.cluster_queue)
         more = snapshot.with_more_quota(self.cluster_queue, more=self._quota_of_a_group())
         name = more["metadata"]["name"]
-        self.show.say(
+        self.say(
             f"Raising the quota of ClusterQueue {name} from {table.amounts(before)} "
             f"to {table.amounts(snapshot.quota(more))}"
         )
         self.cluster.api.apply(more)
         self._until_all_run(_SCALED_TO)
 
-    def follow(self) -> None:
-        """Show every change, for ever."""
-        while True:
-            with contextlib.suppress(watching.NotSoError):
-                self._watch(lambda _: False, what="", seconds=_STEP_SECONDS)
-
     def _quota_of_a_group(self) -> quantity.Amounts:
-        running = (group.workload for group in self.watcher.now().groups() if group.runs)
-        workload = next(running, None)
+        groups = self.telling.watcher.now().groups()
+        workload = next((group.workload for group in groups if group.runs), None)
         if workload is None:
-            raise FailedError("No group runs any more, so nothing tells what one needs")
+            raise telling.FailedError("No group runs any more, so nothing tells what one needs")
         return snapshot.reserved(workload)
 
     def _until_all_run(self, groups: int) -> None:
-        self._until(
+        self.telling.until(
             lambda seen: snapshot.runs(seen, groups=groups), what=f"{groups} of {groups} groups run"
         )
-        self.show.say(f"{groups} of {groups} groups run.")
+        self.say(f"{groups} of {groups} groups run.")
 
-    def _let_read(self) -> None:
-        """Leave a person the time to look, and show what changes meanwhile."""
-        if self.show.reading_seconds:
-            with contextlib.suppress(watching.NotSoError):
-                self._watch(lambda _: False, what="", seconds=self.show.reading_seconds)
 
-    def _until(self, done: Callable[[snapshot.Snapshot], bool], *, what: str) -> snapshot.Snapshot:
-        """Wait for the end of a step, or say what was seen instead."""
-        try:
-            seen = self._watch(done, what=what, seconds=_STEP_SECONDS)
-        except watching.NotSoError as error:
-            raise FailedError(report(error, log=self.controller.log_tail())) from error
-        self.show.settle(seen)
-        return seen
-
-    def _watch(
-        self, done: Callable[[snapshot.Snapshot], bool], *, what: str, seconds: float
-    ) -> snapshot.Snapshot:
-        return self.watcher.until(
-            done, what=what, seconds=seconds, changed=self.show.show, check=self._check
-        )
-
-    def _check(self) -> None:
-        self.interrupted()
-        self.cluster.check()
-        self.controller.check()
+def scale(cluster: sandbox.Sandbox, owner: dict[str, Any], *, groups: int) -> None:
+    """Scale a set as `kubectl scale` does."""
+    cluster.api.patch(
+        names.LWS_API_VERSION,
+        names.LWS_KIND,
+        owner["metadata"]["name"],
+        namespace=owner["metadata"]["namespace"],
+        body={"spec": {"replicas": groups}},
+        subresource="scale",
+    )
 
 
 def _set_up(
@@ -170,7 +135,7 @@ def _set_up(
     show.say("Starting a Kubernetes control plane for the demo alone: 4 nodes in 2 racks")
     cluster = stack.enter_context(sandbox.open("process", options=_OPTIONS))
     show.say(f"Kubernetes {cluster.api.version()} is ready at {cluster.api.server}")
-    stack.enter_context(_notices(show))
+    stack.enter_context(telling.notices(show))
     cluster.kueue = stack.enter_context(kueue.start(cluster, mode=kueue_mode))
     show.say(f"Admission is decided by: {cluster.kueue}")
     policies = controller.install_api(cluster)
@@ -188,52 +153,26 @@ def _set_up(
     name = cluster_queue["metadata"]["name"]
     show.say(f"Applied examples/{_QUEUES}: ClusterQueue {name} with a quota of {quota}")
     owner = next(obj for obj in manifests.example(_SET) if obj["kind"] == names.LWS_KIND)
-    watcher = watching.Watcher(
+    watcher = watching.of_set(
         cluster.kubeconfig,
         namespace=owner["metadata"]["namespace"],
         name=owner["metadata"]["name"],
         cluster_queue=name,
     )
-    return Stage(
+
+    def check() -> None:
+        interrupted()
+        cluster.check()
+        running.check()
+
+    under_way = telling.Telling(
         show=show,
-        interrupted=interrupted,
-        cluster=cluster,
-        controller=running,
         watcher=stack.enter_context(watcher),
-        owner=owner,
-        cluster_queue=cluster_queue,
+        draw=table.draw,
+        check=check,
+        log_tail=running.log_tail,
     )
-
-
-@contextlib.contextmanager
-def _notices(show: screen.Screen) -> Iterator[None]:
-    """Say what the sandbox warns of, such as that a stand-in decides instead of Kueue."""
-
-    class Teller(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            show.say(record.getMessage())
-
-    handler = Teller(logging.WARNING)
-    logger = logging.getLogger(sandbox.__name__)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-def report(error: watching.NotSoError, *, log: str) -> str:
-    """Say what was waited for, what was seen last, and what the controller said."""
-    waiting = error.seen.why_waiting()
-    return "\n".join(
-        (
-            f"{error}. Seen last:",
-            *screen.plain(table.rows(error.seen)),
-            f"The set says: {waiting or 'nothing waits for admission'}",
-            "The end of the controller's log:",
-            *(f"    {line}" for line in log.splitlines() or ["(nothing)"]),
-        )
-    )
+    return Stage(telling=under_way, cluster=cluster, owner=owner, cluster_queue=cluster_queue)
 
 
 def _sum_up(show: screen.Screen, stage: Stage) -> None:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
-from typing import Final, Literal
+from typing import Final
 
 from lws_kueue.api import kueue, names, quantity
 from lws_kueue.workload import state
-from lws_kueue_lab.demo import snapshot
-
-Stage = Literal["waiting", "starting", "running"]
+from lws_kueue_lab.demo import picture, snapshot
 
 COLUMNS: Final = ("Group", "Workload", "State", "Quota", "Gate", "Pods", "Nodes", "Racks")
 
@@ -40,12 +38,17 @@ class Row:
     pods: str
     nodes: str
     racks: str
-    stage: Stage
+    stage: picture.Stage
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The texts of the columns."""
         return tuple(str(cell) for cell in astuple(self)[: len(COLUMNS)])
+
+
+def draw(seen: snapshot.Snapshot) -> picture.Picture:
+    """Return the table of what was seen."""
+    return picture.Picture(COLUMNS, rows(seen), caption(seen))
 
 
 def rows(seen: snapshot.Snapshot) -> tuple[Row, ...]:
@@ -70,18 +73,24 @@ def _row(group: snapshot.Group, *, racks: Mapping[str, str]) -> Row:
     nodes = sorted({pod.node for pod in group.pods if pod.node})
     return Row(
         group=str(group.index),
-        workload=group.workload.meta.name.removeprefix(_PREFIX) if group.workload else NOTHING,
+        workload=short_name(group.workload),
         state=_WORDS[state.admission(group.workload)] if group.workload else NOTHING,
-        quota=_quota(group.workload),
+        quota=quota(group.workload),
         gate=_gate(group),
         pods=f"{group.ready}/{group.size} ready",
-        nodes=_listed(nodes),
-        racks=_listed(sorted({racks[node] for node in nodes if node in racks})),
+        nodes=listed(nodes),
+        racks=listed(sorted({racks[node] for node in nodes if node in racks})),
         stage="running" if group.runs else "starting" if group.admitted else "waiting",
     )
 
 
-def _quota(workload: kueue.Workload | None) -> str:
+def short_name(workload: kueue.Workload | None) -> str:
+    """Return the name of a Workload, without what all of them begin with."""
+    return workload.meta.name.removeprefix(_PREFIX) if workload is not None else NOTHING
+
+
+def quota(workload: kueue.Workload | None) -> str:
+    """Say which quota a Workload has, or else needs."""
     if workload is None:
         return NOTHING
     if given := snapshot.reserved(workload):
@@ -101,5 +110,6 @@ def _gate(group: snapshot.Group) -> str:
     return f"released {released} of {group.size}"
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listed(texts: Iterable[str]) -> str:
+    """Return texts in one cell."""
     return ", ".join(texts) or NOTHING

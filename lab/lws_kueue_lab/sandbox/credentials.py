@@ -105,6 +105,11 @@ def create(directory: Path, *, hosts: Sequence[str] = ()) -> Credentials:
 
 def write_kubeconfig(path: Path, *, server: str, ca_data: bytes, token: str, user: str) -> None:
     """Write a kubeconfig with one bearer token; readable by its owner alone."""
+    _write(path, kubeconfig(server=server, ca_data=ca_data, token=token, user=user))
+
+
+def kubeconfig(*, server: str, ca_data: bytes, token: str, user: str) -> bytes:
+    """Return the content of a kubeconfig with one bearer token."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -122,7 +127,7 @@ def write_kubeconfig(path: Path, *, server: str, ca_data: bytes, token: str, use
         "current-context": "sandbox",
     }
     # JSON is YAML, and every kubeconfig reader takes it.
-    _write(path, json.dumps(config, indent=2).encode())
+    return json.dumps(config, indent=2).encode()
 
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -6,19 +6,17 @@ A real Kueue on the manager dispatches to the workers by its MultiKueue, once it
 workers itself where its configuration says so.
 """
 
-import base64
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lws_kueue_lab import sandbox
+from lws_kueue_lab import sandbox, worker_clusters
 from lws_kueue_lab.sandbox import client, kueue, kueue_settings
 
 from lws_kueue.api import names
-from tests.kit.builders import cluster as build
 from tests.kit.kueue import places
 from tests.kit.live import harness
 from tests.kit.lws.sample import Object
@@ -32,9 +30,11 @@ INTEGRATION = kueue_settings.KueueSettings(
 )
 BRIDGE = kueue_settings.KueueSettings(frameworks=_FRAMEWORKS)
 
-KUEUE_NAMESPACE: Final = "kueue-system"
-# The AdmissionCheck by which MultiKueue dispatches, and the configuration that it names.
-CHECK: Final = "multikueue"
+KUEUE_NAMESPACE: Final = worker_clusters.KUEUE_NAMESPACE
+CHECK: Final = worker_clusters.CHECK
+asking = worker_clusters.asking
+dispatching = worker_clusters.dispatching
+secret = worker_clusters.secret
 
 
 @dataclass(slots=True)
@@ -103,38 +103,9 @@ def opening(
         yield Clusters(opened("manager"), {name: opened(name) for name in workers})
 
 
-def secret(name: str, kubeconfig: bytes) -> Object:
-    """Return the Secret with the credentials of a worker."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": KUEUE_NAMESPACE},
-        "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()},
-    }
-
-
-def dispatching(workers: Iterable[str], *, controller: str) -> Iterator[Object]:
-    """Return what makes a manager dispatch to workers of which it has the Secrets.
-
-    ``controller`` is who dispatches, Kueue or this controller.
-    """
-    named = list(workers)
-    for name in named:
-        source = {"kubeConfig": {"location": name, "locationType": "Secret"}}
-        yield build.kueues("MultiKueueCluster", name, clusterSource=source)
-    yield build.kueues("MultiKueueConfig", CHECK, clusters=named)
-    yield check(CHECK, controller)
-
-
 def check(name: str, controller: str) -> Object:
     """Return an AdmissionCheck that has the parameters of MultiKueue's."""
-    parameters = {"apiGroup": names.KUEUE_GROUP, "kind": "MultiKueueConfig", "name": CHECK}
-    return build.kueues("AdmissionCheck", name, controllerName=controller, parameters=parameters)
-
-
-def asking(*checks: str) -> Object:
-    """Return the part of a ClusterQueue's spec by which it asks for checks."""
-    return {"admissionChecks": [{"name": name, "onFlavors": []} for name in checks]}
+    return worker_clusters.admission_check(name, controller=controller)
 
 
 def _wait_active(api: client.Client, kind: str, name: str) -> None:

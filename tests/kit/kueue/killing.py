@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,12 +38,13 @@ _LOOK_SECONDS: Final = 0.004
 class Mortal:
     """A controller that is back a moment after it was killed: nothing is loaded anew."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *, arguments: Sequence[str] = ()) -> None:
+        """``arguments`` come on top of those that tests usually need."""
         self._log = log
         run = harness.RUN[harness.RUN.index("run") :]
         with log.open("ab") as output:
             self._nursery = subprocess.Popen(
-                [sys.executable, "-c", _NURSERY, *run, "--kubeconfig", str(kubeconfig)],
+                [sys.executable, "-c", _NURSERY, *run, "--kubeconfig", str(kubeconfig), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -101,13 +103,18 @@ def moment(rng: random.Random) -> Moment:
     return Moment(writes=rng.randint(1, 12), delay=rng.choice([0.0, rng.uniform(0.0, 0.03)]))
 
 
-def await_moment(cluster: sandbox.Sandbox, when: Moment, *, since: int) -> tuple[int, int]:
-    """Wait for the moment; returns how many writes were seen, and where the log ends."""
+def await_moment(
+    cluster: sandbox.Sandbox, when: Moment, *, since: int, user: str = USER
+) -> tuple[int, int]:
+    """Wait for the moment; returns how many writes were seen, and where the log ends.
+
+    ``user`` is who writes them in that cluster.
+    """
     deadline = time.monotonic() + when.patience
     written = 0
     while written < when.writes and time.monotonic() < deadline:
         found, since = audit.so_far(cluster, since=since)
-        written += sum(r.is_write and r.user == USER for r in found)
+        written += sum(r.is_write and r.user == user for r in found)
         if written < when.writes:
             time.sleep(_LOOK_SECONDS)
     time.sleep(when.delay)

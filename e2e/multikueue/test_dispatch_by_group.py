@@ -16,6 +16,7 @@ from lws_kueue_lab.sandbox import audit
 
 from e2e.multikueue import conftest
 from e2e.multikueue import test_connections as connecting
+from lws_kueue.api import names
 from tests.kit import polling
 from tests.kit.builders import cluster as build
 from tests.kit.judge import fleet as judge

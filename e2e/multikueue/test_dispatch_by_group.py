@@ -66,7 +66,19 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def shared(backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    multi_kueue = {"kueueProbeInterval": "2s", "multiKueue": {"enabled": True}}
+    with opened(backend, tmp_path_factory) as fleet:
+        yield fleet
+
+
+@contextlib.contextmanager
+def opened(
+    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory, **settings: Any
+) -> Iterator[Fleet]:
+    """Open a manager and its workers, with ``settings`` of dispatch; all is usable then."""
+    multi_kueue = {
+        "kueueProbeInterval": "2s",
+        "multiKueue": {"enabled": True, **settings},
+    }
     with conftest.opening(
         backend,
         tmp_path_factory,
@@ -75,11 +87,11 @@ def shared(backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory) -
         nodes=2,
         audit_log=True,
         configuration={"lwsKueue": multi_kueue},
-    ) as opened:
-        fleet = Fleet(connecting.Connected(opened))
+    ) as places:
+        fleet = Fleet(connecting.Connected(places))
         worker_clusters.grant(fleet.manager, fleet.workers.values())
-        opened.manager.controller.arguments += ("--verbose",)
-        opened.kueue(manager=clusters.BRIDGE, workers=clusters.BRIDGE)
+        places.manager.controller.arguments += ("--verbose",)
+        places.kueue(manager=clusters.BRIDGE, workers=clusters.BRIDGE)
         worker_clusters.connect(fleet.manager, fleet.workers)
         worker_clusters.wait_until_usable(fleet.manager)
         yield fleet

@@ -16,6 +16,7 @@ import pytest
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import engine, kueue
 
+from tests.kit import interrupts
 from tests.kit.live import handing_out, harness, named_kueue
 from tests.kit.live.fixtures import controller, installed, shared_controller
 
@@ -40,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    interrupts.heeded()
     given = config.getoption("--kubeconfig")
     if given and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("tests on a given cluster cannot run side by side: use -n 0")

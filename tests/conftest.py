@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.kit import examples
+from tests.kit import examples, interrupts
 
 # A busy machine makes single examples slow; that is no property of the code.
 settings.register_profile(examples.STEADY, deadline=None)
@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    interrupts.heeded()
     if file := config.getoption("--record"):
         from tests.frozen import recorder
 

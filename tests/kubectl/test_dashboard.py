@@ -219,7 +219,10 @@ def test_the_command_prints_the_url_serves_there_and_ends_with_ctrl_c(
         token = found.partition("#token=")[2]
         status, text, _ = ask(found, "/data?set=default/demo", Authorization=f"Bearer {token}")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
     assert status == 200
     assert json.loads(text)["chosen"]["status"]["name"] == "demo"
 

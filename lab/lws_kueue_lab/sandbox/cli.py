@@ -182,6 +182,8 @@ def _run(*, name: str, backend: cluster.Backend, **arguments: Any) -> None:
         records.claim(name) as publish,
         sandbox.open(backend, options=_options(**arguments)) as opened,
     ):
+        # Who waits for it reads that once it is ready.
+        _say_how_to_use(opened)
         publish(
             records.Record(
                 name=name,
@@ -190,7 +192,6 @@ def _run(*, name: str, backend: cluster.Backend, **arguments: Any) -> None:
                 server=opened.api.server,
             )
         )
-        _say_how_to_use(opened)
         click.echo("Ctrl-C stops it; nothing of it stays.")
         while not stopped.wait(_CHECK_EVERY_SECONDS):
             opened.check()

@@ -20,6 +20,8 @@ from tests.kit.kueue import queued
 from tests.kit.live import harness, webhook
 from tests.kit.live.rivals import LWS, STATEFUL_SET
 
+pytestmark = pytest.mark.long
+
 Object = dict[str, Any]
 
 POLICY = "MutatingAdmissionPolicy"

@@ -19,6 +19,8 @@ from tests.kit.builders import cluster as build
 from tests.kit.kueue import clusters
 from tests.kit.live import harness
 
+pytestmark = pytest.mark.long
+
 Object = dict[str, Any]
 
 CHECK: Final = (names.KUEUE_API_VERSION, "AdmissionCheck", clusters.CHECK)

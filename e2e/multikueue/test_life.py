@@ -16,6 +16,8 @@ from tests.kit.kueue import queued
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS
 
+pytestmark = pytest.mark.long
+
 QUEUE = (names.KUEUE_API_VERSION, "ClusterQueue")
 FAST = (
     "--leader-elect",

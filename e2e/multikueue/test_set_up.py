@@ -17,6 +17,8 @@ from lws_kueue.api import names
 from tests.kit.kueue import clusters, places, queued
 from tests.kit.lws.sample import LWS
 
+pytestmark = pytest.mark.long
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 SECTION: Final = "\n## Set it up\n"
 REAL: Final = kueue_manager.from_environment() is not None

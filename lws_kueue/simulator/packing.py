@@ -116,22 +116,37 @@ def measure(
     leader: quantity.Amounts,
     *,
     depth: int = 0,
+    known: "dict[int, _Fits] | None" = None,
 ) -> None:
-    """Count what fits in a domain and in everything below it."""
+    """Count what fits in a domain and in everything below it.
+
+    ``known`` is what was counted already, by the object that is free: many nodes are alike.
+    """
+    known = {} if known is None else known
     if domain.children:
         for child in domain.children.values():
-            measure(child, shape, worker, leader, depth=depth + 1)
+            measure(child, shape, worker, leader, depth=depth + 1, known=known)
         _sum_up(domain, shape, size=shape.inner.get(depth + 1, 1))
     else:
-        domain.pods = fit(domain.free, worker)
-        rest = domain.free
-        domain.leaders = 1 if shape.leader and fit(rest, leader) else 0
-        if domain.leaders:
-            rest = quantity.add(rest, quantity.times(leader, -1))
-        domain.pods_beside = fit(rest, worker)
+        if (fits := known.get(id(domain.free))) is None:
+            fits = known[id(domain.free)] = _fits(domain.free, shape, worker, leader)
+        domain.pods, domain.leaders, domain.pods_beside = fits
     if depth == shape.slice_depth:
         domain.slices = domain.pods // shape.slice_size
         domain.slices_beside = domain.pods_beside // shape.slice_size
+
+
+# Pods, leaders, and pods beside a leader.
+_Fits = tuple[int, int, int]
+
+
+def _fits(
+    free: quantity.Amounts, shape: Shape, worker: quantity.Amounts, leader: quantity.Amounts
+) -> _Fits:
+    pods = fit(free, worker)
+    if not (shape.leader and fit(free, leader)):
+        return pods, 0, pods
+    return pods, 1, fit(quantity.add(free, quantity.times(leader, -1)), worker)
 
 
 def _sum_up(domain: Domain, shape: Shape, *, size: int) -> None:

@@ -9,6 +9,7 @@ the room that they need. `packing` chooses the domains.
 import collections
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -57,6 +58,7 @@ class Places:
 
     nodes: Mapping[str, nodes.Node]
     bound: Mapping[str, quantity.Amounts]
+    known: "_Known" = dataclasses.field(default_factory=lambda: _Known(), compare=False, repr=False)
 
     @classmethod
     def of(cls, observed: objects.Observed) -> "Places":
@@ -81,9 +83,34 @@ class Places:
         Raises:
             UnplacedError: they do not fit.
         """
+        taken = tuple(taken)
+        key = self.known.key(wanted, topology, flavor, within)
+        asked = (key, frozenset(map(id, taken)))
+        if (answer := self.known.answers.get(asked)) is None:
+            try:
+                answer = _Answer(taken, self._placed(wanted, topology, flavor, taken, within, key))
+            except UnplacedError as error:
+                answer = _Answer(taken, {}, str(error))
+            self.known.answers[asked] = answer
+        if answer.problem:
+            raise UnplacedError(answer.problem)
+        return dict(answer.placed)
+
+    def _placed(
+        self,
+        wanted: Sequence[Request],
+        topology: objects.Topology,
+        flavor: objects.Flavor,
+        taken: Iterable[Taken],
+        within: Domain,
+        key: "_Key",
+    ) -> dict[str, Placed]:
         main, leader = _members(wanted)
         shape = shape_of(main, topology, leader=leader is not None)
-        tree = self._tree(wanted, topology=topology, flavor=flavor, within=within)
+        if (leaves := self.known.leaves.get(key)) is None:
+            leaves = self._eligible_leaves(wanted, topology, flavor, within)
+            self.known.leaves[key] = leaves
+        tree = _tree(leaves)
         _subtract(tree, topology, flavor, taken)
         packing.measure(tree, shape, main.single, leader.single if leader else {})
         try:
@@ -104,27 +131,85 @@ class Places:
             if node.usable and _belongs(node, topology, flavor)
         }
 
-    def _tree(
+    def _eligible_leaves(
         self,
         wanted: Sequence[Request],
-        *,
         topology: objects.Topology,
         flavor: objects.Flavor,
         within: Domain,
-    ) -> packing.Domain:
-        root = packing.Domain(values=())
+    ) -> Mapping[Domain, quantity.Amounts]:
+        """Return what is free in each lowest domain whose nodes may take the pods."""
+        free: dict[Domain, quantity.Amounts] = {}
         for node in self.nodes.values():
             values = _values(node, topology)
             if not _belongs(node, topology, flavor) or values[: len(within)] != within:
                 continue
             if not _eligible(node, wanted, flavor):
                 continue
-            leaf = root
-            for depth, value in enumerate(values, start=1):
-                leaf = leaf.children.setdefault(value, packing.Domain(values=values[:depth]))
             used = quantity.times(self.bound.get(node.name, {}), -1)
-            leaf.free = quantity.add(leaf.free, node.allocatable, used)
-        return root
+            free[values] = quantity.add(free.get(values, {}), node.allocatable, used)
+        # Nodes are often alike, and `packing` counts once what fits in the same object.
+        alike: dict[_Key, quantity.Amounts] = {}
+        return {
+            values: alike.setdefault(tuple(sorted(amounts.items())), amounts)
+            for values, amounts in free.items()
+        }
+
+
+_Key = tuple[object, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answer:
+    """Where pod sets were placed while so much was ``taken``, or the ``problem``."""
+
+    taken: tuple[Taken, ...]
+    placed: dict[str, Placed]
+    problem: str = ""
+
+
+class _Known:
+    """What was found out about the nodes, which are the same for all that is asked.
+
+    Many Workloads ask for the same, one look after the other. Answers are known by the very objects
+    that were taken, which they keep.
+    """
+
+    def __init__(self) -> None:
+        self.leaves: dict[_Key, Mapping[Domain, quantity.Amounts]] = {}
+        self.answers: dict[tuple[_Key, frozenset[int]], _Answer] = {}
+        self._texts: dict[int, tuple[objects.PodSet, str]] = {}
+
+    def key(
+        self,
+        wanted: Sequence[Request],
+        topology: objects.Topology,
+        flavor: objects.Flavor,
+        within: Domain,
+    ) -> _Key:
+        """Return what a question is, apart from what is taken."""
+        pods = tuple((one.pod_set.name, one.count, self._text(one.pod_set)) for one in wanted)
+        return pods, topology.name, flavor.name, within
+
+    def _text(self, pod_set: objects.PodSet) -> str:
+        """Return a pod set's content; who has the same content asks for the same."""
+        kept = self._texts.get(id(pod_set))
+        if kept is None:
+            content = [pod_set.spec, pod_set.topology, pod_set.single]
+            kept = self._texts[id(pod_set)] = (pod_set, json.dumps(content, sort_keys=True))
+        return kept[1]
+
+
+def _tree(leaves: Mapping[Domain, quantity.Amounts]) -> packing.Domain:
+    root = packing.Domain(values=())
+    for values, free in leaves.items():
+        leaf = root
+        for depth, value in enumerate(values, start=1):
+            if (child := leaf.children.get(value)) is None:
+                child = leaf.children[value] = packing.Domain(values=values[:depth])
+            leaf = child
+        leaf.free = free
+    return root
 
 
 def _members(wanted: Sequence[Request]) -> tuple[Request, Request | None]:

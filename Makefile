@@ -95,6 +95,7 @@ clean: ## Remove the virtual environment and the tools' caches; the sandbox's pr
 $(INSTALLED): pyproject.toml lab/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making .venv with all that demo and tests need: a minute or some, by the package index"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,lint]' --editable 'lab[containers]'
 	@touch $@

@@ -152,7 +152,10 @@ def verify(release: Release, cache: Path, wanted: table.Platform) -> list[str]:
     """
     place = release.place(cache, wanted)
     if not place.is_dir():
-        raise UnavailableError(f"{release} for {wanted} is not in {cache}")
+        raise UnavailableError(
+            f"{release} for {wanted} was never downloaded to {cache}, and what was built there has no"
+            " digests to be compared with. `lws-kueue sandbox fetch` downloads it"
+        )
     came = _came(place)
     known = seen.Seen(cache)
     lines = []

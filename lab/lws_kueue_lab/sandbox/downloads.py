@@ -153,7 +153,7 @@ def verify(release: Release, cache: Path, wanted: table.Platform) -> list[str]:
     place = release.place(cache, wanted)
     if not place.is_dir():
         raise UnavailableError(
-            f"{release} for {wanted} was never downloaded to {cache}, and what was built there has no"
+            f"{release} for {wanted} was never downloaded to {cache}, and what was built has no"
             " digests to be compared with. `lws-kueue sandbox fetch` downloads it"
         )
     came = _came(place)

@@ -212,11 +212,11 @@ def _steps(at: scope.Scope, scene: follow.Scene, *, wanted: int) -> tuple[action
     )
     unserved = at.seen.memo.each(
         "unserved",
-        lambda index, *_: actions.unless_nothing(_unserved(scene, index)),
+        lambda index, *_: actions.unless_nothing(_unserved(scene, index, wanted=wanted)),
         admitted.pods,
         admitted.workloads,
         admitted.own,
-        given=(scene.terms,),
+        given=(wanted, scene.terms),
         anew=True,
     )
     return (*steps.values(), *unserved.values())
@@ -240,9 +240,11 @@ def _step(
     return _safely(follow.group, scene, index, workload)
 
 
-def _unserved(scene: follow.Scene, index: int) -> actions.Part:
-    """Stop what has no Workload."""
-    if index in scene.admitted.workloads or not scene.admitted.taken_in(index):
+def _unserved(scene: follow.Scene, index: int, *, wanted: int) -> actions.Part:
+    """Stop what has no Workload, and is not from before the set waited, or not wanted any more."""
+    if index in scene.admitted.workloads:
+        return actions.Part()
+    if index < wanted and not scene.admitted.taken_in(index):
         return actions.Part()
     return follow.stopped(scene, index, None)
 

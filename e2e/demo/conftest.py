@@ -73,6 +73,13 @@ class Demo:
         self._reader.join(10)
         return status
 
+    def ended_well(self) -> str:
+        """Wait for its end, which is a good one; returns all that it said, in plain characters."""
+        status, output = self.wait(), self.output
+        assert status == 0, output
+        assert all(character.isprintable() or character == "\n" for character in output), output
+        return output
+
     def children(self) -> dict[int, str]:
         """The processes that it started, and those that they started, with their command lines."""
         parents = {}

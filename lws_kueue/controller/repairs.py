@@ -70,6 +70,11 @@ _ASKING: Final = (names.LWS_PREFIX, names.KUEUE_PREFIX, names.PROVISIONING_REQUE
 Write = actions.Create | actions.Apply | actions.Patch | actions.Delete | actions.StatusWrite
 
 
+def pause_after(repetitions: int, pauses: Sequence[float] = PAUSES) -> float:
+    """Return for how many seconds the next one waits after so many repetitions."""
+    return pauses[repetitions] if repetitions < len(pauses) else LONGEST
+
+
 @dataclass(slots=True)
 class _Record:
     """What was written to one object, and how often again.
@@ -98,8 +103,7 @@ class _Record:
     @property
     def pause(self) -> float:
         """Seconds between the last write and the next equal one."""
-        done = self.before + self.repetitions
-        return self.pauses[done] if done < len(self.pauses) else LONGEST
+        return pause_after(self.before + self.repetitions, self.pauses)
 
     @property
     def told(self) -> bool:

@@ -32,9 +32,7 @@ class Pace:
         """Return for how many seconds it is not told again."""
         if self.is_over(now):
             return 0.0
-        pauses = repairs.PAUSES
-        pause = pauses[self.times - 1] if self.times <= len(pauses) else repairs.LONGEST
-        return max(0.0, pause - (now - self.at))
+        return max(0.0, repairs.pause_after(self.times - 1) - (now - self.at))
 
     def again(self, now: float) -> None:
         """Note that it is told again."""

@@ -52,13 +52,57 @@ class UnplacedError(Exception):
     """There is no place; the message says how much of it there is."""
 
 
+_Key = tuple[object, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answer:
+    """Where pod sets were placed while so much was ``taken``, or the ``problem``."""
+
+    taken: tuple[Taken, ...]
+    placed: dict[str, Placed]
+    problem: str = ""
+
+
+class _Known:
+    """What was found out about the nodes, which are the same for all that is asked.
+
+    Many Workloads ask for the same, one look after the other. Answers are known by the very objects
+    that were taken, which they keep.
+    """
+
+    def __init__(self) -> None:
+        self.leaves: dict[_Key, Mapping[Domain, quantity.Amounts]] = {}
+        self.answers: dict[tuple[_Key, frozenset[int]], _Answer] = {}
+        self._texts: dict[int, tuple[objects.PodSet, str]] = {}
+
+    def key(
+        self,
+        wanted: Sequence[Request],
+        topology: objects.Topology,
+        flavor: objects.Flavor,
+        within: Domain,
+    ) -> _Key:
+        """Return what a question is, apart from what is taken."""
+        pods = tuple((one.pod_set.name, one.count, self._text(one.pod_set)) for one in wanted)
+        return pods, topology.name, flavor.name, within
+
+    def _text(self, pod_set: objects.PodSet) -> str:
+        """Return a pod set's content; who has the same content asks for the same."""
+        kept = self._texts.get(id(pod_set))
+        if kept is None:
+            content = [pod_set.spec, pod_set.topology, pod_set.single]
+            kept = self._texts[id(pod_set)] = (pod_set, json.dumps(content, sort_keys=True))
+        return kept[1]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:
     """The nodes of the cluster and what is taken on them, for one pass."""
 
     nodes: Mapping[str, nodes.Node]
     bound: Mapping[str, quantity.Amounts]
-    known: "_Known" = dataclasses.field(default_factory=lambda: _Known(), compare=False, repr=False)
+    known: _Known = dataclasses.field(default_factory=_Known, compare=False, repr=False)
 
     @classmethod
     def of(cls, observed: objects.Observed) -> "Places":
@@ -103,7 +147,7 @@ class Places:
         flavor: objects.Flavor,
         taken: Iterable[Taken],
         within: Domain,
-        key: "_Key",
+        key: _Key,
     ) -> dict[str, Placed]:
         main, leader = _members(wanted)
         shape = shape_of(main, topology, leader=leader is not None)
@@ -154,50 +198,6 @@ class Places:
             values: alike.setdefault(tuple(sorted(amounts.items())), amounts)
             for values, amounts in free.items()
         }
-
-
-_Key = tuple[object, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Answer:
-    """Where pod sets were placed while so much was ``taken``, or the ``problem``."""
-
-    taken: tuple[Taken, ...]
-    placed: dict[str, Placed]
-    problem: str = ""
-
-
-class _Known:
-    """What was found out about the nodes, which are the same for all that is asked.
-
-    Many Workloads ask for the same, one look after the other. Answers are known by the very objects
-    that were taken, which they keep.
-    """
-
-    def __init__(self) -> None:
-        self.leaves: dict[_Key, Mapping[Domain, quantity.Amounts]] = {}
-        self.answers: dict[tuple[_Key, frozenset[int]], _Answer] = {}
-        self._texts: dict[int, tuple[objects.PodSet, str]] = {}
-
-    def key(
-        self,
-        wanted: Sequence[Request],
-        topology: objects.Topology,
-        flavor: objects.Flavor,
-        within: Domain,
-    ) -> _Key:
-        """Return what a question is, apart from what is taken."""
-        pods = tuple((one.pod_set.name, one.count, self._text(one.pod_set)) for one in wanted)
-        return pods, topology.name, flavor.name, within
-
-    def _text(self, pod_set: objects.PodSet) -> str:
-        """Return a pod set's content; who has the same content asks for the same."""
-        kept = self._texts.get(id(pod_set))
-        if kept is None:
-            content = [pod_set.spec, pod_set.topology, pod_set.single]
-            kept = self._texts[id(pod_set)] = (pod_set, json.dumps(content, sort_keys=True))
-        return kept[1]
 
 
 def _tree(leaves: Mapping[Domain, quantity.Amounts]) -> packing.Domain:

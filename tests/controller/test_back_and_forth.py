@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import actions, facts, lws, names
+from lws_kueue.api import actions, facts, names
 from lws_kueue.controller import repairs
 from lws_kueue.dispatch import observed as dispatched
 from tests.controller.test_decide import SET, body, settle
@@ -238,14 +238,8 @@ def test_of_a_set_in_another_cluster_it_is_compared_as_well() -> None:
 # Whole passes ------------------------------------------------------------------------------------
 
 
-class Model(cluster_model.Cluster):
-    """A cluster with a controller that remembers what it wrote."""
-
-    def before(self, action: actions.Action | actions.StatusWrite) -> None:
-        if not isinstance(action, actions.Release):
-            owner = lws.LeaderWorkerSet.of(self.objects[names.LWS_KIND, SET])
-            occasion = self.attempts.occasion(owner)
-            self.attempts.made(action, occasion=occasion, now=self.now)
+class Model(cluster_model.Remembering):
+    """A cluster with a set whose marks somebody changes."""
 
     def look(self) -> None:
         """Make a pass, and find out who undoes what is held."""

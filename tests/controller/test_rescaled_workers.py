@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lws_kueue.api import actions, lws, names
+from lws_kueue.api import actions, names
 from lws_kueue.controller import repairs
 from lws_kueue.controller.objects import worker_sets
 from lws_kueue.controller.observe import groups
@@ -21,18 +21,8 @@ FIRST = f"{SET}-0"
 WRONG = (0, 1, 5)
 
 
-class Model(cluster_model.Cluster):
-    """A cluster with a controller that remembers what it wrote."""
-
-    def before(self, action: actions.Action | actions.StatusWrite) -> None:
-        if not isinstance(action, actions.Release):
-            owner = lws.LeaderWorkerSet.of(self.objects[names.LWS_KIND, SET])
-            occasion = self.attempts.occasion(owner)
-            self.attempts.made(action, occasion=occasion, now=self.now)
-
-
-def running(**options: Any) -> Model:
-    model = Model()
+def running(**options: Any) -> cluster_model.Remembering:
+    model = cluster_model.Remembering()
     model.store(body(replicas=2, size=SIZE, **options))
     settle(model)
     return model

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from lws_kueue.api import actions, lws, names
+from lws_kueue.api import actions, names
 from tests.controller.test_decide import SET, body, environment, gated
 from tests.kit.memory import cluster_model, kubernetes_model
 
 BEAT = 0.2
 
 
-class Model(cluster_model.Cluster):
+class Model(cluster_model.Remembering):
     """A cluster with a controller that remembers its writes, and with a thief of gates."""
 
     def __init__(self) -> None:
@@ -25,10 +25,7 @@ class Model(cluster_model.Cluster):
             self.stops[action.ref.name] += 1
             if action.keeping_name:
                 self._keep(action.ref, [action.keeping_name])
-        if not isinstance(action, actions.Release):
-            live = self.objects[names.LWS_KIND, SET]
-            occasion = self.attempts.occasion(lws.LeaderWorkerSet.of(live))
-            self.attempts.made(action, occasion=occasion, now=self.now)
+        super().before(action)
 
     def _patch(self, ref: actions.Ref, body: kubernetes_model.Object, version: str) -> None:
         if ref.kind == "Pod" and "spec" not in body:

@@ -18,17 +18,23 @@ def _unmet(error: BaseException) -> bool:
     return gone or isinstance(error, _UNMET)
 
 
+def _while(
+    fails_so: Callable[[BaseException], bool], *, timeout: float, every: float
+) -> tenacity.Retrying:
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(timeout),
+        wait=tenacity.wait_fixed(every),
+        retry=tenacity.retry_if_exception(fails_so),
+        reraise=True,
+    )
+
+
 def trying(*, timeout: float = 60.0, every: float = 0.1) -> tenacity.Retrying:
     """Return what calls a check until it passes, and fails as the check does when time is up.
 
     Both parameters are seconds: ``timeout`` from the first try on, ``every`` between two tries.
     """
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_delay(timeout),
-        wait=tenacity.wait_fixed(every),
-        retry=tenacity.retry_if_exception(_unmet),
-        reraise=True,
-    )
+    return _while(_unmet, timeout=timeout, every=every)
 
 
 def _overtaken(error: BaseException) -> bool:
@@ -43,11 +49,7 @@ def over_others(*, timeout: float = 60.0) -> tenacity.Retrying:
 
     The edit has to read the object anew each time; ``timeout`` is in seconds.
     """
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_delay(timeout),
-        retry=tenacity.retry_if_exception(_overtaken),
-        reraise=True,
-    )
+    return _while(_overtaken, timeout=timeout, every=0.0)
 
 
 def _taken(error: BaseException) -> bool:
@@ -56,11 +58,7 @@ def _taken(error: BaseException) -> bool:
 
 def racing(*, timeout: float = 60.0) -> tenacity.Retrying:
     """Return what repeats a creation for as long as somebody else is faster to take the name."""
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_delay(timeout),
-        retry=tenacity.retry_if_exception(_taken),
-        reraise=True,
-    )
+    return _while(_taken, timeout=timeout, every=0.0)
 
 
 def _early(error: BaseException) -> bool:
@@ -73,12 +71,7 @@ def once_served(*, timeout: float = 60.0) -> tenacity.Retrying:
     Policies with a mapping of their own answer 503 for some seconds (docs/install.md), and not
     every tool that installs waits for them; ``timeout`` is in seconds.
     """
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_delay(timeout),
-        wait=tenacity.wait_fixed(0.5),
-        retry=tenacity.retry_if_exception(_early),
-        reraise=True,
-    )
+    return _while(_early, timeout=timeout, every=0.5)
 
 
 def eventually(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

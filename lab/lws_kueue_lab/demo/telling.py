@@ -61,11 +61,13 @@ class Telling(Generic[Seen]):
             with contextlib.suppress(watching.NotSoError):
                 self._watch(lambda _: False, what="", seconds=self.show.reading_seconds)
 
-    def follow(self) -> None:
-        """Show every change, for ever."""
-        while True:
-            with contextlib.suppress(watching.NotSoError):
-                self._watch(lambda _: False, what="", seconds=_STEP_SECONDS)
+    def keep(self) -> None:
+        """Show every change until Ctrl-C, which is how it is meant to end."""
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                with contextlib.suppress(watching.NotSoError):
+                    self._watch(lambda _: False, what="", seconds=_STEP_SECONDS)
+        self.show.say("Stopped; nothing of it stays.")
 
     def _watch(self, done: Callable[[Seen], bool], *, what: str, seconds: float) -> Seen:
         return self.watcher.until(

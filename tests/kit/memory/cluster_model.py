@@ -271,6 +271,16 @@ class Cluster(kubernetes_model.Kubernetes):
         )
 
 
+class Remembering(Cluster):
+    """A cluster with one set, and a controller that remembers what it wrote for it."""
+
+    def before(self, action: actions.Action | actions.StatusWrite) -> None:
+        if not isinstance(action, actions.Release):
+            (live,) = self.of_kind(names.LWS_KIND).values()
+            occasion = self.attempts.occasion(lws.LeaderWorkerSet.of(live))
+            self.attempts.made(action, occasion=occasion, now=self.now)
+
+
 def _managed(live: Object | None) -> list[Object]:
     return (live["metadata"].get("managedFields") if live else None) or []
 

@@ -47,10 +47,7 @@ def tell(
         check()
         if keep:
             _say_how_to_use(show, stage)
-            # This is how it is meant to end.
-            with contextlib.suppress(KeyboardInterrupt):
-                stage.telling.follow()
-            show.say("Stopped; nothing of it stays.")
+            stage.telling.keep()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, cast
 
-from lws_kueue.api import actions, facts, kueue, names
+from lws_kueue.api import actions, kueue, names
 from lws_kueue.controller import decide
 from lws_kueue.controller.observe import observed
 from lws_kueue.dispatch import observed as elsewhere
@@ -139,15 +139,7 @@ class Whole(world.World):
         workers = elsewhere.Workers(world.MANAGER, self.options, self.clusters())
         seen = self.manager.observe(played.SET).looked_up(workers=workers)
         asked = decide.pods_asked(seen, now=self.clock.now)
-        found = {
-            cluster: {
-                name: tuple(facts.Pod.of(copied(pod)) for pod in link.cluster.pods_of(name))
-                for name in sets
-            }
-            for cluster, sets in asked.items()
-            if (link := self.links[cluster]).cut_at is None
-        }
-        return seen.looked_up(workers=workers.looked_up(found))
+        return seen.looked_up(workers=workers.looked_up(self.looked_up(asked)))
 
     def plan(self) -> actions.Plan:
         return self.manager.planned(self.observe())

@@ -7,7 +7,7 @@ that is cut refuses reads and writes at once, and is told to be lost some second
 import contextlib
 import datetime
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lws_kueue.api import actions, facts, kueue, lws, names
@@ -198,7 +198,14 @@ class World:
         seen, now = self.seen(), self.clock.now
         self.judge.decides(self.picture.get((names.LWS_KIND, manager.SET)), self.other_seen)
         asked = places.asked(seen, options=self.options, now=now)
-        found = {
+        found = self.looked_up(asked)
+        return plan.plan(seen.looked_up(found), options=self.options, now=now)
+
+    def looked_up(
+        self, asked: Mapping[str, Iterable[str]]
+    ) -> Mapping[str, Mapping[str, tuple[facts.Pod, ...]]]:
+        """Return the pods of sets in the clusters that answer, by cluster and name."""
+        return {
             cluster: {
                 name: tuple(facts.Pod.of(copied(pod)) for pod in link.cluster.pods_of(name))
                 for name in sets
@@ -206,7 +213,6 @@ class World:
             for cluster, sets in asked.items()
             if (link := self.links[cluster]).cut_at is None
         }
-        return plan.plan(seen.looked_up(found), options=self.options, now=now)
 
     def run(self, rng: random.Random | None = None) -> bool:
         """Run one pass; chains go on side by side. Returns whether it wanted to write anything."""

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib import parse
+from urllib import request as environment
 
 import aiohttp
 import aiolimiter
@@ -117,6 +118,7 @@ class Client:
 
         A dry run is no write: nothing is kept of it.
         """
+        self._proxy = configuration.proxy or _proxy_for(str(configuration.host))
         self._tls = tls or kube_rest.RESTClientObject(configuration).ssl_context
         self._timeout = timeout
         self._own_session: aiohttp.ClientSession | None = None
@@ -166,7 +168,7 @@ class Client:
         """
         connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
         return aiohttp.ClientSession(
-            connector=connector, headers=await self._identity(), trust_env=True
+            connector=connector, headers=await self._identity(), proxy=self._proxy
         )
 
     @property
@@ -177,7 +179,6 @@ class Client:
                 connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=self._tls),
                 trace_configs=[self._traced()],
                 read_bufsize=_READ_AHEAD,
-                trust_env=True,
             )
         return self._own_session
 
@@ -187,7 +188,7 @@ class Client:
         given = self._configuration
         return {
             "server_hostname": given.tls_server_name,
-            "proxy": given.proxy,
+            "proxy": self._proxy,
             "proxy_headers": given.proxy_headers,
         }
 
@@ -420,6 +421,20 @@ class Client:
         return await self.request(
             "DELETE", resource.path(namespace=namespace, name=name), body=body
         )
+
+
+def _proxy_for(server: str) -> str | None:
+    """Return the proxy that the environment names for a server (HTTPS_PROXY and NO_PROXY).
+
+    It is looked up once. The HTTP library would do so for each request, in a thread, and would
+    take passwords out of a file that is for other programs (.netrc) besides.
+    """
+    parts = parse.urlsplit(server)
+    if environment.proxy_bypass(parts.netloc):
+        return None
+    found = environment.getproxies().get(parts.scheme, "")
+    # The HTTP library knows no others.
+    return found if found.startswith(("http://", "https://")) else None
 
 
 def pace(*, qps: float | None, burst: int) -> aiolimiter.AsyncLimiter | None:

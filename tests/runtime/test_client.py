@@ -1,6 +1,7 @@
 """What goes over the wire: bodies in our encoding, under one identity."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from urllib import parse
 
@@ -19,11 +20,15 @@ class Server:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.agents: set[str] = set()
+        self.hosts: list[str] = []
+        self.passwords: list[str | None] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         if "limit" in request.query:
             return self.page(request)
         self.agents.add(request.headers["User-Agent"])
+        self.hosts.append(request.host)
+        self.passwords.append(request.headers.get("Authorization"))
         self.heard.append(await request.text())
         return web.json_response({})
 
@@ -37,15 +42,20 @@ class Server:
         return web.json_response({"metadata": meta, "items": items or None})
 
 
-def play(server: Server, scenario: Any) -> None:
+def play(server: Server, scenario: Any, *, host: str = "") -> None:
+    """Let ``scenario`` ask a ``server``, or another ``host`` that is reached through it."""
+
     async def run() -> None:
         app = web.Application()
         app.router.add_route("*", "/{any:.*}", server.answer)
         runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        api = client.Client(kube_client.Configuration(host=f"http://{host}:{port}"))
+        at = "http://{}:{}".format(*runner.addresses[0][:2])
+        with pytest.MonkeyPatch.context() as patch:
+            if host:
+                patch.setenv("HTTP_PROXY", at)
+            api = client.Client(kube_client.Configuration(host=host or at))
         try:
             await scenario(api)
         finally:
@@ -82,6 +92,54 @@ def test_who_watches_has_the_same_identity_and_may_close_its_session() -> None:
     play(server, scenario)
     assert len(server.heard) == 3
     assert server.agents == {client.USER_AGENT}
+
+
+async def ask_twice(api: client.Client) -> None:
+    """Ask as we do, and as the library that watches does."""
+    await api.request("GET", "/one")
+    async with await api.session() as session:
+        response = await session.get(f"{api.server}/two")
+        await response.read()
+
+
+def test_the_api_server_is_asked_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    proxy = Server()
+    play(proxy, ask_twice, host="http://api.example.com")
+    assert proxy.hosts == 2 * ["api.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy"),
+    [
+        ("https://api.example.com:6443", "http://proxy:3128"),
+        ("http://api.example.com", None),
+        ("https://here.example.com:6443", None),
+        ("https://10.0.0.1:6443", None),
+        ("https://10.0.0.1:443", "http://proxy:3128"),
+    ],
+)
+def test_no_proxy_names_servers_that_are_asked_directly(
+    server: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "here.example.com,10.0.0.1:6443")
+    assert client._proxy_for(server) == proxy
+
+
+def test_nothing_is_taken_from_the_passwords_of_other_programs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = Server()
+    play(server, ask_twice)
+    assert server.passwords == [None, None]
 
 
 def test_a_write_that_is_not_answered_in_time_may_have_happened(

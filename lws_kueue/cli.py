@@ -9,6 +9,7 @@ import click
 from rich import console as rich_console
 from rich import table as rich_table
 
+from lws_kueue import interruption
 from lws_kueue.install import install, manifests, patience, preflight
 from lws_kueue.kubectl import command as questions
 from lws_kueue.manager import command
@@ -38,7 +39,8 @@ class _Group(click.Group):
         if cmd_name in questions.COMMANDS:
             return questions.loaded(cmd_name)
         if cmd_name in _added().names:
-            command = _added()[cmd_name].load()
+            with interruption.ending_quietly():
+                command = _added()[cmd_name].load()
             assert isinstance(command, click.Command)
             return command
         if cmd_name in _OF_THE_LAB:

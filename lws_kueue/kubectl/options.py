@@ -8,15 +8,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from lws_kueue import interruption
 from lws_kueue.kubectl import access, connection, screen
 from lws_kueue.runtime import asking
 
 ApiError = asking.ApiError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-# As a shell tells that a program was interrupted.
-_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def command(run: _Command) -> _Command:
         except BrokenPipeError:
             sys.stderr.close()  # Whoever reads has read enough.
         except KeyboardInterrupt:
-            sys.exit(_INTERRUPTED)
+            sys.exit(interruption.STATUS)
 
     for option in reversed(_WHERE):
         wrapped = option(wrapped)

@@ -10,6 +10,7 @@ from rich import console as rich_console
 from rich import table as rich_table
 
 from lws_kueue import interruption
+from lws_kueue.api import printable
 from lws_kueue.install import install, manifests, patience, preflight
 from lws_kueue.kubectl import command as questions
 from lws_kueue.manager import command
@@ -75,7 +76,7 @@ def _console() -> rich_console.Console:
 
 def _tell(text: str) -> None:
     """Say something beside what a command is asked for."""
-    click.echo(f"lws-kueue: {text}", err=True)
+    click.echo(f"lws-kueue: {printable.escaped(text)}", err=True)
 
 
 @main.command("install")

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from lws_kueue import interruption
+from lws_kueue.api import printable
 from lws_kueue.kubectl import access, connection, screen
 from lws_kueue.runtime import asking
 
@@ -108,7 +109,7 @@ def shown(
 def noted(notes: tuple[str, ...]) -> None:
     """Say on standard error what is missing in an answer."""
     for note in notes:
-        click.echo(note, err=True)
+        click.echo(printable.escaped(note), err=True)
 
 
 def told(error: asking.ApiError) -> str:
@@ -133,5 +134,5 @@ def told(error: asking.ApiError) -> str:
 
 
 def _end(message: str) -> None:
-    click.echo(f"kubectl lws: {message}", err=True)
+    click.echo(f"kubectl lws: {printable.escaped(message)}", err=True)
     sys.exit(1)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from lws_kueue.api import printable
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import (
     binaries,
@@ -275,7 +276,8 @@ def _errors_for_people() -> Iterator[None]:
     try:
         yield
     except cluster.SandboxError as error:
-        _fail(str(error))
+        # The end of a log may be a part of it.
+        _fail(printable.escaped(str(error)))
 
 
 def _fail(message: str) -> NoReturn:

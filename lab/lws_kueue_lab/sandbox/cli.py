@@ -133,7 +133,7 @@ def fetch(platform_name: str | None, kueue_version: str | None) -> None:
     with _errors_for_people():
         target = _target(platform_name)
         with downloads.opened(binaries.cache_directory(), table.known()) as downloader:
-            for release in _releases(kueue_version):
+            for release in (*binaries.releases(), kueue_manager.release(kueue_version or "")):
                 click.echo(f"{release}: {downloader.get(release, target)}")
 
 
@@ -141,19 +141,22 @@ def fetch(platform_name: str | None, kueue_version: str | None) -> None:
 @_platform_option
 @_release_kueue_option
 def verify(platform_name: str | None, kueue_version: str | None) -> None:
-    """Compare what was downloaded with the pinned digests and with those seen before.
+    """Compare all that is kept with the digests that it has to have, or had when it came.
 
     Fails if something is missing or another one.
     """
     with _errors_for_people():
-        target = _target(platform_name)
-        for release in _releases(kueue_version):
-            for line in downloads.verify(release, binaries.cache_directory(), target):
-                click.echo(line)
-
-
-def _releases(kueue_version: str | None) -> list[downloads.Release]:
-    return [*binaries.releases(), kueue_manager.release(kueue_version or "")]
+        target, cache = _target(platform_name), binaries.cache_directory()
+        for line in binaries.verify(target):
+            click.echo(line)
+        release = kueue_manager.release(kueue_version or "")
+        missing = not release.place(cache, target).is_dir()
+        if missing and kueue_version is None and binaries.is_built(target):
+            # Whoever builds may well have no Kueue, which is never built.
+            click.echo(f"{release}: never downloaded")
+            return
+        for line in downloads.verify(release, cache, target):
+            click.echo(line)
 
 
 def _target(name: str | None) -> table.Platform:

@@ -362,6 +362,36 @@ def test_fetch_takes_other_platforms_and_versions_and_builds_nothing(
     assert not calls.exists()
 
 
+def test_a_kueue_that_is_not_to_be_had_is_refused_before_anything_is_started(
+    calls: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("something is started")
+
+    monkeypatch.setattr(binaries, "ensure", begun)
+    monkeypatch.setattr(supervision.Supervision, "__init__", begun)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (binaries.cache_directory() / "releases" / f"kueue-v0.18.1-linux-{HERE}").mkdir(parents=True)
+    runner = CliRunner()
+    wanted = "--kueue=v9.9.9"
+    for command, words in (
+        (demo_command, [wanted]),
+        (demo_command, [wanted, "--multikueue"]),
+        (cli.sandbox_group, ["up", wanted, "--detach"]),
+    ):
+        refused = runner.invoke(command, words)
+        assert refused.exit_code == 1, refused.output
+        assert "Kueue v9.9.9 is not to be had" in refused.output
+        assert "manifests/v9.9.9 answers 404" in refused.output
+        assert "such as v0.19.2, or that is kept in the cache (v0.18.1); or auto" in refused.output
+        assert "Kubernetes control plane" not in refused.output
+    with (
+        pytest.raises(sandbox.SandboxError, match="is not to be had"),
+        sandbox.open(options=sandbox.Options(kueue="v9.9.9")),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

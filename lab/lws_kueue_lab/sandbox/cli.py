@@ -21,6 +21,7 @@ from lws_kueue_lab.sandbox import (
     binaries,
     cluster,
     downloads,
+    kueue,
     kueue_choice,
     kueue_manager,
     records,
@@ -228,7 +229,9 @@ def _detach(*, name: str, **arguments: Any) -> None:
     """Start a process of its own that owns the sandbox, and wait until that is ready."""
     if records.find(name) is not None:
         raise cluster.SandboxError(f"a sandbox with the name {name} runs already")
-    binaries.ensure()  # Here, where its progress is seen.
+    # Here, where their progress is seen.
+    kueue.have(arguments["kueue"], backend=arguments["backend"])
+    binaries.ensure()
     log = records.log_path(name)
     with log.open("wb") as output:
         owner = subprocess.Popen(

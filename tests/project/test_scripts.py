@@ -20,11 +20,10 @@ class Interrupts:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
-module, _, function = {script!r}.partition(":")
-program = getattr(importlib.import_module(module), function)
 sys.meta_path.insert(0, Interrupts())
 sys.argv = ["program", *{words!r}]
-sys.exit(program())
+module, _, function = {script!r}.partition(":")
+sys.exit(getattr(importlib.import_module(module), function)())
 """
 
 

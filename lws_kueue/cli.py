@@ -9,6 +9,8 @@ import click
 from rich import console as rich_console
 from rich import table as rich_table
 
+from lws_kueue import interruption
+from lws_kueue.api import printable
 from lws_kueue.install import install, manifests, patience, preflight
 from lws_kueue.kubectl import command as questions
 from lws_kueue.manager import command
@@ -38,7 +40,8 @@ class _Group(click.Group):
         if cmd_name in questions.COMMANDS:
             return questions.loaded(cmd_name)
         if cmd_name in _added().names:
-            command = _added()[cmd_name].load()
+            with interruption.ending_quietly():
+                command = _added()[cmd_name].load()
             assert isinstance(command, click.Command)
             return command
         if cmd_name in _OF_THE_LAB:
@@ -73,7 +76,7 @@ def _console() -> rich_console.Console:
 
 def _tell(text: str) -> None:
     """Say something beside what a command is asked for."""
-    click.echo(f"lws-kueue: {text}", err=True)
+    click.echo(f"lws-kueue: {printable.escaped(text)}", err=True)
 
 
 @main.command("install")

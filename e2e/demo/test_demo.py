@@ -90,7 +90,7 @@ def test_a_controller_that_dies_ends_the_demo_with_its_log(start: Start) -> None
     (controller,) = [pid for pid, command in children.items() if "lws_kueue.cli run" in command]
     os.kill(controller, signal.SIGKILL)
     assert demo.wait() == 1, demo.output
-    assert "lws-kueue ended with status -9; the end of its log:" in demo.output
+    assert "lws-kueue ended with status -9 (SIGKILL); the end of its log:" in demo.output
     assert "INFO lws_kueue.runtime" in demo.output
     assert "Traceback" not in demo.output
     assert_nothing_is_left(demo, children)

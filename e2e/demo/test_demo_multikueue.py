@@ -101,6 +101,6 @@ def test_a_controller_of_a_worker_that_dies_ends_the_demo_with_its_log(start: St
     assert len(controllers) == 1 + len(WORKERS)
     os.kill(controllers[-1], signal.SIGKILL)
     assert demo.wait() == 1, demo.output
-    assert "lws-kueue ended with status -9; the end of its log:" in demo.output
+    assert "lws-kueue ended with status -9 (SIGKILL); the end of its log:" in demo.output
     assert "Traceback" not in demo.output
     assert_nothing_is_left(demo, children)

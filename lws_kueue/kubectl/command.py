@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from lws_kueue import __version__
+from lws_kueue import __version__, interruption
 
 # Where each command stands; `lws-kueue` has the same.
 COMMANDS: Final = {
@@ -57,7 +57,8 @@ def _load(module: str) -> None:
     collects = gc.isenabled()
     gc.disable()
     try:
-        importlib.import_module(module)
+        with interruption.ending_quietly():
+            importlib.import_module(module)
         gc.freeze()
     finally:
         if collects:

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from lws_kueue.api import facts, names, numbers
+from lws_kueue.api import facts, names, numbers, printable
 from lws_kueue.kubectl import connection, options, reading
 from lws_kueue.runtime import asking, keys, resources
 from lws_kueue.workload import pods as group_pods
@@ -84,7 +84,7 @@ def _of(
     except asking.ApiError as error:
         if error.status in (401, 403):
             raise
-        yield f"{prefix}(no log of pod {pod.meta.name}: {error.message})"
+        yield f"{prefix}(no log of pod {pod.meta.name}: {printable.brief(error.message)})"
 
 
 def _beside(

@@ -8,15 +8,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from lws_kueue import interruption
+from lws_kueue.api import printable
 from lws_kueue.kubectl import access, connection, screen
 from lws_kueue.runtime import asking
 
 ApiError = asking.ApiError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-# As a shell tells that a program was interrupted.
-_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def command(run: _Command) -> _Command:
         except BrokenPipeError:
             sys.stderr.close()  # Whoever reads has read enough.
         except KeyboardInterrupt:
-            sys.exit(_INTERRUPTED)
+            sys.exit(interruption.STATUS)
 
     for option in reversed(_WHERE):
         wrapped = option(wrapped)
@@ -110,7 +109,7 @@ def shown(
 def noted(notes: tuple[str, ...]) -> None:
     """Say on standard error what is missing in an answer."""
     for note in notes:
-        click.echo(note, err=True)
+        click.echo(printable.escaped(note), err=True)
 
 
 def told(error: asking.ApiError) -> str:
@@ -135,5 +134,5 @@ def told(error: asking.ApiError) -> str:
 
 
 def _end(message: str) -> None:
-    click.echo(f"kubectl lws: {message}", err=True)
+    click.echo(f"kubectl lws: {printable.escaped(message)}", err=True)
     sys.exit(1)

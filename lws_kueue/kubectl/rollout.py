@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from lws_kueue.api import lws, names, numbers
+from lws_kueue.api import lws, names, numbers, printable
 from lws_kueue.controller import status as conditions
 from lws_kueue.controller.revision import revisions as contents
 from lws_kueue.kubectl import activity, connection, look, options, revisions, screen
@@ -262,7 +262,7 @@ def undo(where: options.Where, name: str, asked: str | None, dry_run: bool) -> N
         )
     if dry_run:
         click.echo(f"{name} would go back to {label}:")
-        click.echo(revisions.compared(found, target))
+        click.echo(printable.escaped(revisions.compared(found, target)))
         return
     _write(server, found.owner, body, done=f"goes back to {label}", already="")
 

@@ -21,6 +21,8 @@ from rich import table as rich_table
 from rich import text as rich_text
 from rich import tree as rich_tree
 
+from lws_kueue.api import printable
+
 Format = Literal["table", "wide", "json", "yaml"]
 
 # Wider than any table; what is longer than a terminal is wrapped by that.
@@ -95,7 +97,7 @@ def text(blocks: Iterable[Block], *, width: int | None = None) -> str:
 def _print(console: rich_console.Console, block: Block) -> None:
     match block:
         case Line():
-            console.print(rich_text.Text(block.text, style=block.style))
+            console.print(_plain_text(block.text, style=block.style))
         case Table():
             console.print(_indented(_table(block), block.indent))
         case Facts():
@@ -121,7 +123,7 @@ def _facts(block: Facts) -> rich_table.Table:
     table.add_column(overflow="fold")
     for name, value in block.pairs:
         if value:
-            table.add_row(rich_text.Text(name, style="bold"), _cell(value))
+            table.add_row(_plain_text(name, style="bold"), _cell(value))
     return table
 
 
@@ -136,16 +138,21 @@ def _indented(table: rich_table.Table, indent: int) -> rich_padding.Padding:
 
 
 def _cell(value: str) -> rich_text.Text:
-    return rich_text.Text(value, style=_STYLES.get(value.partition(" ")[0], ""))
+    return _plain_text(value, style=_STYLES.get(value.partition(" ")[0], ""))
 
 
 def _tree(block: Tree) -> rich_tree.Tree:
     def grown(one: Tree, tree: rich_tree.Tree) -> rich_tree.Tree:
         for below in one.below:
-            grown(below, tree.add(rich_text.Text(below.text)))
+            grown(below, tree.add(_plain_text(below.text)))
         return tree
 
-    return grown(block, rich_tree.Tree(rich_text.Text(block.text), guide_style="dim"))
+    return grown(block, rich_tree.Tree(_plain_text(block.text), guide_style="dim"))
+
+
+def _plain_text(text: str, *, style: str = "") -> rich_text.Text:
+    """What objects say goes to a terminal, which is not to obey whoever may write them."""
+    return rich_text.Text(printable.escaped(text), style=style)
 
 
 # For programs -------------------------------------------------------------------------------

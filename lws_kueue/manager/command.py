@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from lws_kueue.api import printable
 from lws_kueue.install import preflight
 from lws_kueue.manager import dry_run, logs, process
 from lws_kueue.manager.leader import election
@@ -58,7 +59,7 @@ def run_command(kubeconfig: str | None, context: str | None, **flag: Any) -> Non
             sys.exit(DISTURBS if report.disturbs else 0)
         asyncio.run(process.run(wanted, kubeconfig=kubeconfig, context=context))
     except _TOLD as error:
-        click.echo(f"lws-kueue: {error}", err=True)
+        click.echo(f"lws-kueue: {printable.escaped(str(error))}", err=True)
         sys.exit(1)
 
 

@@ -101,6 +101,20 @@ def test_what_looks_like_a_reason_is_one_for_the_block_below_it(name: str) -> No
     assert told == sum(block.why_not is not None for block in commands.blocks(page(name)))
 
 
+@pytest.mark.parametrize("document", documents(), ids=named)
+def test_a_folder_is_deleted_by_a_command_that_minds_nothing_that_is_gone_already(
+    document: Path,
+) -> None:
+    # A namespace or a definition takes along what kubectl would delete after it.
+    deletions = [
+        line
+        for block in commands.blocks(document)
+        for line in block.text.splitlines()
+        if re.match(r"kubectl\b.* delete .*(-k|-f|--kustomize|--filename)\b", line)
+    ]
+    assert [line for line in deletions if "--ignore-not-found" not in line] == []
+
+
 def test_versions_and_the_image_in_commands_are_those_of_the_tree() -> None:
     install = text("docs/install.md")
     found = re.findall(

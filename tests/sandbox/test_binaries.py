@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import binaries, cli, engine, kueue_choice, kueue_manager
+from lws_kueue_lab.demo.command import demo_command
+from lws_kueue_lab.sandbox import (
+    binaries,
+    cli,
+    engine,
+    intact,
+    kueue_choice,
+    kueue_manager,
+    supervision,
+)
 from lws_kueue_lab.sandbox.releases import errors, table
 
 from tests.kit import commands
@@ -227,6 +236,78 @@ def test_fetch_fills_a_cache_that_verify_is_content_with(
     assert "kubectl is no program for Linux" in changed.output
 
 
+def changed_later(program: Path, content: bytes) -> None:
+    """Write into a program as somebody does who comes some time after it."""
+    program.write_bytes(content)
+    os.utime(program, (program.stat().st_mtime + 60,) * 2)
+
+
+@pytest.fixture(params=["built", "downloaded"])
+def kept(request: pytest.FixtureRequest, calls: Path) -> dict[str, Path]:
+    """The programs in the cache, in whichever way they came."""
+    if request.param == "downloaded":
+        request.getfixturevalue("there")
+    return binaries.ensure("Linux")
+
+
+def test_a_program_that_was_damaged_is_named_and_not_started(kept: dict[str, Path]) -> None:
+    for name in ("etcd", "kubectl"):
+        before = kept[name].read_bytes()
+        # As long as it was: nothing but its digest tells.
+        changed_later(kept[name], bytes(len(before)))
+        told = run("build")
+        assert told.exit_code == 1
+        assert f"{kept[name]} is damaged" in told.output
+        assert f"Remove {kept[name].parent}: the next start gets it anew" in told.output
+        changed_later(kept[name], before)
+    kept["kwok"].unlink()
+    with pytest.raises(errors.IntegrityError, match="kwok is missing"):
+        binaries.ensure("Linux")
+    shutil.rmtree(kept["kwok"].parent)
+    assert binaries.ensure("Linux")["kwok"].is_file()
+
+
+def test_programs_that_are_only_younger_are_read_once(
+    kept: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    compare = intact.compare
+
+    def noted(place: Path, names: list[str]) -> dict[str, str]:
+        read.extend(names)
+        return compare(place, names)
+
+    monkeypatch.setattr(intact, "compare", noted)
+    binaries.ensure("Linux")
+    assert read == []
+    # So does a copy of the cache.
+    record = next(path for path in kept["etcd"].parent.iterdir() if path.suffix == ".json")
+    os.utime(record, (1, 1))
+    assert binaries.ensure("Linux") == kept
+    assert read == ["etcd"]
+    binaries.ensure("Linux")
+    assert read == ["etcd"]
+
+
+def test_verify_compares_what_was_built_with_what_it_was(calls: Path) -> None:
+    built = binaries.ensure()
+    verified = run("verify")
+    assert verified.exit_code == 0, verified.output
+    lines = verified.stdout.splitlines()
+    assert len(lines) == len(built) + 1
+    assert sum("(compared with: what was built)" in line for line in lines) == len(built)
+    assert lines[-1] == "kueue v0.19.2: never downloaded"
+    elsewhere = run("verify", "--platform=linux/s390x")
+    assert elsewhere.exit_code == 1
+    assert "was never downloaded" in elsewhere.output
+    (built["kwok"].parent / intact.BUILT).unlink()
+    assert "kwok v0.8.0: built, and nothing was kept" in run("verify").stdout
+    built["etcd"].write_bytes(b"")
+    changed = run("verify")
+    assert changed.exit_code == 1
+    assert f"{built['etcd']} is damaged" in changed.output
+
+
 def test_a_machine_without_a_network_gets_its_programs_as_the_readme_of_the_lab_says(
     calls: Path, there: mirror.Mirror, tmp_path: Path
 ) -> None:
@@ -279,6 +360,36 @@ def test_fetch_takes_other_platforms_and_versions_and_builds_nothing(
     assert absent.exit_code == 1
     assert "answers 404" in absent.output
     assert not calls.exists()
+
+
+def test_a_kueue_that_is_not_to_be_had_is_refused_before_anything_is_started(
+    calls: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("something is started")
+
+    monkeypatch.setattr(binaries, "ensure", begun)
+    monkeypatch.setattr(supervision.Supervision, "__init__", begun)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (binaries.cache_directory() / "releases" / f"kueue-v0.18.1-linux-{HERE}").mkdir(parents=True)
+    runner = CliRunner()
+    wanted = "--kueue=v9.9.9"
+    for command, words in (
+        (demo_command, [wanted]),
+        (demo_command, [wanted, "--multikueue"]),
+        (cli.sandbox_group, ["up", wanted, "--detach"]),
+    ):
+        refused = runner.invoke(command, words)
+        assert refused.exit_code == 1, refused.output
+        assert "Kueue v9.9.9 is not to be had" in refused.output
+        assert "manifests/v9.9.9 answers 404" in refused.output
+        assert "such as v0.19.2, or that is kept in the cache (v0.18.1); or auto" in refused.output
+        assert "Kubernetes control plane" not in refused.output
+    with (
+        pytest.raises(sandbox.SandboxError, match="is not to be had"),
+        sandbox.open(options=sandbox.Options(kueue="v9.9.9")),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,50 @@ def test_why_none_was_downloaded_is_known_to_the_notice_of_the_stand_in(at_hand:
 
 
 @pytest.mark.parametrize("at_hand", [NOTHING], indirect=True)
-@pytest.mark.parametrize("mode", ["manager", "v0.18.1"])
-def test_a_kueue_that_was_insisted_on_is_not_replaced(at_hand: None, mode: str) -> None:
-    with pytest.raises(
-        sandbox.SandboxError, match=r"no Kueue manager is at hand.*cannot be reached"
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("manager", "no Kueue manager is at hand: set LWS_KUEUE_KUEUE_BIN"),
+        ("v0.18.1", "Kueue v0.18.1 is not to be had"),
+    ],
+)
+def test_a_kueue_that_was_insisted_on_is_not_replaced(at_hand: None, mode: str, told: str) -> None:
+    for ask in (
+        lambda: kueue._manager(cluster(), mode),
+        lambda: kueue.have(mode, backend="process"),
     ):
-        kueue._manager(cluster(), mode)
+        with pytest.raises(sandbox.SandboxError, match=rf"{told}.*cannot be reached"):
+            ask()
+
+
+@pytest.mark.parametrize("at_hand", [NOTHING], indirect=True)
+@pytest.mark.parametrize("mode", ["auto", "standin", "none"])
+def test_what_nobody_insists_on_is_not_asked_for_before_there_is_a_cluster(
+    at_hand: None, mode: str
+) -> None:
+    kueue.have(mode, backend="process")
+
+
+@pytest.mark.parametrize("at_hand", [(False, None)], indirect=True)
+def test_a_manager_for_a_cluster_in_containers_is_refused_before_that_is_started(
+    at_hand: None,
+) -> None:
+    with pytest.raises(sandbox.SandboxError, match="cannot serve webhooks"):
+        kueue.have("v0.19.2", backend="container")
+
+
+def test_half_of_a_kueue_in_the_environment_is_told_before_there_is_a_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        kueue_manager,
+        "from_environment",
+        lambda: manager.from_environment(
+            kueue_manager._VARIABLES, {kueue_manager.BINARY_VARIABLE: "x"}
+        ),
+    )
+    with pytest.raises(sandbox.SandboxError, match="set both of"):
+        kueue.have("auto", backend="process")
 
 
 @pytest.mark.parametrize("at_hand", [(False, IntegrityError("another one"))], indirect=True)

@@ -14,6 +14,7 @@ import click
 import rich.console
 
 import lws_kueue
+from lws_kueue.api import printable
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.bench import cases, contenders, measure, report
 from lws_kueue_lab.sandbox import binaries, client, kueue_settings
@@ -107,7 +108,7 @@ def bench_command(
         click.echo("Interrupted: everything is stopped.", err=True)
         sys.exit(130)
     except _TOLD as error:
-        click.echo(f"lws-kueue bench: {error}", err=True)
+        click.echo(f"lws-kueue bench: {printable.escaped(str(error))}", err=True)
         sys.exit(1)
     finally:
         if results:

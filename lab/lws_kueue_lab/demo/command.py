@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from lws_kueue.api import printable
 from lws_kueue.install import preflight
 from lws_kueue.runtime import client as runtime_client
 from lws_kueue_lab import sandbox
@@ -69,7 +70,7 @@ def demo_command(keep: bool, kueue: str, multikueue: bool) -> None:
         click.echo("Interrupted: everything is stopped.")
         sys.exit(128 + interruption.number)
     except _TOLD as error:
-        click.echo(f"lws-kueue demo: {error}", err=True)
+        click.echo(f"lws-kueue demo: {printable.escaped(str(error))}", err=True)
         sys.exit(1)
 
 

@@ -129,6 +129,7 @@ def _set_up(
     interrupted: Callable[[], None],
 ) -> Stage:
     """Start everything up to the queues."""
+    kueue.have(kueue_mode, backend="process")
     show.say("Starting a Kubernetes control plane for the demo alone: 4 nodes in 2 racks")
     cluster = stack.enter_context(sandbox.open("process", options=_OPTIONS))
     show.say(f"Kubernetes {cluster.api.version()} is ready at {cluster.api.server}")

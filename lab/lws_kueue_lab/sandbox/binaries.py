@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lws_kueue_lab.sandbox import cluster, downloads, engine, locks, progress
+from lws_kueue_lab.sandbox import cluster, downloads, engine, intact, locks, progress
 from lws_kueue_lab.sandbox.releases import obtain, table
 from lws_kueue_lab.sandbox.releases.errors import UnavailableError
 
@@ -119,6 +119,7 @@ def helm(system: str = platform.system()) -> Path:
     place = _built(HELM, system)
     if not place.is_dir():
         _build_once(HELM, find_builder(), system)
+    intact.check(place)
     return place / "helm"
 
 
@@ -132,7 +133,8 @@ def ensure(system: str = platform.system()) -> dict[str, Path]:
 
     `system` is where they will run, in the words of `platform.system`. Raises `NoBuilderError` if
     something is missing, cannot be downloaded, and nothing here can build it; and `IntegrityError`
-    if what is or was downloaded is not what it has to be: then nothing is built in its place.
+    if what is or was downloaded is not what it has to be, or was changed since it came or was
+    built: then nothing is built in its place.
     """
     absent = missing(system)
     if absent:
@@ -155,6 +157,45 @@ def releases(modules: Sequence[Module] = MODULES) -> list[downloads.Release]:
         )
         for module in modules
     ]
+
+
+def verify(wanted: table.Platform) -> Iterator[str]:
+    """Yield a line for each program that is what it has to be, by its digest.
+
+    Raises IntegrityError for the first that is another one, and UnavailableError for what is
+    missing.
+    """
+    for module, release in zip(MODULES, releases(), strict=True):
+        built = _built_for(module, release, wanted)
+        if built is None:
+            yield from downloads.verify(release, cache_directory(), wanted)
+            continue
+        digests = intact.compare(built)
+        for tool in module.tools:
+            told = digests.get(tool)
+            compared = (
+                f"{told} (compared with: what was built)"
+                if told
+                else "built, and nothing was kept to compare it with"
+            )
+            yield f"{tool} {module.version}: {compared}"
+
+
+def is_built(wanted: table.Platform) -> bool:
+    """Whether some of the programs are those that were built."""
+    return any(
+        _built_for(module, release, wanted) is not None
+        for module, release in zip(MODULES, releases(), strict=True)
+    )
+
+
+def _built_for(module: Module, release: downloads.Release, wanted: table.Platform) -> Path | None:
+    """Where a module was built, if it was built, for this machine, and not downloaded."""
+    system = platform.system()
+    place = _built(module, system)
+    if release.place(cache_directory(), wanted).is_dir() or wanted != table.platform_of(system):
+        return None
+    return place if place.is_dir() else None
 
 
 def _download(modules: Sequence[Module], system: str) -> tuple[list[Module], str]:
@@ -268,10 +309,17 @@ def _required_go() -> str:
 
 
 def _place(module: Module, system: str) -> Path:
-    """Where the programs of a module are, or would be built: what was downloaded goes first."""
+    """Where the programs of a module are, or would be built: what was downloaded goes first.
+
+    Raises IntegrityError for programs that are not what they were.
+    """
     (release,) = releases([module])
     downloaded = downloads.kept(release, cache_directory(), table.platform_of(system))
-    return downloaded or _built(module, system)
+    if downloaded:
+        return downloaded
+    built = _built(module, system)
+    intact.check(built)
+    return built
 
 
 def _built(module: Module, system: str) -> Path:
@@ -289,6 +337,7 @@ def _build_once(module: Module, builder: Builder, system: str) -> None:
         partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             _build(module, builder, system=system, into=partial)
+            intact.keep(partial, module.tools)
             partial.chmod(0o755)
             partial.rename(place)
         finally:

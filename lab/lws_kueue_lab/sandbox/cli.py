@@ -15,11 +15,13 @@ from typing import Any, NoReturn
 
 import click
 
+from lws_kueue.api import printable
 from lws_kueue_lab import sandbox
 from lws_kueue_lab.sandbox import (
     binaries,
     cluster,
     downloads,
+    kueue,
     kueue_choice,
     kueue_manager,
     records,
@@ -132,7 +134,7 @@ def fetch(platform_name: str | None, kueue_version: str | None) -> None:
     with _errors_for_people():
         target = _target(platform_name)
         with downloads.opened(binaries.cache_directory(), table.known()) as downloader:
-            for release in _releases(kueue_version):
+            for release in (*binaries.releases(), kueue_manager.release(kueue_version or "")):
                 click.echo(f"{release}: {downloader.get(release, target)}")
 
 
@@ -140,19 +142,22 @@ def fetch(platform_name: str | None, kueue_version: str | None) -> None:
 @_platform_option
 @_release_kueue_option
 def verify(platform_name: str | None, kueue_version: str | None) -> None:
-    """Compare what was downloaded with the pinned digests and with those seen before.
+    """Compare all that is kept with the digests that it has to have, or had when it came.
 
     Fails if something is missing or another one.
     """
     with _errors_for_people():
-        target = _target(platform_name)
-        for release in _releases(kueue_version):
-            for line in downloads.verify(release, binaries.cache_directory(), target):
-                click.echo(line)
-
-
-def _releases(kueue_version: str | None) -> list[downloads.Release]:
-    return [*binaries.releases(), kueue_manager.release(kueue_version or "")]
+        target, cache = _target(platform_name), binaries.cache_directory()
+        for line in binaries.verify(target):
+            click.echo(line)
+        release = kueue_manager.release(kueue_version or "")
+        missing = not release.place(cache, target).is_dir()
+        if missing and kueue_version is None and binaries.is_built(target):
+            # Whoever builds may well have no Kueue, which is never built.
+            click.echo(f"{release}: never downloaded")
+            return
+        for line in downloads.verify(release, cache, target):
+            click.echo(line)
 
 
 def _target(name: str | None) -> table.Platform:
@@ -224,7 +229,9 @@ def _detach(*, name: str, **arguments: Any) -> None:
     """Start a process of its own that owns the sandbox, and wait until that is ready."""
     if records.find(name) is not None:
         raise cluster.SandboxError(f"a sandbox with the name {name} runs already")
-    binaries.ensure()  # Here, where its progress is seen.
+    # Here, where their progress is seen.
+    kueue.have(arguments["kueue"], backend=arguments["backend"])
+    binaries.ensure()
     log = records.log_path(name)
     with log.open("wb") as output:
         owner = subprocess.Popen(
@@ -275,7 +282,8 @@ def _errors_for_people() -> Iterator[None]:
     try:
         yield
     except cluster.SandboxError as error:
-        _fail(str(error))
+        # The end of a log may be a part of it.
+        _fail(printable.escaped(str(error)))
 
 
 def _fail(message: str) -> NoReturn:

@@ -5,7 +5,9 @@ the whole-system tests never ask which one they run on.
 """
 
 import abc
+import contextlib
 import dataclasses
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -40,15 +42,27 @@ class SandboxError(Exception):
 class ComponentDiedError(SandboxError):
     """A component of the control plane ended by itself.
 
-    The message carries the end of its log, because the log is removed with the sandbox.
+    The message carries the end of its log, because the log is removed with the sandbox; and `why`,
+    where that is known.
     """
 
-    def __init__(self, *, name: str, status: int | None, log_tail: str) -> None:
+    def __init__(self, *, name: str, status: int | None, log_tail: str, why: str = "") -> None:
         self.name = name
         self.status = status
         self.log_tail = log_tail
         indented = "\n".join(f"    {line}" for line in log_tail.splitlines()) or "    (nothing)"
-        super().__init__(f"{name} ended with status {status}; the end of its log:\n{indented}")
+        told = f"{name} ended with status {status}{_signal(status)}"
+        reason = f". {why}" if why else ""
+        super().__init__(f"{told}{reason}; the end of its log:\n{indented}")
+
+
+def _signal(status: int | None) -> str:
+    """The name of the signal that a negative status stands for."""
+    if status is None or status >= 0:
+        return ""
+    with contextlib.suppress(ValueError):  # Those for real time have no names.
+        return f" ({signal.Signals(-status).name})"
+    return ""
 
 
 class UnsupportedError(SandboxError):

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from lws_kueue_lab.sandbox import locks, progress
+from lws_kueue_lab.sandbox import intact, locks, progress
 from lws_kueue_lab.sandbox.releases import layers, obtain, registry, seen, sources, table, transfer
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
@@ -97,8 +97,9 @@ def kept(release: Release, cache: Path, wanted: table.Platform) -> Path | None:
 
     A pin may be younger than what is kept. What contradicts it may have been run already, so it is
     not exchanged without a word: that raises IntegrityError, as does a folder that does not say how
-    its content came. Compared are the digests that were recorded then: to read all programs, which
-    `verify` does, would cost every start a second or more.
+    its content came, or a program that was changed since. Compared with pins are the digests that
+    were recorded then: to read all programs, which `verify` does, would cost every start a second
+    or more.
     """
     place = release.place(cache, wanted)
     if not place.is_dir():
@@ -117,7 +118,15 @@ def kept(release: Release, cache: Path, wanted: table.Platform) -> Path | None:
             f"{error}. It was kept before that was pinned, and may have been run since. To have it "
             f"fetched anew remove {place}, and what {cache / seen.FILE_NAME} says of it"
         ) from error
+    intact.check(place)
     return place
+
+
+def versions(name: str, cache: Path, wanted: table.Platform) -> list[str]:
+    """Of which versions the cache has a release for a platform."""
+    before, after = f"{name}-", f"-{wanted.key}"
+    found = (cache / "releases").glob(f"{before}v*{after}")
+    return sorted(place.name.removeprefix(before).removesuffix(after) for place in found)
 
 
 def _compare_with_pins(
@@ -153,8 +162,8 @@ def verify(release: Release, cache: Path, wanted: table.Platform) -> list[str]:
     place = release.place(cache, wanted)
     if not place.is_dir():
         raise UnavailableError(
-            f"{release} for {wanted} was never downloaded to {cache}, and what was built has no"
-            " digests to be compared with. `lws-kueue sandbox fetch` downloads it"
+            f"{release} for {wanted} was never downloaded to {cache}. "
+            "`lws-kueue sandbox fetch` downloads it"
         )
     came = _came(place)
     known = seen.Seen(cache)

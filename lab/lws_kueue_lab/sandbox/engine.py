@@ -2,6 +2,8 @@
 
 import contextlib
 
+from lws_kueue.api import printable
+
 
 def answers() -> bool:
     """Whether a Docker engine can be talked to, with the settings of the environment."""
@@ -18,5 +20,5 @@ def problem() -> str:
         with contextlib.closing(docker.from_env()) as client:
             client.ping()
     except Exception as error:  # The library raises those of its transports too.
-        return f"no Docker engine answers: {error}"
+        return f"no Docker engine answers: {printable.brief(str(error))}"
     return ""

@@ -72,33 +72,62 @@ def start(
         yield cluster.KueueInfo(kind="standin")
 
 
+def have(mode: Mode, *, backend: cluster.Backend) -> None:
+    """Get the Kueue that `start` will be asked for, before there is a cluster for it.
+
+    What cannot be had is told in a moment then, and nothing has to be ended again. Raises what
+    `start` does; with `auto` only for an environment that names half of a Kueue.
+    """
+    if mode in ("none", "standin"):
+        return
+    if mode == "auto":
+        kueue_manager.from_environment()
+        return
+    manager.check_backend("kueue", backend)
+    _asked_for(mode)
+
+
+def _asked_for(mode: Mode) -> manager.Source:
+    """The manager that was insisted on; a version is that one, whatever the environment names."""
+    if mode != "manager":
+        return _version(mode)
+    if named := kueue_manager.from_environment():
+        return named
+    try:
+        return kueue_manager.released()
+    except UnavailableError as error:
+        raise cluster.SandboxError(
+            f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
+            f"{kueue_manager.MANIFESTS_VARIABLE}. None was downloaded: {error}"
+        ) from error
+
+
+def _version(version: str) -> manager.Source:
+    try:
+        return kueue_manager.released(version)
+    except UnavailableError as error:
+        kept = ", ".join(kueue_manager.kept_versions()) or "none"
+        raise cluster.SandboxError(
+            f"Kueue {version} is not to be had: {error}. Choose a version that is published "
+            f"({kueue_manager.RELEASES}), such as {kueue_manager.release().version}, or that is "
+            f"kept in the cache ({kept}); or auto, real, stand-in or none"
+        ) from error
+
+
 def _manager(sandbox: cluster.Sandbox, mode: Mode) -> tuple[manager.Source | None, str]:
     """The manager to start, if one is to be started, and why none was downloaded."""
     if mode == "standin":
         return None, ""
-    if mode not in ("auto", "manager"):
-        # A version is exactly this one, whatever the environment names.
-        return _released(mode)
+    if mode != "auto":
+        return _asked_for(mode), ""
     if named := kueue_manager.from_environment():
         return named, ""
-    if mode == "manager":
-        return _released("")
     if sandbox.backend != "process":
         return None, "it would not be reached from this cluster"
     try:
         return kueue_manager.released(), ""
     except UnavailableError as error:
         return None, str(error)
-
-
-def _released(version: str) -> tuple[manager.Source, str]:
-    try:
-        return kueue_manager.released(version), ""
-    except UnavailableError as error:
-        raise cluster.SandboxError(
-            f"no Kueue manager is at hand: set {kueue_manager.BINARY_VARIABLE} and "
-            f"{kueue_manager.MANIFESTS_VARIABLE}. None was downloaded: {error}"
-        ) from error
 
 
 def find_installed(api: client.Client) -> cluster.KueueInfo | None:

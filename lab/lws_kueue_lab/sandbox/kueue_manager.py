@@ -23,6 +23,9 @@ from lws_kueue_lab.sandbox.releases import table
 BINARY_VARIABLE: Final = "LWS_KUEUE_KUEUE_BIN"
 MANIFESTS_VARIABLE: Final = "LWS_KUEUE_KUEUE_MANIFESTS"
 
+#: Where people see which versions there are.
+RELEASES: Final = "https://github.com/kubernetes-sigs/kueue/releases"
+
 _VARIABLES: Final = manager.Variables(binary=BINARY_VARIABLE, manifests=MANIFESTS_VARIABLE)
 _PROGRAM: Final = "kueue"
 _MANIFESTS: Final = "kueue-manifests"
@@ -71,6 +74,12 @@ def released(version: str = "") -> manager.Source:
         with downloads.opened(cache, wanted.content) as downloader:
             place = downloader.get(wanted, target)
     return manager.Source(binary=place / _PROGRAM, manifests=place / _MANIFESTS)
+
+
+def kept_versions() -> list[str]:
+    """The versions of which the cache has a manager for this machine."""
+    target = table.platform_of(platform.system())
+    return downloads.versions(_PROGRAM, binaries.cache_directory(), target)
 
 
 def run(

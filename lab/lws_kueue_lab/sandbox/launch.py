@@ -19,6 +19,8 @@ def open(
     Raises `SandboxError` when it cannot be made ready.
     """
     chosen = options or cluster.Options()
+    if backend != "kubeconfig":  # That cluster may have a Kueue of its own.
+        kueue.have(chosen.kueue, backend=backend)
     with (
         _open_backend(backend, chosen, kubeconfig) as sandbox,
         kueue.start(sandbox, mode=chosen.kueue) as sandbox.kueue,

@@ -107,6 +107,15 @@ def from_environment(
     return Source(binary=Path(binary).absolute(), manifests=Path(manifests).absolute())
 
 
+def check_backend(name: str, backend: cluster.Backend) -> None:
+    """Raise SandboxError where the API server would not reach a manager of this machine."""
+    if backend == "container":
+        raise cluster.SandboxError(
+            f"a {name} manager on this machine cannot serve webhooks to an API server in "
+            "a container"
+        )
+
+
 @contextlib.contextmanager
 def run(sandbox: cluster.Sandbox, *, source: Source, program: Program) -> Iterator[str]:
     """Run a manager against `sandbox` while the context is open, and yield its version.
@@ -115,11 +124,7 @@ def run(sandbox: cluster.Sandbox, *, source: Source, program: Program) -> Iterat
     SandboxError if the manifests are incomplete, the manager ends, or its webhooks do not
     answer in time; the message carries the end of its log.
     """
-    if sandbox.backend == "container":
-        raise cluster.SandboxError(
-            f"a {program.name} manager on this machine cannot serve webhooks to an API server in "
-            "a container"
-        )
+    check_backend(program.name, sandbox.backend)
     try:
         manifests = manager_manifests.load(source.manifests, definition=program.definition)
     except manager_manifests.ManifestError as error:

@@ -10,6 +10,8 @@ from types import TracebackType
 import rich.console
 import rich.status
 
+from lws_kueue.api import printable
+
 _LINE_EVERY_SECONDS = 15.0
 _TAIL_LINES = 20
 
@@ -60,7 +62,8 @@ class Progress:
         tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
         for line in process.stderr:
             text = line.rstrip()
-            tail.append(text)
+            # Go repeats what a module proxy answered, and Docker what a registry did.
+            tail.append(printable.brief(text))
             if text.startswith("go: downloading "):
                 self._downloads += 1
             elif text and " " not in text:

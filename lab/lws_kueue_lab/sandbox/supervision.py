@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lws_kueue_lab.sandbox import cluster, supervisor
+from lws_kueue_lab.sandbox import cluster, intact, supervisor
+from lws_kueue_lab.sandbox.releases.errors import IntegrityError
 
 _LOG_TAIL_LINES = 20
 # Removing containers may take a while; killing processes takes a moment.
@@ -30,6 +31,7 @@ class Supervision:
             text=True,
         )
         self._lock = threading.Lock()
+        self._programs: dict[str, Path] = {}
         self.directory = Path(self._read()["directory"])
         self.logs = self.directory / "logs"
         self.logs.mkdir()
@@ -40,14 +42,21 @@ class Supervision:
         """Start a component; its output is appended to its log.
 
         `environment` is all that it gets besides PATH: sandboxes must not depend on the user's.
+        Raises IntegrityError if it cannot be started because its program is damaged.
         """
-        self._ask(
-            do="start",
-            name=name,
-            command=list(command),
-            environment={"PATH": os.environ.get("PATH", os.defpath)} | dict(environment or {}),
-            log=str(self.log(name)),
-        )
+        self._programs[name] = program = Path(command[0])
+        try:
+            self._ask(
+                do="start",
+                name=name,
+                command=list(command),
+                environment={"PATH": os.environ.get("PATH", os.defpath)} | dict(environment or {}),
+                log=str(self.log(name)),
+            )
+        except cluster.SandboxError as error:
+            if damage := intact.damage(program):
+                raise IntegrityError(damage) from error
+            raise
 
     def stop(self, name: str) -> None:
         """Kill a component and wait for its end; unknown names are ignored."""
@@ -65,7 +74,12 @@ class Supervision:
     def check(self) -> None:
         """Raise `ComponentDiedError` for a component that ended and that nobody stopped."""
         for name, status in self._ask(do="status")["ended"].items():
-            raise cluster.ComponentDiedError(name=name, status=status, log_tail=self.log_tail(name))
+            raise cluster.ComponentDiedError(
+                name=name,
+                status=status,
+                log_tail=self.log_tail(name),
+                why=intact.damage(self._programs[name]),
+            )
 
     def log(self, name: str) -> Path:
         """Where the output of a component goes."""

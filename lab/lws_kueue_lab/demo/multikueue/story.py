@@ -30,6 +30,7 @@ def tell(
 
     Arguments and errors are those of `lws_kueue_lab.demo.story.tell`.
     """
+    kueue.have(kueue_mode, backend="process")
     with contextlib.ExitStack() as stack:
         show.say(
             f"Starting {len(_ROOM) + 1} Kubernetes control planes for the demo alone: a manager "

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Final
 
+from lws_kueue.api import printable
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
 #: The most that a layer may hold unpacked, in bytes, and in members.
@@ -49,7 +50,8 @@ def extract(layer: Path, path: str, into: Path) -> bool:
                 found = True
     # A ValueError comes of a sparse map that is none.
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-        raise IntegrityError(f"{layer.name} is no archive: {error}") from error
+        told = printable.brief(str(error))
+        raise IntegrityError(f"{layer.name} is no archive: {told}") from error
     return found
 
 
@@ -69,7 +71,8 @@ def check_machine(program: Path, architecture: str) -> None:
 def _inside(layer: Path, member: tarfile.TarInfo) -> str:
     """The place of a member in the image, without the ways of writing it."""
     if ".." in member.name.split("/"):
-        raise IntegrityError(f"{layer.name} holds {member.name!r}, which leads out of it")
+        told = printable.brief(repr(member.name))
+        raise IntegrityError(f"{layer.name} holds {told}, which leads out of it")
     return posixpath.normpath(member.name).lstrip("/")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from lws_kueue.api import printable
 from lws_kueue_lab.sandbox.releases import table, transfer
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
@@ -77,7 +78,8 @@ def image(
         config = _parsed(reference, _by_digest(client, reference, "blobs", document["config"]))
         made_for = table.Platform(str(config.get("os")), str(config.get("architecture")))
         if made_for != wanted:
-            raise UnavailableError(f"{reference} is for {made_for}, and {wanted} is wanted")
+            there = printable.brief(str(made_for))
+            raise UnavailableError(f"{reference} is for {there}, and {wanted} is wanted")
         return Image(reference, digest, _layers(reference, document, config))
 
 
@@ -112,7 +114,8 @@ def _tagged(
     said = headers.get("Docker-Content-Digest", digest)
     for wanted in filter(None, (said, index)):
         if digest != wanted:
-            raise IntegrityError(f"{reference} has the digest {digest}, and {wanted} is wanted")
+            told = printable.brief(wanted)
+            raise IntegrityError(f"{reference} has the digest {digest}, and {told} is wanted")
     return digest, _parsed(reference, body)
 
 
@@ -138,7 +141,8 @@ def _entry(
             return dict(entry)
         offered.append(str(made_for))
     raise UnavailableError(
-        f"{reference} is not made for {wanted}, only for {', '.join(offered) or 'nothing'}"
+        f"{reference} is not made for {wanted}, "
+        f"only for {printable.brief(', '.join(offered)) or 'nothing'}"
     )
 
 
@@ -161,7 +165,8 @@ def _digest(reference: Reference, descriptor: dict[str, Any]) -> str:
     digest = str(descriptor.get("digest"))
     algorithm, _, value = digest.partition(":")
     if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
-        raise IntegrityError(f"{reference} names {digest!r}, which is no digest of SHA-256")
+        told = printable.brief(repr(digest))
+        raise IntegrityError(f"{reference} names {told}, which is no digest of SHA-256")
     return digest
 
 
@@ -171,7 +176,8 @@ def _malformed(reference: Reference) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UnavailableError(f"{reference}: the answer is no manifest ({error!r})") from error
+        told = printable.brief(repr(error))
+        raise UnavailableError(f"{reference}: the answer is no manifest ({told})") from error
 
 
 def _parsed(reference: Reference, body: bytes) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import requests.auth
 import requests.utils
 import urllib3.util
 
+from lws_kueue.api import printable
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
 _PROBE_SECONDS: Final = 1.0
@@ -162,7 +163,8 @@ class Client:
         response = self._follow(url, headers)
         with response:
             if response.status_code not in (200, 206):
-                raise UnavailableError(f"{url} answers {response.status_code} {response.reason}")
+                phrase = printable.brief(response.reason or "")
+                raise UnavailableError(f"{url} answers {response.status_code} {phrase}".rstrip())
             yield response
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response:
@@ -229,7 +231,7 @@ class Client:
             self._unreachable[origin] = _root(error)
         # A ValueError comes of a redirect to what is no URL.
         except (requests.exceptions.RequestException, ValueError) as error:
-            raise UnavailableError(f"{url}: {_root(error)}") from error
+            raise UnavailableError(f"{printable.brief(url)}: {_root(error)}") from error
         raise UnavailableError(f"{_host(url)} cannot be reached ({self._unreachable[origin]})")
 
 
@@ -281,16 +283,17 @@ def _bearer(answer: bytes) -> str:
 
 def require_tls(url: str) -> None:
     """Raise UnavailableError for what is no URL, or one neither of HTTPS nor of this machine."""
+    told = printable.brief(url)
     try:
         parts = urllib.parse.urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise UnavailableError(f"{url} is no URL: {error}") from error
+        raise UnavailableError(f"{told} is no URL: {printable.brief(str(error))}") from error
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"):
         return
-    raise UnavailableError(f"{url} is not asked: it is not HTTPS")
+    raise UnavailableError(f"{told} is not asked: it is not HTTPS")
 
 
 def _origin(url: str) -> str:
@@ -299,7 +302,7 @@ def _origin(url: str) -> str:
 
 
 def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc
+    return printable.brief(urllib.parse.urlsplit(url).netloc)
 
 
 def _first_hop(url: str) -> str:
@@ -314,7 +317,7 @@ def _probe(url: str, seconds: float) -> str:
         parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        return f"{url} is no URL: {error}"
+        return printable.brief(f"{url} is no URL: {error}")
     answer = [f"no answer within {seconds:g} s"]
 
     def connect() -> None:
@@ -331,12 +334,15 @@ def _probe(url: str, seconds: float) -> str:
 
 
 def _root(error: BaseException) -> str:
-    """What lies at the bottom of an error of `requests`, in few words."""
+    """What lies at the bottom of an error of `requests`, in few words.
+
+    That may be what came in the place of an answer.
+    """
     found = error
     while True:
         below = getattr(found, "reason", None) or next(
             (a for a in found.args if isinstance(a, BaseException)), None
         )
         if not isinstance(below, BaseException):
-            return str(found).strip() or type(found).__name__
+            return printable.brief(str(found).strip()) or type(found).__name__
         found = below

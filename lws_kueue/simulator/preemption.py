@@ -6,8 +6,9 @@ or, if the queue may borrow while it does so, lower priorities too.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from lws_kueue.simulator import hierarchy, objects
 
@@ -86,28 +87,22 @@ def targets(
     ``holders`` are those that hold quota, by ClusterQueue. The tree is left as it was.
     """
     node = tree.queues[preemptor.queue.meta.name]
-    same = _in_queue(preemptor, holders)
-    reclaimed, by_priority = _in_cohorts(preemptor, node, holders)
-    ordered = _ordered(reclaimed, by_priority, same)
-    for may_borrow in _attempts(preemptor, node, reclaimed, by_priority):
+    some = _candidates(preemptor, node, holders)
+    for may_borrow in _attempts(preemptor, node, some):
+        ordered = some.ordered(preemptor)
         found = _attempt(preemptor, tree, ordered, may_borrow=may_borrow, places=places)
         if found:
             return found
     return ()
 
 
-def _attempts(
-    preemptor: Preemptor,
-    node: hierarchy.Node,
-    reclaimed: Sequence[_Candidate],
-    by_priority: Sequence[_Candidate],
-) -> tuple[bool, ...]:
+def _attempts(preemptor: Preemptor, node: hierarchy.Node, some: "_Candidates") -> tuple[bool, ...]:
     """Return in which order it is tried with borrowing and without."""
     forbidden = preemptor.queue.preemption.borrow_within == "Never"
     under = all(node.quota(kind).nominal > node.usage.get(kind, 0) for kind in preemptor.kinds)
-    if not (reclaimed or by_priority) or (forbidden and not under):
+    if not (some.reclaimed or some.by_priority) or (forbidden and not under):
         return (True,)
-    if forbidden and not reclaimed:
+    if forbidden and not some.reclaimed:
         return (False, True)
     return (True, False)
 
@@ -115,7 +110,7 @@ def _attempts(
 def _attempt(
     preemptor: Preemptor,
     tree: hierarchy.Tree,
-    candidates: Sequence[_Candidate],
+    candidates: Iterable[_Candidate],
     *,
     may_borrow: bool,
     places: Places,
@@ -180,68 +175,74 @@ def _counts(
     return True
 
 
-def _ordered(
-    reclaimed: Sequence[_Candidate],
-    by_priority: Sequence[_Candidate],
-    same: Sequence[_Candidate],
-) -> list[_Candidate]:
-    """Return the candidates in the order in which they go: those first that are going anyway."""
-    lists = [sorted(some, key=_order) for some in (reclaimed, by_priority, same)]
-    going = [one for some in lists for one in some if one.holder.evicted]
-    staying = [one for some in lists for one in some if not one.holder.evicted]
-    return going + staying
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Who may have to go: in other queues, and in the ``same``; each in the order of their going.
+
+    ``met`` are the cohorts in which the preemptor meets the queues of the others.
+    """
+
+    reclaimed: Sequence[Holder]
+    by_priority: Sequence[Holder]
+    same: Sequence[Holder]
+    met: Mapping[str, hierarchy.Node]
+
+    def ordered(self, preemptor: Preemptor) -> Iterator[_Candidate]:
+        """Yield them in the order in which they go: those first that are going anyway."""
+        for evicted in (True, False):
+            for holder in self.reclaimed:
+                if holder.evicted is evicted:
+                    yield _Candidate(holder, Why.RECLAIMED, self.met[holder.queue])
+            for holder in self.by_priority:
+                if holder.evicted is evicted:
+                    yield _by_priority(holder, preemptor, self.met[holder.queue])
+            for holder in self.same:
+                if holder.evicted is evicted:
+                    yield _Candidate(holder, Why.IN_QUEUE, None)
 
 
-def _order(one: _Candidate) -> tuple[int, int, "_Latest", str]:
-    # All of a list are in the preemptor's queue, or none is.
-    holder = one.holder
-    return (0 if holder.evicted else 1, holder.priority, _Latest(holder.reserved), holder.uid)
+def _candidates(preemptor: Preemptor, node: hierarchy.Node, holders: Holders) -> _Candidates:
+    policy = preemptor.queue.preemption
+    reclaimed: list[Holder] = []
+    by_priority: list[Holder] = []
+    met: dict[str, hierarchy.Node] = {}
+    if policy.reclaim != "Never":
+        for queue, cohort, advantage in _others(preemptor, node):
+            found = reclaimed if advantage else by_priority
+            found += _yielding(queue, preemptor, policy.reclaim, holders)
+            met[queue] = cohort
+    same = _yielding(node.name, preemptor, policy.within, holders)
+    return _Candidates(_in_turn(reclaimed), _in_turn(by_priority), _in_turn(same), met)
 
 
-class _Latest:
-    """Sorts what is later before what is earlier."""
-
-    def __init__(self, moment: tuple[str, int]) -> None:
-        self.moment = moment
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Latest) and self.moment == other.moment
-
-    def __lt__(self, other: "_Latest") -> bool:
-        return self.moment > other.moment
-
-    __hash__ = None  # type: ignore[assignment]
+def _yielding(queue: str, preemptor: Preemptor, policy: str, holders: Holders) -> Iterator[Holder]:
+    return (one for one in holders.get(queue, {}).values() if yields(one, preemptor, policy))
 
 
-def _in_queue(preemptor: Preemptor, holders: Holders) -> list[_Candidate]:
-    policy, queue = preemptor.queue.preemption.within, preemptor.queue.meta.name
-    return [
-        _Candidate(one, Why.IN_QUEUE, None)
-        for one in holders.get(queue, {}).values()
-        if yields(one, preemptor, policy)
-    ]
+def _in_turn(holders: Iterable[Holder]) -> list[Holder]:
+    """Sort by priority, the lowest first, then by who has quota for the shortest time."""
+    # Sorting is stable, so it begins with what decides last.
+    found = sorted(holders, key=attrgetter("uid"))
+    found.sort(key=attrgetter("reserved"), reverse=True)
+    found.sort(key=attrgetter("priority"))
+    return found
 
 
-def _in_cohorts(
-    preemptor: Preemptor, node: hierarchy.Node, holders: Holders
-) -> tuple[list[_Candidate], list[_Candidate]]:
-    """Return who borrows what is the queue's, or a cohort's of it, and the others."""
-    reclaimed: list[_Candidate] = []
-    by_priority: list[_Candidate] = []
-    if preemptor.queue.preemption.reclaim == "Never":
-        return reclaimed, by_priority
+def _others(
+    preemptor: Preemptor, node: hierarchy.Node
+) -> Iterator[tuple[str, hierarchy.Node, bool]]:
+    """Yield who borrows: the queue, where it is met, and whether that is the preemptor's quota.
+
+    It is if it would fit into what is nominal quota below the cohort.
+    """
     advantage, rest = node.fits(preemptor.usage)
     before: hierarchy.Node | None = None
     for cohort in node.above():
-        found = reclaimed if advantage else by_priority
         for queue in _borrowing(cohort, before, node, preemptor.kinds):
-            for holder in holders.get(queue.name, {}).values():
-                if yields(holder, preemptor, preemptor.queue.preemption.reclaim):
-                    found.append(_candidate(holder, preemptor, cohort, advantage=advantage))
+            yield queue.name, cohort, advantage
         fits, rest = cohort.fits(rest)
         advantage = advantage or fits
         before = cohort
-    return reclaimed, by_priority
 
 
 def _borrowing(
@@ -260,11 +261,7 @@ def _borrowing(
             yield from _borrowing(child, without, own, kinds)
 
 
-def _candidate(
-    holder: Holder, preemptor: Preemptor, common: hierarchy.Node, *, advantage: bool
-) -> _Candidate:
-    if advantage:
-        return _Candidate(holder, Why.RECLAIMED, common)
+def _by_priority(holder: Holder, preemptor: Preemptor, common: hierarchy.Node) -> _Candidate:
     policy = preemptor.queue.preemption
     above = policy.threshold is not None and holder.priority > policy.threshold
     if policy.borrow_within == "Never" or holder.priority >= preemptor.priority or above:
@@ -274,7 +271,7 @@ def _candidate(
 
 def yields(holder: Holder, preemptor: Preemptor, policy: str) -> bool:
     """Whether a policy lets a Workload be displaced that holds something of what is short."""
-    if not any(kind in preemptor.kinds for kind in holder.usage):
+    if preemptor.kinds.isdisjoint(holder.usage):
         return False
     lower = holder.priority < preemptor.priority
     if policy == "LowerOrNewerEqualPriority":

@@ -12,6 +12,7 @@ import bisect
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from lws_kueue.api import quantity
 
@@ -107,8 +108,8 @@ class _Unit:
     beside: Callable[[Domain], int]
 
 
-_SLICES = _Unit(lambda domain: domain.slices, lambda domain: domain.slices_beside)
-_PODS = _Unit(lambda domain: domain.pods, lambda domain: domain.pods_beside)
+_SLICES = _Unit(attrgetter("slices"), attrgetter("slices_beside"))
+_PODS = _Unit(attrgetter("pods"), attrgetter("pods_beside"))
 
 
 def fit(free: Mapping[str, int], single: quantity.Amounts) -> int:
@@ -212,18 +213,16 @@ class Tree:
         # A child whose pods come in slices holds no part of one.
         size = self._shape.inner.get(domain.depth + 1, 1)
         children = domain.children.values()
-        hosts = [child for child in children if child.leaders or not self._shape.leader]
-        domain.leaders = max(child.leaders for child in children)
-        domain.pods = sum(child.pods // size for child in children) * size
-        domain.slices = sum(child.slices for child in children)
-        domain.pods_beside = domain.slices_beside = 0
-        if hosts:
-            domain.pods_beside = domain.pods - size * min(
-                host.pods // size - host.pods_beside // size for host in hosts
-            )
-            domain.slices_beside = domain.slices - min(
-                host.slices - host.slices_beside for host in hosts
-            )
+        domain.pods = domain.pods_beside = sum([child.pods // size for child in children]) * size
+        domain.slices = domain.slices_beside = sum([child.slices for child in children])
+        if self._shape.leader:
+            hosts = [child for child in children if child.leaders]
+            domain.leaders = 1 if hosts else 0
+            pods = [child.pods // size - child.pods_beside // size for child in hosts]
+            slices = [child.slices - child.slices_beside for child in hosts]
+            # Where the leader has no place, nothing is beside it.
+            domain.pods_beside -= min(pods, default=domain.pods // size) * size
+            domain.slices_beside -= min(slices, default=domain.slices)
         self._slice(domain)
 
     def _slice(self, domain: Domain) -> None:

@@ -6,6 +6,7 @@ or, if the queue may borrow while it does so, lower priorities too.
 """
 
 import enum
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -63,15 +64,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """``common`` is the cohort in which preemptor and holder meet, None in one queue.
-
-    ``variant`` decides whether the preemptor may borrow meanwhile.
-    """
+    """``common`` is the cohort in which preemptor and holder meet, None in one queue."""
 
     holder: Holder
     why: Why
     common: hierarchy.Node | None
-    without_borrowing: bool = False
 
 
 Holders = Mapping[str, Mapping[tuple[str, str], Holder]]
@@ -87,9 +84,9 @@ def targets(
     ``holders`` are those that hold quota, by ClusterQueue. The tree is left as it was.
     """
     node = tree.queues[preemptor.queue.meta.name]
-    some = _candidates(preemptor, node, holders)
+    some = _Candidates(preemptor, node, holders)
     for may_borrow in _attempts(preemptor, node, some):
-        ordered = some.ordered(preemptor)
+        ordered = some.ordered(may_borrow=may_borrow)
         found = _attempt(preemptor, tree, ordered, may_borrow=may_borrow, places=places)
         if found:
             return found
@@ -100,7 +97,7 @@ def _attempts(preemptor: Preemptor, node: hierarchy.Node, some: "_Candidates") -
     """Return in which order it is tried with borrowing and without."""
     forbidden = preemptor.queue.preemption.borrow_within == "Never"
     under = all(node.quota(kind).nominal > node.usage.get(kind, 0) for kind in preemptor.kinds)
-    if not (some.reclaimed or some.by_priority) or (forbidden and not under):
+    if (forbidden and not under) or not (some.reclaimed or some.by_priority):
         return (True,)
     if forbidden and not some.reclaimed:
         return (False, True)
@@ -128,7 +125,7 @@ def _attempt(
 
     try:
         for candidate in candidates:
-            if not _counts(candidate, preemptor, tree, may_borrow=may_borrow):
+            if not _counts(candidate, preemptor, tree):
                 continue
             tree.queues[candidate.holder.queue].free(candidate.holder.usage)
             gone.append(candidate)
@@ -156,14 +153,10 @@ def _spare(gone: list[_Candidate], tree: hierarchy.Tree, fits: Callable[[], bool
             node.free(one.holder.usage)
 
 
-def _counts(
-    candidate: _Candidate, preemptor: Preemptor, tree: hierarchy.Tree, *, may_borrow: bool
-) -> bool:
+def _counts(candidate: _Candidate, preemptor: Preemptor, tree: hierarchy.Tree) -> bool:
     """Whether a candidate may still be displaced, after those before it."""
     if candidate.common is None:
         return True
-    if may_borrow and candidate.without_borrowing:
-        return False
     node = tree.queues[candidate.holder.queue]
     if node.within(preemptor.kinds):
         return False
@@ -175,57 +168,71 @@ def _counts(
     return True
 
 
-@dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Who may have to go: in other queues, and in the ``same``; each in the order of their going.
+    """Who may have to go, each list in the order of their going.
 
-    ``met`` are the cohorts in which the preemptor meets the queues of the others.
+    A list is made when somebody reads it: who borrows displaces nobody for priority alone, and
+    many look in vain for others.
     """
 
-    reclaimed: Sequence[Holder]
-    by_priority: Sequence[Holder]
-    same: Sequence[Holder]
-    met: Mapping[str, hierarchy.Node]
+    def __init__(self, preemptor: Preemptor, node: hierarchy.Node, holders: Holders) -> None:
+        self._preemptor = preemptor
+        self._policy = preemptor.queue.preemption
+        self._holders = holders
+        self._own = node.name
+        reclaims = self._policy.reclaim != "Never"
+        self._others = [*_others(preemptor, node)] if reclaims else []
+        self._met = {queue: cohort for queue, cohort, _ in self._others}
 
-    def ordered(self, preemptor: Preemptor) -> Iterator[_Candidate]:
+    @functools.cached_property
+    def reclaimed(self) -> list[Holder]:
+        """Who borrows what is the preemptor's."""
+        queues = [queue for queue, _, advantage in self._others if advantage]
+        return self._yielding(queues, self._policy.reclaim)
+
+    @functools.cached_property
+    def by_priority(self) -> list[Holder]:
+        """Who else borrows."""
+        queues = [queue for queue, _, advantage in self._others if not advantage]
+        return self._yielding(queues, self._policy.reclaim)
+
+    @functools.cached_property
+    def same(self) -> list[Holder]:
+        """Who is in the preemptor's queue."""
+        return self._yielding([self._own], self._policy.within)
+
+    def _yielding(self, queues: Iterable[str], policy: str) -> list[Holder]:
+        """Those of some queues, the lowest priority first, then who came last."""
+        some = (one for queue in queues for one in self._holders.get(queue, {}).values())
+        # Sorting is stable, so it begins with what decides last.
+        found = [one for one in some if yields(one, self._preemptor, policy)]
+        found.sort(key=attrgetter("uid"))
+        found.sort(key=attrgetter("reserved"), reverse=True)
+        found.sort(key=attrgetter("priority"))
+        return found
+
+    def ordered(self, *, may_borrow: bool) -> Iterator[_Candidate]:
         """Yield them in the order in which they go: those first that are going anyway."""
         for evicted in (True, False):
             for holder in self.reclaimed:
                 if holder.evicted is evicted:
-                    yield _Candidate(holder, Why.RECLAIMED, self.met[holder.queue])
-            for holder in self.by_priority:
-                if holder.evicted is evicted:
-                    yield _by_priority(holder, preemptor, self.met[holder.queue])
+                    yield _Candidate(holder, Why.RECLAIMED, self._met[holder.queue])
+            if not may_borrow or self._policy.borrow_within != "Never":
+                for holder in self.by_priority:
+                    if holder.evicted is evicted:
+                        yield from self._of_priority(holder, may_borrow=may_borrow)
             for holder in self.same:
                 if holder.evicted is evicted:
                     yield _Candidate(holder, Why.IN_QUEUE, None)
 
-
-def _candidates(preemptor: Preemptor, node: hierarchy.Node, holders: Holders) -> _Candidates:
-    policy = preemptor.queue.preemption
-    reclaimed: list[Holder] = []
-    by_priority: list[Holder] = []
-    met: dict[str, hierarchy.Node] = {}
-    if policy.reclaim != "Never":
-        for queue, cohort, advantage in _others(preemptor, node):
-            found = reclaimed if advantage else by_priority
-            found += _yielding(queue, preemptor, policy.reclaim, holders)
-            met[queue] = cohort
-    same = _yielding(node.name, preemptor, policy.within, holders)
-    return _Candidates(_in_turn(reclaimed), _in_turn(by_priority), _in_turn(same), met)
-
-
-def _yielding(queue: str, preemptor: Preemptor, policy: str, holders: Holders) -> Iterator[Holder]:
-    return (one for one in holders.get(queue, {}).values() if yields(one, preemptor, policy))
-
-
-def _in_turn(holders: Iterable[Holder]) -> list[Holder]:
-    """Sort by priority, the lowest first, then by who has quota for the shortest time."""
-    # Sorting is stable, so it begins with what decides last.
-    found = sorted(holders, key=attrgetter("uid"))
-    found.sort(key=attrgetter("reserved"), reverse=True)
-    found.sort(key=attrgetter("priority"))
-    return found
+    def _of_priority(self, holder: Holder, *, may_borrow: bool) -> Iterator[_Candidate]:
+        policy, common = self._policy, self._met[holder.queue]
+        above = policy.threshold is not None and holder.priority > policy.threshold
+        lower = holder.priority < self._preemptor.priority
+        if policy.borrow_within != "Never" and lower and not above:
+            yield _Candidate(holder, Why.WHILE_BORROWING, common)
+        elif not may_borrow:
+            yield _Candidate(holder, Why.RECLAIMED, common)
 
 
 def _others(
@@ -259,14 +266,6 @@ def _borrowing(
             yield child
         else:
             yield from _borrowing(child, without, own, kinds)
-
-
-def _by_priority(holder: Holder, preemptor: Preemptor, common: hierarchy.Node) -> _Candidate:
-    policy = preemptor.queue.preemption
-    above = policy.threshold is not None and holder.priority > policy.threshold
-    if policy.borrow_within == "Never" or holder.priority >= preemptor.priority or above:
-        return _Candidate(holder, Why.RECLAIMED, common, without_borrowing=True)
-    return _Candidate(holder, Why.WHILE_BORROWING, common)
 
 
 def yields(holder: Holder, preemptor: Preemptor, policy: str) -> bool:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lws_kueue.simulator import nodes, objects, packing, placement
+from lws_kueue.simulator import codec, nodes, objects, packing, placement, snapshot
+from tests.kit.builders import cluster as build
 from tests.kit.examples import examples
+from tests.simulator.test_scheduler import NOW, holding, workload
 
 BLOCK, RACK, HOST = "block", "rack", nodes.HOSTNAME
 LEVELS = [(BLOCK, RACK, HOST), (BLOCK, RACK), (RACK, HOST), (HOST,)]
@@ -178,6 +180,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, instead)
 
+    counted(placement.Capacity, "place", "placements")
     counted(placement, "_eligible", "nodes")
     counted(packing.Tree, "_put", "leaves")
     counted(packing.Tree, "_sum_up", "others")
@@ -201,6 +204,7 @@ def test_a_state_is_measured_where_it_differs_however_many_nodes_there_are(
     )
     capacity.place(question)
     assert work == {
+        "placements": 1,
         "nodes": number,
         "leaves": number,
         "others": number // 10 + number // 100 + 1,
@@ -215,7 +219,7 @@ def test_a_state_is_measured_where_it_differs_however_many_nodes_there_are(
             more = [pod_set("main", count, 1, required=RACK)]
             capacity.place(placement.Question(more, topology=topology, flavor=FLAVORS[0]))
     # One host, with its rack, its block and the root.
-    assert work == {"leaves": states, "others": 3 * states}
+    assert work == {"placements": 3 * states, "leaves": states, "others": 3 * states}
 
 
 def test_a_domain_that_is_measured_as_before_leaves_alone_what_is_above_it(
@@ -231,7 +235,7 @@ def test_a_domain_that_is_measured_as_before_leaves_alone_what_is_above_it(
     # Of eight cpu, seven have room for two pods of three as well.
     capacity.take([placement.Taken(HOST, ("n0",), 1, {"cpu": 1000})])
     capacity.place(question)
-    assert work == {"leaves": 1}
+    assert work == {"placements": 1, "leaves": 1}
 
 
 def test_nodes_are_looked_at_once_for_all_pods_that_choose_them_alike(work: Counter[str]) -> None:
@@ -240,4 +244,43 @@ def test_nodes_are_looked_at_once_for_all_pods_that_choose_them_alike(work: Coun
     for cpu in (1, 2, 4):
         more = [pod_set("main", 2, cpu, required=RACK)]
         capacity.place(placement.Question(more, topology=topology, flavor=FLAVORS[0]))
-    assert work == {"nodes": 100, "leaves": 300, "others": 36}
+    assert work == {"placements": 3, "nodes": 100, "leaves": 300, "others": 36}
+
+
+def rack_that_is_full(hosts: int) -> objects.Observed:
+    """Return a rack with a Workload on each host, and one of more priority that wants them all."""
+    there = []
+    for at in range(hosts):
+        made = holding(f"low-{at}", "1")
+        stored = codec.encode([HOST], [((f"n{at}",), 1)])
+        made["status"]["admission"]["podSetAssignments"][0]["topologyAssignment"] = stored
+        there.append(made)
+    wants = workload("high", "1", priority=1)
+    wants["spec"]["podSets"][0] |= {"count": hosts, "topologyRequest": {"required": RACK}}
+    policy = {"withinClusterQueue": "LowerPriority"}
+    queue = build.cluster_queue("q", {"f": {"cpu": "1000"}}, preemption=policy)
+    flavor = build.kueues("ResourceFlavor", "f", topologyName="t")
+    local = build.local_queue("q", namespace="n", cluster_queue="q")
+    parsed = [objects.Workload.of(one) for one in (*there, wants)]
+    return objects.Observed(
+        workloads={one.key: one for one in parsed},
+        local_queues={("n", "q"): objects.LocalQueue.of(local)},
+        cluster_queues={"q": objects.ClusterQueue.of(queue)},
+        flavors={"f": objects.Flavor.of(flavor)},
+        topologies={"t": objects.Topology("t", (RACK, HOST))},
+        nodes={f"n{at}": node(at, rack=0, block=0, cpu=1) for at in range(hosts)},
+    )
+
+
+def test_what_it_takes_to_make_room_grows_with_those_who_have_to_go(work: Counter[str]) -> None:
+    taken = []
+    for hosts in (10, 20, 40):
+        work.clear()
+        found = snapshot.taken(rack_that_is_full(hosts), now=NOW)
+        assert found.settle()
+        assert len(found.displaced["n", "high"]) == hosts
+        assert found.admitted(("n", "high"))
+        taken.append(Counter(work))
+    few, more, most = taken
+    for what in ("placements", "nodes", "leaves"):
+        assert most[what] - more[what] == 2 * (more[what] - few[what]) > 0

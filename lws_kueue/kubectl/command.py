@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from lws_kueue import __version__, interruption
+from lws_kueue.kubectl import garbage
 
 # Where each command stands; `lws-kueue` has the same.
 COMMANDS: Final = {
@@ -53,16 +54,9 @@ def loaded(name: str) -> click.Command:
 
 
 def _load(module: str) -> None:
-    # All that is made meanwhile stays, so that to look for garbage among it only takes time.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        with interruption.ending_quietly():
-            importlib.import_module(module)
+    with garbage.ignored(), interruption.ending_quietly():
+        importlib.import_module(module)
         gc.freeze()
-    finally:
-        if collects:
-            gc.enable()
 
 
 class _Commands(click.Group):

@@ -17,7 +17,7 @@ from lws_kueue.api import kueue, lws, names, quantity
 from lws_kueue.api.reasons import Reason, numbered
 from lws_kueue.controller.revision import revisions
 from lws_kueue.controller.rollout import scaling
-from lws_kueue.kubectl import connection, decided, look, options, reading, screen
+from lws_kueue.kubectl import connection, decided, garbage, look, options, reading, screen
 from lws_kueue.runtime import cache, keys, resources
 from lws_kueue.simulator import completion, flavors, nodes, objects, scheduler, snapshot
 from lws_kueue.workload import build, diff, naming, shape
@@ -609,8 +609,9 @@ def command(
     server, namespace = where.connect()
     namespace = of_file or namespace
     key = keys.SetKey(namespace, named)
-    seen, pods = asyncio.run(looked(server, key, manifest))
-    found = answer(seen, change, pods=pods)
+    with garbage.ignored():
+        seen, pods = asyncio.run(looked(server, key, manifest))
+        found = answer(seen, change, pods=pods)
     options.noted(seen.notes)
     options.shown(found, lambda wide: blocks(found, wide=wide), format_)
 

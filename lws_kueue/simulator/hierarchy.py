@@ -21,13 +21,17 @@ _NONE = objects.Quota(0)
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A ClusterQueue or a Cohort: its quota, what is used of it, and who is above and below."""
+    """A ClusterQueue or a Cohort: its quota, what is used of it, and who is above and below.
+
+    ``height`` is how many levels there are below, 0 for a queue.
+    """
 
     name: str
     quotas: Mapping[Kind, objects.Quota]
     is_queue: bool
     parent: "Node | None" = None
     children: "list[Node]" = field(default_factory=list)
+    height: int = 0
     subtree: dict[Kind, int] = field(default_factory=dict)
     usage: dict[Kind, int] = field(default_factory=dict)
 
@@ -126,11 +130,6 @@ class Node:
         """The one above which there is nobody."""
         return [self, *self.above()][-1]
 
-    @property
-    def height(self) -> int:
-        """How many levels there are below, 0 for a queue."""
-        return max((1 + child.height for child in self.children), default=0)
-
     def borrowing_level(self, kind: Kind, amount: int) -> tuple[int, bool]:
         """Return the height of the lowest cohort in which so much more is there, 0 for the queue.
 
@@ -203,5 +202,6 @@ def _add_up(node: Node) -> None:
     node.subtree = {kind: quota.nominal for kind, quota in node.quotas.items()}
     for child in node.children:
         _add_up(child)
+        node.height = max(node.height, 1 + child.height)
         for kind, quota in child.subtree.items():
             node.subtree[kind] = node.subtree.get(kind, 0) + quota - child.own(kind)

@@ -3,15 +3,15 @@
 The free capacity of a domain is what its nodes can allocate, less the pods bound there, less
 what admitted Workloads are assigned there (kueue-contract 3.5). Pod sets of a group are placed
 as a unit (2.2): the larger one, the workers, decides, and the leader goes where it takes none of
-the room that they need. `packing` chooses the domains.
+the room that they need. `packing` measures and chooses the domains.
 """
 
 import collections
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from lws_kueue.api import quantity, requests, taints
 from lws_kueue.simulator import matching, nodes, objects, packing
@@ -53,56 +53,68 @@ class UnplacedError(Exception):
 
 
 _Key = tuple[object, ...]
+# How many kinds of questions domains are kept measured for; who was asked longest ago goes first.
+_MOST_TREES: Final = 128
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Answer:
-    """Where pod sets were placed while so much was ``taken``, or the ``problem``."""
+class Question:
+    """Pod sets that are to be placed as a unit, inside the domain ``within``.
 
-    taken: tuple[Taken, ...]
-    placed: dict[str, Placed]
-    problem: str = ""
-
-
-class _Known:
-    """What was found out about the nodes, which are the same for all that is asked.
-
-    Many Workloads ask for the same, one look after the other. Answers are known by the very objects
-    that were taken, which they keep.
+    ``kind`` is what it has in common with all questions for which the domains are measured alike.
     """
 
-    def __init__(self) -> None:
-        self.leaves: dict[_Key, Mapping[Domain, quantity.Amounts]] = {}
-        self.answers: dict[tuple[_Key, frozenset[int]], _Answer] = {}
-        self._texts: dict[int, tuple[objects.PodSet, str]] = {}
-
-    def key(
+    def __init__(
         self,
         wanted: Sequence[Request],
+        *,
         topology: objects.Topology,
         flavor: objects.Flavor,
-        within: Domain,
-    ) -> _Key:
-        """Return what a question is, apart from what is taken."""
-        pods = tuple((one.pod_set.name, one.count, self._text(one.pod_set)) for one in wanted)
-        return pods, topology.name, flavor.name, within
+        within: Domain = (),
+    ) -> None:
+        """Read how the pod sets ask.
 
-    def _text(self, pod_set: objects.PodSet) -> str:
-        """Return a pod set's content; who has the same content asks for the same."""
-        kept = self._texts.get(id(pod_set))
-        if kept is None:
-            content = [pod_set.spec, pod_set.topology, pod_set.single]
-            kept = self._texts[id(pod_set)] = (pod_set, json.dumps(content, sort_keys=True))
-        return kept[1]
+        Raises:
+            UnplacedError: they are no unit, or contradict each other or the topology.
+        """
+        self.topology = topology
+        self.flavor = flavor
+        self.within = within
+        self.main, self.leader = _members(wanted)
+        self.shape = shape_of(self.main, topology, leader=self.leader is not None)
+        self.specs = [one.pod_set.spec for one in wanted]
+        self.nodes = (topology.name, flavor.name, within, _text([*map(_chooses, self.specs)]))
+        self.kind = (self.nodes, _measured(self.main, self.leader, self.shape))
+
+    @property
+    def whole(self) -> _Key:
+        """All that the answer depends on, apart from what is taken."""
+        shape = self.shape
+        names = self.main.pod_set.name, self.leader.pod_set.name if self.leader else ""
+        return self.kind, names, shape.count, shape.depth, shape.required, shape.lean
+
+
+def _chooses(spec: objects.Object) -> list[Any]:
+    return [spec.get(key) for key in ("nodeSelector", "affinity", "tolerations")]
+
+
+def _measured(main: Request, leader: Request | None, shape: packing.Shape) -> str:
+    singles = [main.single, leader.single if leader else None]
+    return _text([singles, shape.slice_size, shape.slice_depth, shape.inner])
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:
-    """The nodes of the cluster and what is taken on them, for one pass."""
+    """The nodes of the cluster and what pods without an assignment take there, for one pass."""
 
     nodes: Mapping[str, nodes.Node]
     bound: Mapping[str, quantity.Amounts]
-    known: _Known = dataclasses.field(default_factory=_Known, compare=False, repr=False)
+    _free: dict[_Key, Mapping[Domain, quantity.Amounts]] = dataclasses.field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, observed: objects.Observed) -> "Places":
@@ -113,60 +125,6 @@ class Places:
                 bound[pod.node] = quantity.add(bound.get(pod.node, {}), pod.requests)
         return cls(nodes=observed.nodes, bound=bound)
 
-    def place(
-        self,
-        wanted: Sequence[Request],
-        *,
-        topology: objects.Topology,
-        flavor: objects.Flavor,
-        taken: Iterable[Taken],
-        within: Domain = (),
-    ) -> dict[str, Placed]:
-        """Place pod sets as a unit, inside the domain ``within``.
-
-        Raises:
-            UnplacedError: they do not fit.
-        """
-        taken = tuple(taken)
-        key = self.known.key(wanted, topology, flavor, within)
-        asked = (key, frozenset(map(id, taken)))
-        if (answer := self.known.answers.get(asked)) is None:
-            try:
-                answer = _Answer(taken, self._placed(wanted, topology, flavor, taken, within, key))
-            except UnplacedError as error:
-                answer = _Answer(taken, {}, str(error))
-            self.known.answers[asked] = answer
-        if answer.problem:
-            raise UnplacedError(answer.problem)
-        return dict(answer.placed)
-
-    def _placed(
-        self,
-        wanted: Sequence[Request],
-        topology: objects.Topology,
-        flavor: objects.Flavor,
-        taken: Iterable[Taken],
-        within: Domain,
-        key: _Key,
-    ) -> dict[str, Placed]:
-        main, leader = _members(wanted)
-        shape = shape_of(main, topology, leader=leader is not None)
-        if (leaves := self.known.leaves.get(key)) is None:
-            leaves = self._eligible_leaves(wanted, topology, flavor, within)
-            self.known.leaves[key] = leaves
-        tree = _tree(leaves)
-        _subtract(tree, topology, flavor, taken)
-        packing.measure(tree, shape, main.single, leader.single if leader else {})
-        try:
-            chosen = packing.pack(tree, shape)
-        except packing.NoRoomError as error:
-            message = _shortfall(tree, main, topology, shape, error)
-            raise UnplacedError(message) from error
-        placed = {main.pod_set.name: sorted((d.values, d.given) for d in chosen if d.given)}
-        if leader:
-            placed[leader.pod_set.name] = [(d.values, 1) for d in chosen if d.led]
-        return placed
-
     def leaves(self, topology: objects.Topology, flavor: objects.Flavor) -> set[Domain]:
         """All lowest domains with a node that is up, whether it may take pods or not."""
         return {
@@ -175,20 +133,20 @@ class Places:
             if node.usable and _belongs(node, topology, flavor)
         }
 
-    def _eligible_leaves(
-        self,
-        wanted: Sequence[Request],
-        topology: objects.Topology,
-        flavor: objects.Flavor,
-        within: Domain,
-    ) -> Mapping[Domain, quantity.Amounts]:
+    def free(self, question: Question) -> Mapping[Domain, quantity.Amounts]:
         """Return what is free in each lowest domain whose nodes may take the pods."""
+        if question.nodes not in self._free:
+            self._free[question.nodes] = self._summed_up(question)
+        return self._free[question.nodes]
+
+    def _summed_up(self, question: Question) -> Mapping[Domain, quantity.Amounts]:
+        within = question.within
         free: dict[Domain, quantity.Amounts] = {}
         for node in self.nodes.values():
-            values = _values(node, topology)
-            if not _belongs(node, topology, flavor) or values[: len(within)] != within:
+            values = _values(node, question.topology)
+            if not _belongs(node, question.topology, question.flavor):
                 continue
-            if not _eligible(node, wanted, flavor):
+            if values[: len(within)] != within or not _eligible(node, question):
                 continue
             used = quantity.times(self.bound.get(node.name, {}), -1)
             free[values] = quantity.add(free.get(values, {}), node.allocatable, used)
@@ -200,16 +158,127 @@ class Places:
         }
 
 
-def _tree(leaves: Mapping[Domain, quantity.Amounts]) -> packing.Domain:
-    root = packing.Domain(values=())
-    for values, free in leaves.items():
-        leaf = root
-        for depth, value in enumerate(values, start=1):
-            if (child := leaf.children.get(value)) is None:
-                child = leaf.children[value] = packing.Domain(values=values[:depth])
-            leaf = child
-        leaf.free = free
-    return root
+class _Usage:
+    """What assignments take in the lowest domains of one kind, and when that changed last."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+        self._taken: dict[Domain, quantity.Amounts] = {}
+        # In the order of the moments.
+        self._changed: dict[Domain, int] = {}
+
+    def add(self, domain: Domain, single: quantity.Amounts, count: int) -> None:
+        """Count so many pods in a domain, less than none if they go."""
+        taken = self._taken.setdefault(domain, {})
+        for name, amount in single.items():
+            taken[name] = taken.get(name, 0) + amount * count
+        self.moment += 1
+        self._changed.pop(domain, None)
+        self._changed[domain] = self.moment
+
+    def of(self, domain: Domain) -> quantity.Amounts:
+        """What is taken in a domain."""
+        return self._taken.get(domain, {})
+
+    def since(self, moment: int) -> Iterator[Domain]:
+        """The domains in which that changed after a moment."""
+        for domain, changed in reversed(self._changed.items()):
+            if changed <= moment:
+                return
+            yield domain
+
+
+@dataclasses.dataclass(slots=True)
+class _Tree:
+    """Domains as they were measured at a ``moment`` of what is taken there.
+
+    ``leaves`` are the lowest ones by the values that an assignment lists, with what is free there
+    as long as no assignment takes anything.
+    """
+
+    domains: packing.Tree
+    usage: _Usage
+    leaves: Mapping[Domain, tuple[packing.Domain, quantity.Amounts]]
+    moment: int = 0
+
+    def catch_up(self) -> None:
+        """Measure again where something else is taken than at that moment."""
+        known = ((d, self.leaves[d]) for d in self.usage.since(self.moment) if d in self.leaves)
+        self.domains.renew((leaf, _less(free, self.usage.of(d))) for d, (leaf, free) in known)
+        self.moment = self.usage.moment
+
+
+def _less(free: quantity.Amounts, taken: quantity.Amounts) -> quantity.Amounts:
+    return quantity.add(free, quantity.times(taken, -1))
+
+
+class Capacity:
+    """What is free on the nodes while assignments come and go.
+
+    It is reckoned on from one question to the next: where nothing changed, nothing is measured.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._usages: collections.defaultdict[_Key, _Usage] = collections.defaultdict(_Usage)
+        self._trees: dict[_Key, _Tree] = {}
+
+    def take(self, parts: Iterable[Taken]) -> None:
+        """Count what is taken."""
+        for part in parts:
+            self._count(part, part.count)
+
+    def give_back(self, parts: Iterable[Taken]) -> None:
+        """Count no more what was taken."""
+        for part in parts:
+            self._count(part, -part.count)
+
+    def _count(self, part: Taken, count: int) -> None:
+        # A host is the same one in every flavor; another domain is made of the flavor's own nodes.
+        for flavor in ("",) if part.label == HOSTNAME else part.flavors:
+            self._usages[part.label, flavor].add(part.domain, part.single, count)
+
+    def place(self, question: Question) -> dict[str, Placed]:
+        """Return where the pod sets go, by their names.
+
+        Raises:
+            UnplacedError: they do not fit.
+        """
+        tree = self._tree(question)
+        tree.catch_up()
+        try:
+            chosen = packing.pack(tree.domains, question.shape)
+        except packing.NoRoomError as error:
+            raise UnplacedError(_shortfall(tree.domains, question, error)) from error
+        placed = {
+            question.main.pod_set.name: sorted((d.values, d.given) for d in chosen if d.given)
+        }
+        if question.leader:
+            placed[question.leader.pod_set.name] = [(d.values, 1) for d in chosen if d.led]
+        return placed
+
+    def _tree(self, question: Question) -> _Tree:
+        tree = self._trees.pop(question.kind, None) or self._measured(question)
+        self._trees[question.kind] = tree
+        if len(self._trees) > _MOST_TREES:
+            del self._trees[next(iter(self._trees))]
+        return tree
+
+    def _measured(self, question: Question) -> _Tree:
+        topology, leader = question.topology, question.leader
+        free = self._places.free(question)
+        domains = packing.Tree(
+            free, question.shape, question.main.single, leader.single if leader else {}
+        )
+        lowest = topology.levels[-1]
+        return _Tree(
+            domains,
+            self._usages[lowest, "" if lowest == HOSTNAME else question.flavor.name],
+            {
+                assigned_values(topology, leaf.values): (leaf, free[leaf.values])
+                for leaf in domains.leaves
+            },
+        )
 
 
 def _members(wanted: Sequence[Request]) -> tuple[Request, Request | None]:
@@ -232,12 +301,11 @@ def _belongs(node: nodes.Node, topology: objects.Topology, flavor: objects.Flavo
     return labelled and all(_values(node, topology))
 
 
-def _eligible(node: nodes.Node, wanted: Sequence[Request], flavor: objects.Flavor) -> bool:
+def _eligible(node: nodes.Node, question: Question) -> bool:
     if not node.usable:
         return False
-    for request in wanted:
-        spec = request.pod_set.spec
-        tolerations = (*(spec.get("tolerations") or ()), *flavor.tolerations)
+    for spec in question.specs:
+        tolerations = (*(spec.get("tolerations") or ()), *question.flavor.tolerations)
         if taints.untolerated(node.taints, tolerations) is not None:
             return False
         if not matching.node_affinity(spec, node.labels):
@@ -253,19 +321,6 @@ def assigned_levels(topology: objects.Topology) -> tuple[str, ...]:
 def assigned_values(topology: objects.Topology, domain: Domain) -> Domain:
     """The values that an assignment lists for a domain."""
     return domain[-len(assigned_levels(topology)) :]
-
-
-def _subtract(
-    tree: packing.Domain, topology: objects.Topology, flavor: objects.Flavor, taken: Iterable[Taken]
-) -> None:
-    leaves = {assigned_values(topology, leaf.values): leaf for leaf in tree.leaves()}
-    lowest = topology.levels[-1]
-    for part in taken:
-        # A host is the same one in every flavor; another domain is made of the flavor's own nodes.
-        same = part.label == lowest and (lowest == HOSTNAME or flavor.name in part.flavors)
-        leaf = leaves.get(part.domain) if same else None
-        if leaf is not None:
-            leaf.free = quantity.add(leaf.free, quantity.times(part.single, -part.count))
 
 
 # The shape of a request -------------------------------------------------------------------------
@@ -330,26 +385,22 @@ def _inner(constraints: Sequence[objects.Constraint], topology: objects.Topology
 # What is said when there is no place ------------------------------------------------------------
 
 
-def _shortfall(
-    tree: packing.Domain,
-    main: Request,
-    topology: objects.Topology,
-    shape: packing.Shape,
-    error: packing.NoRoomError,
-) -> str:
+def _shortfall(tree: packing.Tree, question: Question, error: packing.NoRoomError) -> str:
+    shape = question.shape
     unit = "pod" if shape.slice_size == 1 else "slice"
     if shape.inner:
-        found = f"doesn't allow to fit{_by_layer(tree, main, topology, error.depth)}"
+        found = f"doesn't allow to fit{_by_layer(tree, question, error.depth)}"
     elif error.fits <= 0:
         found = f"doesn't allow to fit any of {shape.slices} {unit}(s)"
     else:
         found = f"allows to fit only {error.fits} out of {shape.slices} {unit}(s)"
-    return f'topology "{topology.name}" {found}{_full_domains(tree, main.single)}'
+    return f'topology "{question.topology.name}" {found}{_full_domains(tree)}'
 
 
-def _by_layer(tree: packing.Domain, main: Request, topology: objects.Topology, depth: int) -> str:
+def _by_layer(tree: packing.Tree, question: Question, depth: int) -> str:
     """How many slices of each size the roomiest domain of the level that was tried holds."""
     domains = sorted(tree.at(depth), key=lambda domain: (-domain.slices, domain.values))
+    main, topology = question.main, question.topology
     parts = []
     for level, size in main.pod_set.constraints if domains else ():
         below = domains[0].at(_depth(topology, level) - depth)
@@ -358,15 +409,10 @@ def _by_layer(tree: packing.Domain, main: Request, topology: objects.Topology, d
     return "".join(parts)
 
 
-def _full_domains(tree: packing.Domain, single: quantity.Amounts) -> str:
+def _full_domains(tree: packing.Tree) -> str:
     """Count the lowest domains without room for a single pod, by the resource that lacks."""
-    leaves = list(tree.leaves()) if tree.children else []
-    lacking = collections.Counter(
-        min(single, key=lambda name: (leaf.free.get(name, 0) / max(single[name], 1), name))
-        for leaf in leaves
-        if packing.fit(leaf.free, single) == 0
-    )
+    lacking = {name: number for name, number in tree.lacking.items() if name and number}
     if not lacking:
         return ""
     excluded = ", ".join(f'resource "{name}": {lacking[name]}' for name in sorted(lacking))
-    return f". Total nodes: {len(leaves)}; excluded: {excluded}"
+    return f". Total nodes: {len(tree.leaves)}; excluded: {excluded}"

@@ -6,8 +6,10 @@ or, if the queue may borrow while it does so, lower priorities too.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from lws_kueue.simulator import hierarchy, objects
 
@@ -62,15 +64,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """``common`` is the cohort in which preemptor and holder meet, None in one queue.
-
-    ``variant`` decides whether the preemptor may borrow meanwhile.
-    """
+    """``common`` is the cohort in which preemptor and holder meet, None in one queue."""
 
     holder: Holder
     why: Why
     common: hierarchy.Node | None
-    without_borrowing: bool = False
 
 
 Holders = Mapping[str, Mapping[tuple[str, str], Holder]]
@@ -86,28 +84,22 @@ def targets(
     ``holders`` are those that hold quota, by ClusterQueue. The tree is left as it was.
     """
     node = tree.queues[preemptor.queue.meta.name]
-    same = _in_queue(preemptor, holders)
-    reclaimed, by_priority = _in_cohorts(preemptor, node, holders)
-    ordered = _ordered(reclaimed, by_priority, same)
-    for may_borrow in _attempts(preemptor, node, reclaimed, by_priority):
+    some = _Candidates(preemptor, node, holders)
+    for may_borrow in _attempts(preemptor, node, some):
+        ordered = some.ordered(may_borrow=may_borrow)
         found = _attempt(preemptor, tree, ordered, may_borrow=may_borrow, places=places)
         if found:
             return found
     return ()
 
 
-def _attempts(
-    preemptor: Preemptor,
-    node: hierarchy.Node,
-    reclaimed: Sequence[_Candidate],
-    by_priority: Sequence[_Candidate],
-) -> tuple[bool, ...]:
+def _attempts(preemptor: Preemptor, node: hierarchy.Node, some: "_Candidates") -> tuple[bool, ...]:
     """Return in which order it is tried with borrowing and without."""
     forbidden = preemptor.queue.preemption.borrow_within == "Never"
     under = all(node.quota(kind).nominal > node.usage.get(kind, 0) for kind in preemptor.kinds)
-    if not (reclaimed or by_priority) or (forbidden and not under):
+    if (forbidden and not under) or not (some.reclaimed or some.by_priority):
         return (True,)
-    if forbidden and not reclaimed:
+    if forbidden and not some.reclaimed:
         return (False, True)
     return (True, False)
 
@@ -115,7 +107,7 @@ def _attempts(
 def _attempt(
     preemptor: Preemptor,
     tree: hierarchy.Tree,
-    candidates: Sequence[_Candidate],
+    candidates: Iterable[_Candidate],
     *,
     may_borrow: bool,
     places: Places,
@@ -133,7 +125,7 @@ def _attempt(
 
     try:
         for candidate in candidates:
-            if not _counts(candidate, preemptor, tree, may_borrow=may_borrow):
+            if not _counts(candidate, preemptor, tree):
                 continue
             tree.queues[candidate.holder.queue].free(candidate.holder.usage)
             gone.append(candidate)
@@ -161,14 +153,10 @@ def _spare(gone: list[_Candidate], tree: hierarchy.Tree, fits: Callable[[], bool
             node.free(one.holder.usage)
 
 
-def _counts(
-    candidate: _Candidate, preemptor: Preemptor, tree: hierarchy.Tree, *, may_borrow: bool
-) -> bool:
+def _counts(candidate: _Candidate, preemptor: Preemptor, tree: hierarchy.Tree) -> bool:
     """Whether a candidate may still be displaced, after those before it."""
     if candidate.common is None:
         return True
-    if may_borrow and candidate.without_borrowing:
-        return False
     node = tree.queues[candidate.holder.queue]
     if node.within(preemptor.kinds):
         return False
@@ -180,68 +168,88 @@ def _counts(
     return True
 
 
-def _ordered(
-    reclaimed: Sequence[_Candidate],
-    by_priority: Sequence[_Candidate],
-    same: Sequence[_Candidate],
-) -> list[_Candidate]:
-    """Return the candidates in the order in which they go: those first that are going anyway."""
-    lists = [sorted(some, key=_order) for some in (reclaimed, by_priority, same)]
-    going = [one for some in lists for one in some if one.holder.evicted]
-    staying = [one for some in lists for one in some if not one.holder.evicted]
-    return going + staying
+class _Candidates:
+    """Who may have to go, each list in the order of their going.
+
+    A list is made when somebody reads it: who borrows displaces nobody for priority alone, and
+    many look in vain for others.
+    """
+
+    def __init__(self, preemptor: Preemptor, node: hierarchy.Node, holders: Holders) -> None:
+        self._preemptor = preemptor
+        self._policy = preemptor.queue.preemption
+        self._holders = holders
+        self._own = node.name
+        reclaims = self._policy.reclaim != "Never"
+        self._others = [*_others(preemptor, node)] if reclaims else []
+        self._met = {queue: cohort for queue, cohort, _ in self._others}
+
+    @functools.cached_property
+    def reclaimed(self) -> list[Holder]:
+        """Who borrows what is the preemptor's."""
+        queues = [queue for queue, _, advantage in self._others if advantage]
+        return self._yielding(queues, self._policy.reclaim)
+
+    @functools.cached_property
+    def by_priority(self) -> list[Holder]:
+        """Who else borrows."""
+        queues = [queue for queue, _, advantage in self._others if not advantage]
+        return self._yielding(queues, self._policy.reclaim)
+
+    @functools.cached_property
+    def same(self) -> list[Holder]:
+        """Who is in the preemptor's queue."""
+        return self._yielding([self._own], self._policy.within)
+
+    def _yielding(self, queues: Iterable[str], policy: str) -> list[Holder]:
+        """Those of some queues, the lowest priority first, then who came last."""
+        some = (one for queue in queues for one in self._holders.get(queue, {}).values())
+        # Sorting is stable, so it begins with what decides last.
+        found = [one for one in some if yields(one, self._preemptor, policy)]
+        found.sort(key=attrgetter("uid"))
+        found.sort(key=attrgetter("reserved"), reverse=True)
+        found.sort(key=attrgetter("priority"))
+        return found
+
+    def ordered(self, *, may_borrow: bool) -> Iterator[_Candidate]:
+        """Yield them in the order in which they go: those first that are going anyway."""
+        for evicted in (True, False):
+            for holder in self.reclaimed:
+                if holder.evicted is evicted:
+                    yield _Candidate(holder, Why.RECLAIMED, self._met[holder.queue])
+            if not may_borrow or self._policy.borrow_within != "Never":
+                for holder in self.by_priority:
+                    if holder.evicted is evicted:
+                        yield from self._of_priority(holder, may_borrow=may_borrow)
+            for holder in self.same:
+                if holder.evicted is evicted:
+                    yield _Candidate(holder, Why.IN_QUEUE, None)
+
+    def _of_priority(self, holder: Holder, *, may_borrow: bool) -> Iterator[_Candidate]:
+        policy, common = self._policy, self._met[holder.queue]
+        above = policy.threshold is not None and holder.priority > policy.threshold
+        lower = holder.priority < self._preemptor.priority
+        if policy.borrow_within != "Never" and lower and not above:
+            yield _Candidate(holder, Why.WHILE_BORROWING, common)
+        elif not may_borrow:
+            yield _Candidate(holder, Why.RECLAIMED, common)
 
 
-def _order(one: _Candidate) -> tuple[int, int, "_Latest", str]:
-    # All of a list are in the preemptor's queue, or none is.
-    holder = one.holder
-    return (0 if holder.evicted else 1, holder.priority, _Latest(holder.reserved), holder.uid)
+def _others(
+    preemptor: Preemptor, node: hierarchy.Node
+) -> Iterator[tuple[str, hierarchy.Node, bool]]:
+    """Yield who borrows: the queue, where it is met, and whether that is the preemptor's quota.
 
-
-class _Latest:
-    """Sorts what is later before what is earlier."""
-
-    def __init__(self, moment: tuple[str, int]) -> None:
-        self.moment = moment
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Latest) and self.moment == other.moment
-
-    def __lt__(self, other: "_Latest") -> bool:
-        return self.moment > other.moment
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _in_queue(preemptor: Preemptor, holders: Holders) -> list[_Candidate]:
-    policy, queue = preemptor.queue.preemption.within, preemptor.queue.meta.name
-    return [
-        _Candidate(one, Why.IN_QUEUE, None)
-        for one in holders.get(queue, {}).values()
-        if yields(one, preemptor, policy)
-    ]
-
-
-def _in_cohorts(
-    preemptor: Preemptor, node: hierarchy.Node, holders: Holders
-) -> tuple[list[_Candidate], list[_Candidate]]:
-    """Return who borrows what is the queue's, or a cohort's of it, and the others."""
-    reclaimed: list[_Candidate] = []
-    by_priority: list[_Candidate] = []
-    if preemptor.queue.preemption.reclaim == "Never":
-        return reclaimed, by_priority
+    It is if it would fit into what is nominal quota below the cohort.
+    """
     advantage, rest = node.fits(preemptor.usage)
     before: hierarchy.Node | None = None
     for cohort in node.above():
-        found = reclaimed if advantage else by_priority
         for queue in _borrowing(cohort, before, node, preemptor.kinds):
-            for holder in holders.get(queue.name, {}).values():
-                if yields(holder, preemptor, preemptor.queue.preemption.reclaim):
-                    found.append(_candidate(holder, preemptor, cohort, advantage=advantage))
+            yield queue.name, cohort, advantage
         fits, rest = cohort.fits(rest)
         advantage = advantage or fits
         before = cohort
-    return reclaimed, by_priority
 
 
 def _borrowing(
@@ -260,21 +268,9 @@ def _borrowing(
             yield from _borrowing(child, without, own, kinds)
 
 
-def _candidate(
-    holder: Holder, preemptor: Preemptor, common: hierarchy.Node, *, advantage: bool
-) -> _Candidate:
-    if advantage:
-        return _Candidate(holder, Why.RECLAIMED, common)
-    policy = preemptor.queue.preemption
-    above = policy.threshold is not None and holder.priority > policy.threshold
-    if policy.borrow_within == "Never" or holder.priority >= preemptor.priority or above:
-        return _Candidate(holder, Why.RECLAIMED, common, without_borrowing=True)
-    return _Candidate(holder, Why.WHILE_BORROWING, common)
-
-
 def yields(holder: Holder, preemptor: Preemptor, policy: str) -> bool:
     """Whether a policy lets a Workload be displaced that holds something of what is short."""
-    if not any(kind in preemptor.kinds for kind in holder.usage):
+    if preemptor.kinds.isdisjoint(holder.usage):
         return False
     lower = holder.priority < preemptor.priority
     if policy == "LowerOrNewerEqualPriority":

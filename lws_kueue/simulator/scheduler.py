@@ -54,20 +54,19 @@ class Verdict:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A Workload in a queue; ``tried`` is how far its flavors were tried, in the ``cycle``."""
+    """A Workload in a queue; ``tried`` is how far its flavors were tried, in the ``cycle``.
+
+    Its ``turn``: higher priority first, then who waits for longer.
+    """
 
     workload: objects.Workload
     queue: str
     queued: str
     shape: str
+    turn: tuple[int, str, str]
     tried: flavors.Tried = field(default_factory=dict)
     cycle: int = 0
     generation: int = 0
-
-    @property
-    def turn(self) -> tuple[int, str, str]:
-        """Higher priority first, then who waits for longer."""
-        return turns.turn(self.workload.priority, self.queued, self.workload.meta.uid)
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +97,7 @@ class _Entry:
 
     waiting: _Waiting
     found: flavors.Assignment
+    wanted: topology.Asked
     places: topology.Assignments
     targets: tuple[preemption.Target, ...]
 
@@ -306,22 +306,23 @@ class Scheduler:
         context = self._context(waiting, asked)
         workload = waiting.workload
         found = flavors.assign(context, workload.pod_sets)
-        found, places = self.places.complete(context, found)
+        wanted = self.places.asked(context, found)
+        found, places = wanted.complete()
         targets: tuple[preemption.Target, ...] = ()
         if found.mode.needs_room:
             preemptor = self._preemptor(waiting, found.usage, found.short_of)
-            if not self.places.needed(context, found):
+            if not wanted.needed:
                 targets = self._targets(preemptor, asked)
             else:
                 targets = preemption.targets(
                     preemptor,
                     self.tree,
                     self._holders,
-                    places=lambda gone: self._find(context, found, gone) is not None,
+                    places=lambda gone: _find(wanted, gone) is not None,
                 )
                 gone = [target.holder for target in targets]
-                places = (self._find(context, found, gone) or {}) if targets else {}
-        return _Entry(waiting, found, places, targets)
+                places = (_find(wanted, gone) or {}) if targets else {}
+        return _Entry(waiting, found, wanted, places, targets)
 
     def _targets(
         self, preemptor: preemption.Preemptor, asked: _Asked
@@ -384,14 +385,6 @@ class Scheduler:
             kinds=kinds,
         )
 
-    def _find(
-        self,
-        context: flavors.Context,
-        found: flavors.Assignment,
-        gone: Iterable[preemption.Holder],
-    ) -> topology.Assignments | None:
-        return self.places.find(context, found, without=[one.key for one in gone])
-
     def _process(
         self,
         entry: _Entry,
@@ -448,7 +441,7 @@ class Scheduler:
         if not fits or not entry.places:
             return fits
         # Places are found for each alone; another one may have been given the same meanwhile.
-        again = self._find(self._context(entry.waiting, {}), entry.found, gone.values())
+        again = _find(entry.wanted, gone.values())
         entry.places = again or {}
         return again is not None
 
@@ -510,6 +503,10 @@ class Scheduler:
         waiting.generation = self._lines[waiting.queue].generation
 
 
+def _find(wanted: topology.Asked, gone: Iterable[preemption.Holder]) -> topology.Assignments | None:
+    return wanted.find(without=[one.key for one in gone])
+
+
 def _reservation(node: hierarchy.Node, found: flavors.Assignment) -> dict[hierarchy.Kind, int]:
     """Return what is kept free for a Workload that cannot displace anybody now."""
     usage = {}
@@ -530,7 +527,9 @@ def queued_since(workload: objects.Workload) -> str:
 
 
 def _waiting(workload: objects.Workload, queue: str) -> _Waiting:
-    return _Waiting(workload, queue, queued_since(workload), _shape(workload))
+    queued = queued_since(workload)
+    turn = turns.turn(workload.priority, queued, workload.meta.uid)
+    return _Waiting(workload, queue, queued, _shape(workload), turn)
 
 
 def _shape(workload: objects.Workload) -> str:

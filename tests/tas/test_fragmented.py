@@ -120,18 +120,18 @@ def placed_groups(draw: st.DrawFn) -> list[PodSet]:
         workers = _request("worker", draw(st.integers(1, room - 1)), asked)
         units = [[leader, workers]] if shape == "grouped" else [[leader], [workers]]
     topology = objects.Topology("t", cluster.levels)
-    taken: list[placement.Taken] = []
+    capacity = placement.Capacity(cluster.places())
     found: dict[str, placement.Placed] = {}
     for unit in units:
-        placed = cluster.places().place(unit, topology=topology, flavor=FLAVOR, taken=taken)
+        placed = capacity.place(placement.Question(unit, topology=topology, flavor=FLAVOR))
         found |= placed
-        taken += [
+        capacity.take(
             placement.Taken(
                 cluster.levels[-1], placement.assigned_values(topology, domain), count, one.single
             )
             for one in unit
             for domain, count in placed[one.pod_set.name]
-        ]
+        )
     return [
         _pod_set(draw, one, found[one.pod_set.name], cluster.levels, grouped=shape == "grouped")
         for unit in units

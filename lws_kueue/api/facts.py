@@ -175,8 +175,8 @@ class StatefulSet:
     def short(self) -> bool:
         """Whether its controller says that it has fewer pods than it wants.
 
-        It makes all that are missing before it says anything: so some cannot be made. One that is
-        being deleted makes none.
+        It makes all that are missing before it says anything, so some cannot be made, or were made
+        in that very turn and are counted in the next. One that is being deleted makes none.
         """
         if self.meta.deleting:
             return False

@@ -121,6 +121,21 @@ def test_a_set_that_runs_asks_for_no_events() -> None:
     assert shortages.asked(model.observe(SET)) == ()
 
 
+@pytest.mark.parametrize("stateful_set", [SET, f"{SET}-0"])
+def test_pods_that_are_there_and_not_counted_yet_need_no_explanation(stateful_set: str) -> None:
+    model = cluster()
+    settle(model)
+    live = model.objects["StatefulSet", stateful_set]
+    live["status"] = {**live["status"], "replicas": 1}
+    model.touch(live)
+    seen = model.observe(SET)
+    assert seen.stateful_sets[stateful_set].short
+    assert shortages.asked(seen) == ()
+    pod = f"{SET}-1" if stateful_set == SET else f"{SET}-0-1"
+    del model.objects["Pod", pod]
+    assert [one.meta.name for one in shortages.asked(model.observe(SET))] == [stateful_set]
+
+
 def test_a_slow_control_plane_costs_no_quota() -> None:
     """Pods that are missed for a while may come, as long as nobody says that they are refused."""
     model = cluster(replicas=1)

@@ -93,7 +93,20 @@ class Shortage:
 def asked(seen: observed.Observed) -> tuple[facts.StatefulSet, ...]:
     """Return the StatefulSets whose Events the next decision needs."""
     short = seen.memo.each("short", lambda _, one: one if one.short else None, seen.stateful_sets)
-    return tuple(islice(short.values(), MOST_ASKED))
+    lacking = (one for one in short.values() if not _all_there(seen, one))
+    return tuple(islice(lacking, MOST_ASKED))
+
+
+def _all_there(seen: observed.Observed, owner: facts.StatefulSet) -> bool:
+    """Whether there are pods with all the names that a StatefulSet gives.
+
+    Its status lags behind: pods that were made in the same turn are not counted yet. And a pod
+    whose name is taken is not refused.
+    """
+    # The leaders are counted from 0, the workers of a group from 1.
+    start = 0 if owner.meta.name == seen.name else 1
+    ordinals = range(start, start + owner.replicas)
+    return all(f"{owner.meta.name}-{ordinal}" in seen.pods for ordinal in ordinals)
 
 
 def _may_lack_workers(owner: lws.LeaderWorkerSet, group: groups.Group) -> bool:
@@ -112,7 +125,7 @@ class Shortages:
         self._now = now
         self._groups = at.found.by_index
         leader_set = at.found.leader_set
-        self._leaders = self._of(leader_set, start=0) if leader_set else None
+        self._leaders = self._of(leader_set) if leader_set else None
         doubtful = at.found.which(
             "may lack pods", lambda group: _may_lack_workers(at.asked, group), given=(at.asked,)
         )
@@ -122,12 +135,9 @@ class Shortages:
             if (found := self._of_workers(self._groups[index])) is not None
         }
 
-    def _of(self, owner: facts.StatefulSet, *, start: int) -> Shortage | None:
-        """Return what a StatefulSet is short of; a pod whose name is taken is not refused."""
-        if not owner.short:
-            return None
-        names = (f"{owner.meta.name}-{start + ordinal}" for ordinal in range(owner.replicas))
-        if all(name in self._at.seen.pods for name in names):
+    def _of(self, owner: facts.StatefulSet) -> Shortage | None:
+        """Return what a StatefulSet is short of."""
+        if not owner.short or _all_there(self._at.seen, owner):
             return None
         return Shortage(
             stateful_set=owner.meta.name,
@@ -139,7 +149,7 @@ class Shortages:
 
     def _of_workers(self, group: groups.Group) -> Shortage | None:
         if group.worker_set is not None:
-            return self._of(group.worker_set, start=1)
+            return self._of(group.worker_set)
         leader = group.leader.meta
         start = startup.worker_set(self._at.owner, group)
         if start.reason is not None:

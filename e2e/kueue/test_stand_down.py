@@ -224,9 +224,14 @@ def test_switched_off_the_bridge_takes_over_group_by_group(place: Place, room: s
         harness.wait_ready(cluster, "set", namespace=room, groups=3)
         evict_and_let_back(cluster, room, "0")
         assert uids(workloads(cluster, room)) == before
-        assert all(
-            w["metadata"]["finalizers"] == [names.WORKLOAD_FINALIZER]
-            for w in workloads(cluster, room).values()
+        # Kueue takes them off once more where it sees late that the pods are in no group any more.
+        cluster.api.wait_for_all(
+            *WORKLOAD,
+            lambda seen: all(
+                w["metadata"].get("finalizers") == [names.WORKLOAD_FINALIZER] for w in seen.values()
+            ),
+            namespace=room,
+            what="all Workloads keep their quota until their pods have ended",
         )
     cluster.api.delete(*LWS, "set", namespace=room)
     cluster.api.wait_for_all(*WORKLOAD, lambda seen: not seen, namespace=room, what="no Workloads")

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
-from lws_kueue.controller.rollout import unadmitted
 from lws_kueue.workload import build
 from tests.kit.examples import examples
 from tests.kit.memory import scenarios
@@ -56,7 +55,6 @@ class Life(QuotaModel):
 
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         before, wants = self.made, self.shape.replicas
-        asked = len(self.of_kind("Workload")) + len(self.running())
         wrote = super().pass_once(name, writes=writes)
         if self.built_in or not self.shape.queue:
             return wrote
@@ -66,9 +64,6 @@ class Life(QuotaModel):
             first = sum(index not in holding for index in range(after))
             ends = first <= self.options.max_pending or after == max(holding, default=-1) + 1
             assert ends, f"more wait than may: {self.story()}"
-            if before < wants:
-                most = max(unadmitted.paced(range(asked)), before, max(holding, default=0) + 1)
-                assert after <= most, f"too many at a time: {self.story()}"
         return wrote
 
     def rest(self) -> None:
@@ -119,28 +114,6 @@ def test_a_set_grows_as_its_groups_are_admitted() -> None:
     life.give(9)
     life.rest()
     life.all_run()
-
-
-def test_a_large_set_grows_step_by_step_as_groups_get_their_pods() -> None:
-    life = a_life(5 * unadmitted.STEP, groups=5 * unadmitted.STEP, most=500)
-    life.pass_once(SET)
-    sizes = {life.made}
-    while life.made < life.shape.replicas:
-        life.go_on(life.rng)
-        sizes.add(life.made)
-    assert min(sizes) == 2 * unadmitted.STEP
-    assert sizes <= {step * unadmitted.STEP for step in range(2, 6)}, "one write for a step"
-    life.rest()
-    life.all_run()
-
-
-@pytest.mark.parametrize("groups", [0, 1])
-def test_a_large_set_of_which_nothing_is_admitted_is_made_up_to_what_may_wait(groups: int) -> None:
-    most = 3 * unadmitted.STEP
-    life = a_life(9 * unadmitted.STEP, groups=groups, most=most)
-    life.rest()
-    assert life.made == most + groups
-    assert f"{most} groups wait; " in life.told()
 
 
 def test_it_is_told_from_the_first_pass_on_how_many_groups_are_not_made_yet() -> None:

@@ -11,7 +11,6 @@ from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller import decide, refusals, repairs
 from lws_kueue.controller.observe import observed
-from lws_kueue.controller.rollout import unadmitted
 from lws_kueue.workload import build
 from tests.kit.builders import builders, given
 
@@ -182,16 +181,15 @@ def test_no_more_groups_wait_at_a_time_than_the_setting_allows() -> None:
 
 
 @pytest.mark.parametrize("queue", [True, False])
-def test_no_more_leaders_are_made_than_get_their_pods_soon_or_may_wait(queue: bool) -> None:
+def test_no_more_leaders_are_made_than_may_wait(queue: bool) -> None:
     owner = an_owner(VAST, queue=queue)
     new = observed.Observed(given.NAMESPACE, given.NAME, owner, KUEUE)
     plan = decide.decide(new, now=builders.NOW, options=build.Options())
     writes = [write for chain in plan.chains for write in chain]
     (leaders,) = (one.body for one in writes if isinstance(one, actions.Apply))
-    assert leaders["spec"]["replicas"] == (2 * unadmitted.STEP if queue else VAST)
+    assert leaders["spec"]["replicas"] == (500 if queue else VAST)
     assert leaders["metadata"]["annotations"][names.REPLICAS] == str(VAST)
     if queue:
-        assert waiting(plan).startswith("groups 0-499: ")
         assert "groups 500-999999: 500 groups wait; 999500 more are not asked for" in waiting(plan)
 
 

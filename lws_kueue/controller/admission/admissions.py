@@ -243,7 +243,6 @@ def of(
     waiting = memo.whole("waiting", _waiting, _every(at), running, outdated, before)
     ages = _ages(at, workloads, waiting, now=now)
     change = _change(at, contents, workloads, outdated)
-    asked = memo.whole("asked", _asked, workloads, before)
     patient = _waited(ages, PATIENCE)
     smaller = change is Change.SMALLER
     # Surge groups that hold quota give way first.
@@ -262,7 +261,6 @@ def of(
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
             queued=memo.whole("queued", operator.sub, waiting, no_turn),
             most_queued=options.max_pending,
-            most_made=unadmitted.paced(asked),
         ),
         look_again=_patience_ends(
             # One that is not there has not waited at all.
@@ -327,11 +325,6 @@ def _waiting(
     ``before`` do without.
     """
     return Indices(every) - (Indices(run) - outdated) - before
-
-
-def _asked(workloads: Collection[int], before: Indices) -> Indices:
-    """Return the groups whose pods are there, as far as quota was asked for them."""
-    return Indices(workloads) | before
 
 
 def _takes_no_turn(_index: int, workload: kueue.Workload) -> Literal[True] | None:

@@ -271,6 +271,11 @@ class Refused:
     faults: tuple[str, ...] = field(default=())
 
 
+def create_owned_by(kind: str) -> Act:
+    """Make a StatefulSet of one's own that is said to belong to something of a set."""
+    return lambda place: place.create(own_statefulset("x", namespace=place.namespace, owner=kind))
+
+
 CHANGE_THE_SET = ("LeaderWorkerSet serve", "change")
 REFUSED = (
     Refused(
@@ -410,13 +415,14 @@ REFUSED = (
         ("create a LeaderWorkerSet",),
         ("Q3",),
     ),
-    Refused(
-        "a new StatefulSet that a set owns",
-        lambda place: place.create(
-            own_statefulset("x", namespace=place.namespace, owner=names.LWS_KIND)
-        ),
-        ("create a LeaderWorkerSet",),
-        ("Q3",),
+    *(
+        Refused(
+            f"a new StatefulSet that {whom} owns",
+            create_owned_by(kind),
+            ("create a LeaderWorkerSet",),
+            ("Q3",),
+        )
+        for whom, kind in (("a set", names.LWS_KIND), ("a leader", "Pod"))
     ),
     *(
         Refused(f"a {what} that leaves {left} ({option})", act, ("in the background",), ("Q5",))

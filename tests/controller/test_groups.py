@@ -49,6 +49,23 @@ def test_groups_follow_the_chain_of_ownership() -> None:
     assert (found.former, found.unowned, found.foreign) == ((), (), None)
 
 
+def test_an_owner_is_known_by_its_kind_too() -> None:
+    """Anybody can make a StatefulSet whose owner is a Thing with the UID of a set or a leader."""
+    leader = given.a_leader(0)
+    forged = given.reference("Thing", leader.meta.name, leader.meta.uid)
+    workers = given.a_stateful_set(leader.meta.name, owner=forged)
+    found = given.observe(
+        given.an_lws(), stateful_sets=[given.a_leader_set(), workers], pods=[leader]
+    )
+    (group,) = found.groups
+    assert (group.worker_set, group.foreign_worker_set) == (None, workers)
+    owner = given.an_lws()
+    forged = given.reference("Thing", given.NAME, owner.meta.uid)
+    leaders = given.a_stateful_set(given.NAME, owner=forged)
+    found = given.observe(owner, stateful_sets=[leaders], pods=[])
+    assert (found.leader_set, found.foreign) == (None, leaders)
+
+
 def test_pods_of_a_leader_that_is_gone_are_stale() -> None:
     leader = given.a_leader(0, uid="new-leader")
     old_set = given.a_worker_set(given.a_leader(0, uid="old-leader"), uid="old-set")

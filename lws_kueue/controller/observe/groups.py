@@ -330,7 +330,8 @@ class _Filed:
         if parent != owner.meta.name or pod.meta.name != f"{parent}-{index}":
             return None
         same_name = self.stateful_sets.get(pod.meta.name)
-        worker_set = same_name if same_name and _controls(pod.meta, same_name.meta) else None
+        own = same_name is not None and _controls("Pod", pod.meta, same_name.meta)
+        worker_set = same_name if own else None
         workers = _workers(pod, worker_set=worker_set, children=self.children)
         here = {worker.meta.uid for worker in workers}
         places = sorted(self.places.get(pod.meta.name, {}).items())
@@ -482,7 +483,7 @@ class _Templates:
         self._kept = {
             revision.meta.name: revision
             for revision in revisions
-            if _controls(leader_set.meta, revision.meta)
+            if _controls("StatefulSet", leader_set.meta, revision.meta)
         }
         self._first_gated = min(
             (one.meta.created for one in self._kept.values() if _is_gated(one)), default=None
@@ -536,7 +537,7 @@ def made_for_kueue(leader_set: facts.StatefulSet, revisions: Iterable[facts.Revi
     ``revisions`` are those of the namespace. What was kept of an earlier template with our gate
     says that somebody has edited the one that is there.
     """
-    kept = (one for one in revisions if _controls(leader_set.meta, one.meta))
+    kept = (one for one in revisions if _controls("StatefulSet", leader_set.meta, one.meta))
     marked = _mark(leader_set.template_annotations) == names.KUEUE_LWS_FRAMEWORK
     return marked and not any(_is_gated(one) for one in kept)
 
@@ -611,8 +612,13 @@ def index_of(set_name: str, pod: facts.Pod) -> int | None:
     return numbers.natural(pod.meta.labels.get(names.GROUP_INDEX, ""))
 
 
-def _controls(controller: facts.Meta, child: facts.Meta) -> bool:
-    return child.controller is not None and child.controller.uid == controller.uid
+def _controls(kind: str, controller: facts.Meta, child: facts.Meta) -> bool:
+    """Whether an object of a ``kind`` controls another one.
+
+    Anybody may write a reference with its UID and a made-up kind, which no policy can see through.
+    """
+    found = child.controller
+    return found is not None and (found.kind, found.uid) == (kind, controller.uid)
 
 
 def _is_ours(owner: lws.LeaderWorkerSet, found: facts.StatefulSet) -> bool:
@@ -623,7 +629,7 @@ def _is_ours(owner: lws.LeaderWorkerSet, found: facts.StatefulSet) -> bool:
     over.
     """
     if found.meta.controller is not None:
-        return found.meta.controller.uid == owner.meta.uid
+        return _controls(names.LWS_KIND, owner.meta, found.meta)
     labelled = found.meta.labels.get(names.SET_NAME) == owner.meta.name
     return labelled and not never_fits(found)
 

@@ -220,9 +220,10 @@ def wait_local(
 
 def classes(fleet: dispatched.Fleet, **values: int) -> None:
     """Make priority classes in all clusters."""
+    kind = {"apiVersion": names.KUEUE_API_VERSION, "kind": "WorkloadPriorityClass"}
     for cluster in (fleet.manager, *fleet.workers.values()):
         for name, value in values.items():
-            cluster.api.apply({**build.kueues("WorkloadPriorityClass", name), "value": value})
+            cluster.api.apply({**kind, "metadata": {"name": name}, "value": value})
 
 
 def at(moment: str) -> datetime.datetime:
@@ -406,7 +407,7 @@ def test_a_group_has_the_priority_of_its_set_where_it_runs_and_what_is_there_pre
     room = fleet.room("priority", groups=1, there=there, preemption=queued.PREEMPTION)
     classes(fleet, highest=3000, high=2000, low=100)
     high = {"priority_class": "high"}
-    with watched(fleet, room, there=there):
+    with watched(fleet, room, there=there) as watch:
         one = dispatched.create(fleet, room, replicas=1, options=high)
         one.wait_ready(1)
         offer = offers(fleet, room)["w1"]
@@ -427,6 +428,18 @@ def test_a_group_has_the_priority_of_its_set_where_it_runs_and_what_is_there_pre
         one.wait_ready(1)
         one.delete()
         dispatched.gone_everywhere(fleet, room)
+    # Otherwise its pods would have been made anew.
+    assert {version["metadata"]["generation"] for version in set_versions(watch, "w1", room)} == {1}
+
+
+def set_versions(watch: watching.Watch, worker: str, room: str) -> list[Object]:
+    """Return all versions of sets in a worker that were not about to go."""
+    versions = [seen.event["object"] for seen in watch.seen(worker, namespace=room)]
+    return [
+        obj
+        for obj in versions
+        if obj["kind"] == names.LWS_KIND and "deletionTimestamp" not in obj["metadata"]
+    ]
 
 
 def priority_of(workload: Object) -> tuple[str, int]:

@@ -6,13 +6,14 @@ controller; on the workers the bridge serves what the manager sends. Everything 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
 from lws_kueue_lab import sandbox, worker_clusters
-from lws_kueue_lab.sandbox import audit
+from lws_kueue_lab.sandbox import audit, manager
 
 from e2e.multikueue import conftest
 from e2e.multikueue import test_connections as connecting
@@ -48,8 +49,12 @@ class Fleet:
     def workers(self) -> dict[str, sandbox.Sandbox]:
         return self.connected.workers
 
-    def room(self, name: str, *, groups: int) -> str:
-        """Make a namespace and queues in all clusters; the manager has room for ``groups``."""
+    def room(self, name: str, *, groups: int, there: Mapping[str, int] = ROOM, **spec: Any) -> str:
+        """Make a namespace and queues in all clusters.
+
+        The manager has room for ``groups``, each worker for as many as ``there`` says. ``spec`` is
+        merged into all ClusterQueues.
+        """
         harness.make_namespace(self.manager, name)
         checks = {"admissionChecks": [{"name": connecting.CHECK[2]}]}
         harness.queues(
@@ -57,10 +62,11 @@ class Fleet:
             namespace=name,
             cpu=f"{groups * GROUP_CPU}m",
             admissionChecksStrategy=checks,
+            **spec,
         )
         for worker, cluster in self.workers.items():
             harness.make_namespace(cluster, name)
-            harness.queues(cluster, namespace=name, cpu=f"{ROOM[worker] * GROUP_CPU}m")
+            harness.queues(cluster, namespace=name, cpu=f"{there[worker] * GROUP_CPU}m", **spec)
         return name
 
 
@@ -70,28 +76,39 @@ def shared(backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory) -
         yield fleet
 
 
+def configuration(**settings: Any) -> Object:
+    """Return the configuration of a manager's controller, with ``settings`` of dispatch."""
+    multi_kueue = {"enabled": True, **settings}
+    return {"lwsKueue": {"kueueProbeInterval": "2s", "multiKueue": multi_kueue}}
+
+
 @contextlib.contextmanager
 def opened(
-    backend: sandbox.Backend, tmp_path_factory: pytest.TempPathFactory, **settings: Any
+    backend: sandbox.Backend,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    others: manager.Source | None = None,
+    **settings: Any,
 ) -> Iterator[Fleet]:
-    """Open a manager and its workers, with ``settings`` of dispatch; all is usable then."""
-    multi_kueue = {
-        "kueueProbeInterval": "2s",
-        "multiKueue": {"enabled": True, **settings},
-    }
+    """Open a manager and its workers, with ``settings`` of dispatch; all is usable then.
+
+    ``others`` is the LWS manager that serves the workers, with the integration of their Kueue.
+    """
     with conftest.opening(
         backend,
         tmp_path_factory,
-        mode="standin",
+        mode="auto",
         workers=("w1", "w2"),
+        others=others,
         nodes=2,
         audit_log=True,
-        configuration={"lwsKueue": multi_kueue},
+        configuration=configuration(**settings),
     ) as places:
         fleet = Fleet(connecting.Connected(places))
         worker_clusters.grant(fleet.manager, fleet.workers.values())
         places.manager.controller.arguments += ("--verbose",)
-        places.kueue(manager=clusters.BRIDGE, workers=clusters.BRIDGE)
+        workers = clusters.BRIDGE if others is None else clusters.INTEGRATION
+        places.kueue(manager=clusters.RELEASED, workers=workers)
         worker_clusters.connect(fleet.manager, fleet.workers)
         worker_clusters.wait_until_usable(fleet.manager)
         yield fleet
@@ -162,7 +179,13 @@ def gone_everywhere(fleet: Fleet, room: str) -> None:
 
 
 def create(
-    fleet: Fleet, room: str, name: str = "lws", *, replicas: int, **annotations: str
+    fleet: Fleet,
+    room: str,
+    name: str = "lws",
+    *,
+    replicas: int,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    **annotations: str,
 ) -> queued.Queued:
     """Create a set; ``annotations`` are those by which it says where its groups are to be."""
     wishes = {"placement": names.PLACEMENT, "beside": names.SAME_CLUSTER_AS}
@@ -180,6 +203,7 @@ def create(
         size=SIZE,
         cpu="100m",
         change=wish,
+        **options,
     )
 
 
@@ -187,6 +211,11 @@ def create(
 def test_three_groups_run_on_two_workers_and_scale_there_and_go_with_their_set(
     fleet: Fleet,
 ) -> None:
+    three_groups_run_and_scale_and_go(fleet)
+
+
+def three_groups_run_and_scale_and_go(fleet: Fleet) -> None:
+    """Play MK-01, MK-03 and MK-15, whoever serves the workers."""
     room = fleet.room("scales", groups=6)
     with recorded(fleet, room) as recordings:
         one = create(fleet, room, replicas=3)

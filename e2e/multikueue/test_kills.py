@@ -5,10 +5,8 @@ middle of something. First nothing is killed, which tells how each step ends; th
 come of it with kills. What watched all clusters from outside is judged at the end.
 """
 
-import collections
 import contextlib
 import dataclasses
-import datetime
 import os
 import random
 from collections.abc import Iterator
@@ -21,11 +19,10 @@ from lws_kueue_lab.sandbox import audit
 
 from e2e.multikueue import conftest
 from lws_kueue.api import names
-from tests.kit.judge import fleet as judge
 from tests.kit.kueue import clusters, hunting, killing
 from tests.kit.live import harness
 from tests.kit.memory import scenarios
-from tests.kit.multikueue import lanes
+from tests.kit.multikueue import lanes, watching
 
 # Ten kills take some minutes, fifty a quarter of an hour. A seed is a series of moments; what they
 # meet depends on the machine, and only many meet a set in the middle of everything.
@@ -76,7 +73,7 @@ def opened(
 
 
 def lane(
-    opened: clusters.Clusters, watch: lanes.Watch, namespace: str, shape: scenarios.Shape
+    opened: clusters.Clusters, watch: watching.Watch, namespace: str, shape: scenarios.Shape
 ) -> lanes.Lane:
     """Make a namespace with queues in all clusters, and the check by which its set dispatches."""
     manager = opened.manager.cluster
@@ -96,32 +93,11 @@ def lane(
     return lanes.Lane(manager, workers, watch, namespace, shape, steps)
 
 
-def removals(cluster: sandbox.Sandbox) -> judge.Removals:
-    """Return when the removal of what was asked for, as the audit log of a worker has it."""
-    found: dict[tuple[str, str, str], list[datetime.datetime]] = collections.defaultdict(list)
-    for one in audit.requests(cluster):
-        if one.verb == "delete" and 200 <= one.status < 300:
-            at = datetime.datetime.fromisoformat(one.received)
-            found[one.resource, one.namespace, one.name].append(at)
-    return found
-
-
-def judged(opened: clusters.Clusters, watch: lanes.Watch, lane: lanes.Lane) -> list[str]:
+def judged(opened: clusters.Clusters, watch: watching.Watch, lane: lanes.Lane) -> list[str]:
     """Return what is wrong with what was seen of a set in all clusters."""
-    namespace, shape = lane.namespace, lane.shape
-    seen = {name: watch.seen(name, namespace=namespace) for name in opened.workers}
-    events = {name: [one.event for one in some] for name, some in seen.items()}
-    quota = {name: (room + shape.surge) * shape.size for name, room in ROOM.items()}
-    wrong = judge.broken(events, quota=quota, moves=True)
-    spans = [
-        span
-        for name, some in seen.items()
-        for span in judge.spans(name, some, removals(opened.workers[name].cluster))
-    ]
-    wrong += judge.moved(spans, watch.seen("", namespace=namespace))
-    for name, some in events.items():
-        wrong += [f"INV-6: {one} in {name} has no mark" for one in judge.strangers(some)]
-    return wrong
+    places = {name: place.cluster for name, place in opened.workers.items()}
+    quota = {name: (room + lane.shape.surge) * lane.shape.size for name, room in ROOM.items()}
+    return watching.broken(watch, places, namespace=lane.namespace, quota=quota)
 
 
 @pytest.mark.long
@@ -145,7 +121,7 @@ def test_kills_of_a_manager_change_neither_where_a_step_ends_nor_where_groups_ma
         since = audit.position(cluster)
         killing.await_moment(cluster, killing.moment(rng), since=since, user=user)
 
-    watch = lanes.Watch(manager.cluster, places)
+    watch = watching.Watch(manager.cluster, places)
     with contextlib.ExitStack() as stack:
         stack.callback(mortal.close)
         stack.enter_context(watch.watching())

@@ -15,6 +15,9 @@ from lws_kueue.dispatch import identity, observed, settings
 from lws_kueue.workload import podsets
 
 _LEASE: Final = "coordination.k8s.io/v1"
+# How a group is admitted. Kueue's integration stamps them on the pods of a set, so that another
+# value would restart a group that runs, or be refused while it does; its Workload says it as well.
+_OF_KUEUE: Final = (names.QUEUE_NAME, names.PRIORITY_CLASS)
 # Of the manager alone: they say how a group is admitted and placed there.
 _NOT_COPIED: Final = frozenset({names.ADMISSION_GATED_BY, names.PLACEMENT, names.SAME_CLUSTER_AS})
 
@@ -188,6 +191,19 @@ def _pod_template(template: Mapping[str, Any], group: identity.GroupId) -> dict[
     if annotations:
         metadata["annotations"] = annotations
     return {**template, "metadata": metadata, "spec": podsets.gated(template.get("spec") or {})}
+
+
+def as_it_was_admitted(live: observed.RemoteSet, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is wanted of a set that is there: by which labels it is admitted stays.
+
+    The Workload that it runs on follows its priority, and has its queue for as long as it lives.
+    """
+    metadata = wanted["metadata"]
+    labels = {
+        key: value for key, value in metadata["labels"].items() if key != names.PRIORITY_CLASS
+    }
+    labels |= {key: live.meta.labels[key] for key in _OF_KUEUE if key in live.meta.labels}
+    return {**wanted, "metadata": {**metadata, "labels": labels}}
 
 
 def is_as_wanted(live: observed.RemoteSet, wanted: Mapping[str, Any]) -> bool:

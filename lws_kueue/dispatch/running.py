@@ -181,6 +181,7 @@ def _set(view: places.View, place: places.Place) -> actions.Part:
     )
     if place.run is None:
         return _make(view, place, wanted)
+    wanted = remote_objects.as_it_was_admitted(place.run, wanted)
     if place.run.meta.deleting or remote_objects.is_as_wanted(place.run, wanted):
         return actions.Part()
     # Guarded by its UID: one that somebody has deleted meanwhile is not made anew unseen.

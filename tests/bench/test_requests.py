@@ -30,6 +30,7 @@ def request(
         status=status,
         uri=uri,
         received="2026-01-01T00:00:00.000000Z",
+        answered="2026-01-01T00:00:00.000001Z",
     )
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from lws_kueue.api import actions, kueue
+from lws_kueue.api import actions, kueue, names
 from lws_kueue.api.reasons import Reason
 from lws_kueue.dispatch import identity, mirror, offers, places, plan, settings, told
 from tests.kit.builders import builders
@@ -222,6 +222,33 @@ ROWS: dict[str, tuple[str, Situation, list[str]]] = {
             w1=Worker(made.offer(*TAKEN, priority=10), made.run(ready=False)),
         ),
         [],
+    ),
+    "a priority class that the set got later is said by the Workload, which does not restart it": (
+        "MK-23",
+        Situation(
+            AT_W1,
+            w1=Worker(made.offer(*TAKEN), made.run(ready=False)),
+            made_from=made.labelled({names.QUEUE_NAME: "queue", names.PRIORITY_CLASS: "high"}),
+        ),
+        [],
+    ),
+    "another queue of the set waits until the group is made anew": (
+        "MK-26",
+        Situation(
+            AT_W1,
+            w1=Worker(made.offer(*TAKEN), made.run(ready=False)),
+            made_from=made.labelled({names.QUEUE_NAME: "other"}),
+        ),
+        [],
+    ),
+    "another label of the set is the group's as well": (
+        "MK-17",
+        Situation(
+            AT_W1,
+            w1=Worker(made.offer(*TAKEN), made.run(ready=False)),
+            made_from=made.labelled({names.QUEUE_NAME: "queue", "team": "a"}),
+        ),
+        ["apply set on w1"],
     ),
     "a group that was evicted in the worker is taken back": (
         "MK-27",
@@ -614,6 +641,32 @@ def test_a_group_is_updated_when_it_runs_what_its_leader_is_of(key: str, expecte
     view = Situation(AT_W1, w1=Worker(made.offer(*TAKEN), made.run(ready=False)), key=key).view()
     assert mirror.updated(view) is expected
     assert not mirror.updated(Situation(OFFERED).view())
+
+
+@pytest.mark.row("MK-17", "MK-23")
+def test_an_update_keeps_the_labels_by_which_a_group_was_admitted() -> None:
+    was = made.labelled({names.QUEUE_NAME: "queue", names.PRIORITY_CLASS: "low"})
+    wanted = made.labelled({names.QUEUE_NAME: "other", "team": "a"}, image="app:2")
+    runs = Worker(made.offer(*TAKEN), made.run(made_from=was))
+    kept = labels_written(Situation(AT_W1, w1=runs, made_from=wanted, key="k2").plan())
+    assert (kept[names.QUEUE_NAME], kept[names.PRIORITY_CLASS]) == ("queue", "low")
+    assert kept["team"] == "a"
+
+
+@pytest.mark.row("MK-55")
+def test_a_group_gets_back_the_queue_that_a_stranger_took_from_it() -> None:
+    without = Worker(made.offer(*TAKEN), made.run(made_from=made.labelled({})))
+    assert labels_written(Situation(AT_W1, w1=without).plan())[names.QUEUE_NAME] == "queue"
+
+
+def labels_written(part: actions.Part) -> dict[str, str]:
+    (write,) = (
+        one
+        for chain in part.chains
+        for one in chain
+        if isinstance(one, actions.Apply) and one.body["kind"] == names.LWS_KIND
+    )
+    return dict(write.body["metadata"]["labels"])
 
 
 @pytest.mark.row("MK-33")

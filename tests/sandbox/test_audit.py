@@ -15,6 +15,7 @@ def line(uri: str) -> str:
         "user": {},
         "requestURI": uri,
         "requestReceivedTimestamp": "2024-05-06T07:08:09Z",
+        "stageTimestamp": "2024-05-06T07:08:10Z",
     }
     return json.dumps(event, ensure_ascii=False) + "\n"
 

@@ -20,7 +20,7 @@ class Request:
     """One finished request, as the API server recorded it.
 
     `resource` is the plural, with the subresource after a slash; `status` is the HTTP code, 0 if
-    there was none; `received` is the moment of its arrival, in RFC 3339.
+    there was none; `received` and `answered` are moments, in RFC 3339.
     """
 
     user: str
@@ -32,6 +32,7 @@ class Request:
     status: int
     uri: str
     received: str
+    answered: str
 
     @property
     def is_write(self) -> bool:
@@ -115,4 +116,5 @@ def _request(event: dict[str, Any]) -> Request:
         status=(event.get("responseStatus") or {}).get("code", 0),
         uri=event["requestURI"],
         received=event["requestReceivedTimestamp"],
+        answered=event["stageTimestamp"],
     )

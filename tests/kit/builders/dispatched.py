@@ -27,6 +27,10 @@ def owner(**more: Any) -> lws.LeaderWorkerSet:
     return builders.lws_object(size=2, worker=template(**more))
 
 
+def labelled(labels: Mapping[str, str], *, image: str = "app:1") -> lws.LeaderWorkerSet:
+    return builders.lws_object(size=2, worker=template(image=image), labels=labels)
+
+
 def template(image: str = "app:1", cpu: str = "1", **annotations: str) -> Json:
     container = {"name": "c", "image": image, "resources": {"requests": {"cpu": cpu}}}
     made: Json = {"spec": {"containers": [container]}}

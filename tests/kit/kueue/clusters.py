@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lws_kueue_lab import sandbox, worker_clusters
-from lws_kueue_lab.sandbox import client, kueue, kueue_settings
+from lws_kueue_lab.sandbox import client, kueue, kueue_settings, manager
 
 from lws_kueue.api import names
 from tests.kit.kueue import places
@@ -29,6 +29,8 @@ INTEGRATION = kueue_settings.KueueSettings(
     frameworks=(*_FRAMEWORKS, names.KUEUE_LWS_FRAMEWORK), external_frameworks=()
 )
 BRIDGE = kueue_settings.KueueSettings(frameworks=_FRAMEWORKS)
+# For the bridge as well, with all kinds that are on in a release.
+RELEASED = kueue_settings.KueueSettings()
 
 KUEUE_NAMESPACE: Final = worker_clusters.KUEUE_NAMESPACE
 CHECK: Final = worker_clusters.CHECK
@@ -87,20 +89,33 @@ def opening(
     folder: Path,
     mode: kueue.Mode,
     workers: Sequence[str] = ("worker1", "worker2"),
-    **options: Any,
+    others: manager.Source | None = None,
+    nodes: int = 4,
+    audit_log: bool = False,
+    configuration: Mapping[str, Any] | None = None,
 ) -> Iterator[Clusters]:
     """Open the clusters, one after the other; Kueue is started by ``Clusters.kueue``.
 
-    ``options`` are those of each place.
+    ``others`` is the LWS manager that serves the workers, None where our controller does; with it
+    their Kueue is to be one whose integration is on. ``configuration`` is for our controllers.
     """
+    size: dict[str, Any] = {"nodes": nodes, "audit_log": audit_log}
+    ours = {"mode": mode, "configuration": configuration, **size}
     with contextlib.ExitStack() as stack:
 
-        def opened(name: str) -> places.Place:
-            own = folder / name
-            own.mkdir()
-            return stack.enter_context(places.opening(backend, folder=own, mode=mode, **options))
+        def own(name: str) -> Path:
+            (folder / name).mkdir()
+            return folder / name
 
-        yield Clusters(opened("manager"), {name: opened(name) for name in workers})
+        def worker(name: str) -> places.Place:
+            if others is None:
+                place = places.opening(backend, folder=own(name), **ours)
+            else:
+                place = places.opening_of_others(backend, folder=own(name), source=others, **size)
+            return stack.enter_context(place)
+
+        first = stack.enter_context(places.opening(backend, folder=own("manager"), **ours))
+        yield Clusters(first, {name: worker(name) for name in workers})
 
 
 def check(name: str, controller: str) -> Object:

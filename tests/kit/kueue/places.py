@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import kueue, kueue_settings
+from lws_kueue_lab.sandbox import kueue, kueue_settings, lws_manager, manager
 
 from tests.kit.live import harness
 
@@ -33,12 +33,26 @@ class Place:
         """
         if self.controller.running:
             self.controller.stop()
-        self.close()
-        self._running.enter_context(kueue.start(self.cluster, mode=self._mode, settings=settings))
+        self._start(settings)
         self.controller.start()
 
     def close(self) -> None:
         self._running.close()
+
+    def _start(self, settings: kueue_settings.KueueSettings) -> None:
+        self.close()
+        self._running.enter_context(kueue.start(self.cluster, mode=self._mode, settings=settings))
+
+
+class PlaceOfOthers(Place):
+    """A cluster in which LWS's own manager makes the groups; its controller never runs."""
+
+    def kueue(self, settings: kueue_settings.KueueSettings) -> None:
+        """Stop Kueue, and start it with other settings; there are to be no sets meanwhile.
+
+        Kueue's webhooks go with it, and what is made then is not marked.
+        """
+        self._start(settings)
 
 
 @contextlib.contextmanager
@@ -69,6 +83,26 @@ def opening(
         finally:
             process.kill()
             place.close()
+
+
+@contextlib.contextmanager
+def opening_of_others(
+    backend: sandbox.Backend,
+    *,
+    folder: Path,
+    source: manager.Source,
+    nodes: int = 4,
+    audit_log: bool = False,
+) -> Iterator[Place]:
+    """Open a place that LWS's manager serves, beside a real Kueue; nothing of ours is installed."""
+    options = sandbox.Options(nodes=nodes, audit_log=audit_log)
+    with sandbox.open(backend, options=options) as cluster:
+        never = harness.ControllerProcess(
+            kubeconfig=cluster.kubeconfig, log=folder / "controller.log"
+        )
+        place = PlaceOfOthers(cluster, never, mode="manager")
+        with lws_manager.run(cluster, source=source), contextlib.closing(place):
+            yield place
 
 
 def room(place: Place, request: pytest.FixtureRequest) -> str:

@@ -57,12 +57,16 @@ class ControllerProcess:
         self.log = log
         self.arguments = arguments
         if configuration is not None:
-            file = log.with_name("configuration.yaml")
-            head = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
-            file.write_text(yaml.safe_dump({**head, **configuration}))
-            self.arguments = (*arguments, "--config", str(file))
+            self.arguments = (*arguments, "--config", str(self.configure(configuration)))
         self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, configuration: Mapping[str, Any]) -> Path:
+        """Write its configuration file, which it reads when it starts; returns where that is."""
+        file = self.log.with_name("configuration.yaml")
+        head = {"apiVersion": "config.lws.x-k8s.io/v1alpha1", "kind": "Configuration"}
+        file.write_text(yaml.safe_dump({**head, **configuration}))
+        return file
 
     @property
     def running(self) -> bool:

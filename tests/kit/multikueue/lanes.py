@@ -5,9 +5,6 @@ is there of the set in all clusters once everything has settled; the same step e
 whatever was killed on the way. Which worker a group comes to is not part of it.
 """
 
-import contextlib
-import datetime
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,94 +14,16 @@ from lws_kueue_lab import sandbox, worker_clusters
 from lws_kueue_lab.sandbox.recorder import Object
 
 from lws_kueue.api import names
-from tests.kit.judge import fleet, watcher
+from tests.kit.judge import watcher
 from tests.kit.kueue import hunting
 from tests.kit.live import harness
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import true
+from tests.kit.multikueue import watching
 
 LWS: Final = (names.LWS_API_VERSION, names.LWS_KIND)
 WORKLOAD: Final = (names.KUEUE_API_VERSION, "Workload")
-_JUDGED: Final = frozenset({"Pod", "Workload", names.LWS_KIND})
 _OF_A_SET: Final = frozenset({"Pod", "StatefulSet", "Workload", names.LWS_KIND})
-
-# The objects of a namespace in each cluster; "" is the manager.
-Everywhere = Mapping[str, watcher.Objects]
-
-
-class _Watcher(watcher.Watcher):
-    """A watcher of one cluster that keeps when it was told what; all share one condition."""
-
-    def __init__(self, cluster: sandbox.Sandbox, changed: threading.Condition) -> None:
-        super().__init__(cluster)
-        self.changed = changed
-        self.seen: list[fleet.Seen] = []
-
-    def take(self, event: Object) -> None:
-        at = datetime.datetime.now(datetime.UTC)
-        super().take(event)
-        if event["object"]["kind"] in _JUDGED:
-            with self.changed:
-                self.seen.append(fleet.Seen(at, event))
-
-
-class Watch:
-    """What is there in a manager and its workers, and all that was there."""
-
-    def __init__(self, manager: sandbox.Sandbox, workers: Mapping[str, sandbox.Sandbox]) -> None:
-        self._changed = threading.Condition()
-        clusters = {"": manager, **workers}
-        self._watchers = {name: _Watcher(one, self._changed) for name, one in clusters.items()}
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch until the context ends."""
-        with contextlib.ExitStack() as stack:
-            for one in self._watchers.values():
-                stack.enter_context(one.watching())
-            yield
-
-    def seen(self, cluster: str, *, namespace: str) -> list[fleet.Seen]:
-        """Return what was told of a namespace of a cluster."""
-        with self._changed:
-            told = list(self._watchers[cluster].seen)
-        return [one for one in told if one.event["object"]["metadata"]["namespace"] == namespace]
-
-    def look(self, namespace: str) -> tuple[dict[str, watcher.Objects], int]:
-        """Return what is there, and how often anything of it has changed."""
-        with self._changed:
-            looks = {name: one.look(namespace) for name, one in self._watchers.items()}
-        return {name: objects for name, (objects, _) in looks.items()}, sum(
-            changes for _, changes in looks.values()
-        )
-
-    def wait_change(self, namespace: str, since: int, *, timeout: float) -> None:
-        """Wait until something has changed more often than ``since``."""
-
-        def changed() -> bool:
-            failed = any(one.failed for one in self._watchers.values())
-            return failed or self.look(namespace)[1] > since
-
-        with self._changed:
-            self._changed.wait_for(changed, timeout)
-
-    def wait(
-        self,
-        namespace: str,
-        holds: Callable[[Everywhere], bool],
-        *,
-        what: Callable[[Everywhere], str],
-        timeout: float,
-    ) -> None:
-        """Wait until something holds; ``what`` tells why it does not."""
-        deadline = time.monotonic() + timeout
-        while True:
-            seen, changes = self.look(namespace)
-            if holds(seen):
-                return
-            left = deadline - time.monotonic()
-            assert left > 0, f"{namespace}: not so after {timeout:g} s: {what(seen)}"
-            self.wait_change(namespace, changes, timeout=left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +73,12 @@ class Lane:
 
     manager: sandbox.Sandbox
     workers: Mapping[str, sandbox.Sandbox]
-    watch: Watch
+    watch: watching.Watch
     namespace: str
     shape: scenarios.Shape
     steps: tuple[Step, ...]
 
-    def end(self, seen: Everywhere) -> End:
+    def end(self, seen: watching.Everywhere) -> End:
         """Return what there is."""
         here, there = seen[""], {name: seen[name] for name in self.workers}
         live = here.get((names.LWS_KIND, scenarios.SET))
@@ -170,7 +89,7 @@ class Lane:
             others += [
                 f"{one['kind']} {one['metadata']['name']} in {name}"
                 for one in objects.values()
-                if one["kind"] in _JUDGED and _index_there(one) not in workloads
+                if one["kind"] in watching.JUDGED and _index_there(one) not in workloads
             ]
         if live is None:
             others += [f"{kind} {name}" for kind, name in here if kind in _OF_A_SET]
@@ -191,21 +110,21 @@ class Lane:
     def comes_to(self, step: Step, expected: End, *, timeout: float) -> None:
         """Wait until a step has come to the end that it has without any kill."""
 
-        def told(seen: Everywhere) -> str:
+        def told(seen: watching.Everywhere) -> str:
             left = self._left(step, seen)
             return (
                 f"after {step.kind} there is\n{self.end(seen)}\n{left}\nand has to be\n{expected}"
             )
 
-        def same(seen: Everywhere) -> bool:
+        def same(seen: watching.Everywhere) -> bool:
             return self.end(seen) == expected and not self._left(step, seen)
 
         self.watch.wait(self.namespace, same, what=told, timeout=timeout)
 
-    def _left(self, step: Step, seen: Everywhere) -> list[str]:
+    def _left(self, step: Step, seen: watching.Everywhere) -> list[str]:
         """Return what is left in the worker in which nothing is to be."""
         objects = seen[step.without] if step.without else {}
-        return [f"{kind} {name}" for kind, name in objects if kind in _JUDGED]
+        return [f"{kind} {name}" for kind, name in objects if kind in watching.JUDGED]
 
     def _as_wanted(self, end: End, step: Step) -> bool:
         """Whether a step can have come to its end; the rest is for nothing to happen any more."""
@@ -260,7 +179,7 @@ class Lane:
         self._activate(self.workers[home], offer, active=False)
         uid = offer["metadata"]["uid"]
 
-        def gone(now: Everywhere) -> bool:
+        def gone(now: watching.Everywhere) -> bool:
             return all(one["metadata"]["uid"] != uid for one in now[home].values())
 
         self.watch.wait(
@@ -294,7 +213,7 @@ def _index_there(obj: Object) -> str:
     return str((obj["metadata"].get("labels") or {}).get(names.ORIGIN_GROUP_INDEX))
 
 
-def _workload_here(seen: Everywhere, index: str) -> Object:
+def _workload_here(seen: watching.Everywhere, index: str) -> Object:
     return next(one for one in _of_kind(seen[""], "Workload") if _index_here(one) == index)
 
 
@@ -309,7 +228,7 @@ def _group(
             for one in _of_kind(objects, kind)
             if _index_there(one) == index
         ]
-        for kind in _JUDGED
+        for kind in watching.JUDGED
     }
     made = [name for kind in ("Workload", names.LWS_KIND, "Pod") for name, _ in found[kind]]
     # While no worker has it, it is offered to one or to several, as they have answered.
@@ -359,7 +278,7 @@ def _runs(group: GroupEnd, *, size: int) -> bool:
     )
 
 
-def _going(seen: Everywhere) -> Iterator[str]:
+def _going(seen: watching.Everywhere) -> Iterator[str]:
     for name, objects in seen.items():
         for one in objects.values():
             if one["kind"] in _OF_A_SET and "deletionTimestamp" in one["metadata"]:

@@ -82,7 +82,7 @@ def test_the_mark_on_a_statefulset_proves_nothing_if_a_template_before_was_gated
         {
             "metadata": {
                 "name": "demo-abc",
-                "ownerReferences": [{"uid": forged.meta.uid, "controller": True}],
+                "ownerReferences": [given.reference("StatefulSet", SET, forged.meta.uid)],
             },
             "data": {"spec": {"template": {"metadata": {"annotations": OURS}}}},
             "revision": 1,

@@ -23,7 +23,7 @@ from tests.kit import polling
 from tests.kit.judge import budget
 from tests.kit.kueue import queued
 from tests.kit.live import harness, proxy
-from tests.kit.lws import sets
+from tests.kit.lws import checks, sets
 from tests.kit.lws.sample import LWS, rollout
 
 pytestmark = pytest.mark.row("NBR-07")
@@ -75,6 +75,8 @@ class Day:
         self.cluster.api.patch(*LWS, one.name, namespace=self.namespace, body=body)
         sets.wait_available(one, groups=MORE, timeout=PATIENCE)
         assert all(pod["metadata"]["labels"]["edited"] == "yes" for pod in one.pods().values())
+        # The revision from before goes, and a copy of it is kept, once nobody can be made of it.
+        polling.trying(timeout=PATIENCE)(lambda: checks.revisions(one, count=1))
         one.delete_and_leave_nothing()
         assert self.controller.running
         assert self.lease() == before

@@ -169,7 +169,7 @@ class StatefulSet:
     @property
     def settled(self) -> bool:
         """Whether its controller makes pods of its newest template only."""
-        return self._seen and self._on_one_revision
+        return self.seen and self._on_one_revision
 
     @property
     def short(self) -> bool:
@@ -180,7 +180,7 @@ class StatefulSet:
         """
         if self.meta.deleting:
             return False
-        return self._seen and self.status.get("replicas", 0) < self.replicas
+        return self.seen and self.status.get("replicas", 0) < self.replicas
 
     @property
     def status_since(self) -> str:
@@ -189,7 +189,7 @@ class StatefulSet:
         return max((time for time in times if time), default="")
 
     @property
-    def _seen(self) -> bool:
+    def seen(self) -> bool:
         """Whether its status is about the StatefulSet as it is now."""
         return bool(self.status.get("observedGeneration", 0) == self.meta.generation)
 

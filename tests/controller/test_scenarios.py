@@ -1,6 +1,7 @@
 """Random lives of a set on the model: what must never be never is, and all ends where it has to."""
 
 import dataclasses
+import functools
 import random
 from collections.abc import Iterable
 
@@ -73,6 +74,29 @@ def test_while_nothing_breaks_by_itself_never_are_more_unavailable_than_may_be(
     a_rollout(rng, gate=gate, accidents=False)
 
 
+def test_what_an_update_that_was_taken_back_may_still_replace_is_counted_as_down() -> None:
+    """Its StatefulSet controller is late: it goes by the partition from before that."""
+    model = scenario_model.Model(scenarios.Shape(2, 1, unavailable=1, surge=1))
+    model.rest()
+    model.quiet = True
+    looks = functools.partial(model.pass_once, scenarios.SET)
+    model.do(("template", 2))
+    for happens in (looks, model.make_pods, model.run_pods, model.end_and_collect):
+        looks()
+        happens()
+    looks()
+    # Half-way through it is taken back, and nothing may be replaced below the partition any more.
+    model.do(("template", 1))
+    for happens in (model.make_pods, model.run_pods):
+        happens()
+        looks()
+    model.make_pods(late=True)
+    model.end_and_collect()
+    model.make_pods()
+    model.check()
+    ends_well(model, model.rest())
+
+
 @from_strategy(RANDOM)
 @examples(150)
 def test_what_breaks_during_an_update_leaves_less_to_be_replaced(rng: random.Random) -> None:
@@ -125,9 +149,9 @@ def test_a_group_that_is_about_to_be_replaced_gets_no_workers_any_more() -> None
     model = scenario_model.Model(scenarios.Shape(replicas=3, size=2, unavailable=3))
     model.rest()
     model.do(("template", 2))
-    model.pass_once(scenarios.SET)
-    model.pass_once(scenarios.SET)
-    model.make_pods()
+    for _ in range(2):
+        model.pass_once(scenarios.SET)
+        model.make_pods()
     del model.objects["StatefulSet", "demo-0"]
     plan = model.decide(scenarios.SET)
     deleted = [a.ref.name for c in plan.chains for a in c if isinstance(a, actions.Delete)]

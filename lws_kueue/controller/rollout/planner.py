@@ -50,11 +50,13 @@ class Current:
     """What the leader StatefulSet says: its replicas N, its partition p, and R at that time.
 
     Of that R only those count that were made, because not all of them may have been (``limited``).
+    ``seen`` says that its controller goes by that by now, and not by what was there before.
     """
 
     replicas: int
     partition: int
     desired_then: int
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def decide(
         replicas=leader_set.replicas,
         partition=leader_set.partition,
         desired_then=desired_then(leader_set, default=bounds.replicas),
+        seen=leader_set.seen,
     )
     states = states_of(observation, count=current.replicas, key=key)
     return under_quota(bounds, current=current, states=states, updated=updated, waiting=waiting)
@@ -206,6 +209,11 @@ def _plan(
         return Target(partition=0, replicas=desired)
     if current.replicas < desired:
         return Target(partition=current.partition, replicas=desired)
+    if not current.seen:
+        # Its controller may still replace groups that an update, which was taken back since, had
+        # reached: whatever else is taken down now would come on top of them.
+        kept = min(current.replicas, bounds.burst)
+        return Target(partition=min(current.partition, bounds.burst), replicas=kept)
     replicas = desired if give_way else reclaim(bounds, count_unsettled(states, desired))
     partition = min(current.partition, bounds.burst)
     if current.desired_then == desired:

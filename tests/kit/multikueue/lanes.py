@@ -131,8 +131,11 @@ class Lane:
         if step.groups == 0:
             return not end.status and not end.groups and not end.others
         running = [one for one in end.groups.values() if _runs(one, size=self.shape.size)]
+        # Kueue takes back what it has admitted with a delay.
+        resting = [one for one in end.groups.values() if one.said.startswith("[]")]
         return (
             (len(end.groups), len(running)) == (step.groups, step.ready)
+            and len(running) + len(resting) == step.groups
             and not end.others
             and f"replicas {step.groups}, ready {step.ready}," in end.status
             and end.status.endswith(", seen")

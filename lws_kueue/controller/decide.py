@@ -117,9 +117,9 @@ def _plan(
     admitted = admissions.of(at, short, options=options, now=now)
     target, surge_until = rollout.next_target(at, admitted.waiting, now=now)
     wanted = max(at.owner.spec.replicas, target.replicas)
-    bridged = bridge.plan(
-        at, admitted, wanted=wanted, made=target.replicas, options=options, now=now
-    )
+    soon = planner.may_wait(at.owner, leader_set=at.found.leader_set, waiting=admitted.waiting)
+    soon = max(target.replicas, soon)
+    bridged = bridge.plan(at, admitted, wanted=wanted, made=soon, options=options, now=now)
     taken_down = _takedowns(at, admitted, target, stopping=bridged.stopping)
     going = {taken.uid for taken in taken_down}
     rechecks = (surge_until, admitted.look_again)

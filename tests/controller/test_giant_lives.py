@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api import names
-from lws_kueue.workload import build
+from lws_kueue.controller.admission import admissions
+from lws_kueue.controller.rollout import unadmitted
+from lws_kueue.workload import build, conditions
 from tests.kit.examples import examples
 from tests.kit.memory import scenarios
 from tests.kit.memory.kubernetes_model import Object, true
@@ -53,8 +55,17 @@ class Life(QuotaModel):
         pods = (pod for pod in self.of_kind("Pod").values() if pod["spec"].get("nodeName"))
         return {int(pod["metadata"]["labels"][names.GROUP_INDEX]) for pod in pods}
 
+    def waited(self) -> set[int]:
+        """Return the groups whose leaders have been there for so long that their pods are due."""
+        due = conditions.stamp(self.now - admissions.PODS_DUE)
+        pods = self.of_kind("Pod").values()
+        old = [pod["metadata"] for pod in pods if pod["metadata"]["creationTimestamp"] <= due]
+        return {int(meta["labels"][names.GROUP_INDEX]) for meta in old}
+
     def pass_once(self, name: str, *, writes: int | None = None) -> bool:
         before, wants = self.made, self.shape.replicas
+        asked = {self.group_of(one) for one in self.of_kind("Workload").values()} | self.running()
+        asked |= self.waited()
         wrote = super().pass_once(name, writes=writes)
         if self.built_in or not self.shape.queue:
             return wrote
@@ -64,6 +75,9 @@ class Life(QuotaModel):
             first = sum(index not in holding for index in range(after))
             ends = first <= self.options.max_pending or after == max(holding, default=-1) + 1
             assert ends, f"more wait than may: {self.story()}"
+            if before < wants:
+                most = max(unadmitted.paced(asked), before, max(holding, default=0) + 1)
+                assert after <= most, f"too many at a time: {self.story()}"
         return wrote
 
     def rest(self) -> None:
@@ -114,6 +128,38 @@ def test_a_set_grows_as_its_groups_are_admitted() -> None:
     life.give(9)
     life.rest()
     life.all_run()
+
+
+def test_a_large_set_grows_step_by_step_as_groups_get_their_pods() -> None:
+    life = a_life(5 * unadmitted.STEP, groups=5 * unadmitted.STEP, most=500)
+    life.pass_once(SET)
+    sizes = {life.made}
+    while life.made < life.shape.replicas:
+        life.go_on(life.rng)
+        sizes.add(life.made)
+    assert min(sizes) == 2 * unadmitted.STEP
+    assert sizes <= {step * unadmitted.STEP for step in range(2, 6)}, "one write for a step"
+    life.rest()
+    life.all_run()
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_a_large_set_of_which_nothing_is_admitted_is_made_up_to_what_may_wait(groups: int) -> None:
+    most = 3 * unadmitted.STEP
+    life = a_life(9 * unadmitted.STEP, groups=groups, most=most)
+    life.rest()
+    assert life.made == most + groups
+    assert f"{most} groups wait; " in life.told()
+
+
+def test_groups_that_never_get_their_pods_keep_no_others_from_being_made() -> None:
+    replicas, lame = 5 * unadmitted.STEP, 3 * unadmitted.STEP
+    life = a_life(replicas, groups=2 * replicas, most=500)
+    life.edit(size=2)
+    life.refused = {f"{SET}-{group}-1" for group in range(lame)}
+    life.rest()
+    assert life.made == replicas
+    assert life.running() == set(range(lame, replicas))
 
 
 def test_it_is_told_from_the_first_pass_on_how_many_groups_are_not_made_yet() -> None:

@@ -1,6 +1,7 @@
 """Sets of a size that nobody serves: what a pass costs depends on what there is, not on numbers."""
 
 import dataclasses
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from lws_kueue.api import actions, facts, lws, names
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller import decide, refusals, repairs
 from lws_kueue.controller.observe import observed
+from lws_kueue.controller.rollout import unadmitted
 from lws_kueue.workload import build
 from tests.kit.builders import builders, given
 
@@ -180,16 +182,49 @@ def test_no_more_groups_wait_at_a_time_than_the_setting_allows() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "made", "look_again"), [(12, 2, 8), (19, 2, 1), (20, 4, None), (3600, 4, None)]
+)
+def test_after_a_while_no_group_waits_for_the_pods_of_those_before_it(
+    seconds: int, made: int, look_again: float | None
+) -> None:
+    there = 2 * unadmitted.STEP
+    owner = an_owner(9 * unadmitted.STEP, queue=True)
+    situation = seen(owner, groups=there, admitted=False, leaders=there)
+    leaders = {
+        name: dataclasses.replace(pod, meta=dataclasses.replace(pod.meta, created=builders.EARLIER))
+        for name, pod in situation.pods.items()
+        if pod.meta.labels[names.WORKER_INDEX] == "0"
+    }
+    begun = datetime.datetime.fromisoformat(builders.EARLIER)
+    plan = decide.decide(
+        dataclasses.replace(situation, pods=leaders, workloads={}),
+        now=begun + datetime.timedelta(seconds=seconds),
+        options=build.Options(),
+    )
+    (size,) = [
+        write.body["spec"]["replicas"]
+        for chain in plan.chains
+        for write in chain
+        if isinstance(write, actions.Apply) and write.body["metadata"]["name"] == given.NAME
+    ]
+    assert size == made * unadmitted.STEP
+    if look_again is not None:
+        assert plan.recheck_after is not None
+        assert plan.recheck_after <= look_again
+
+
 @pytest.mark.parametrize("queue", [True, False])
-def test_no_more_leaders_are_made_than_may_wait(queue: bool) -> None:
+def test_no_more_leaders_are_made_than_get_their_pods_soon_or_may_wait(queue: bool) -> None:
     owner = an_owner(VAST, queue=queue)
     new = observed.Observed(given.NAMESPACE, given.NAME, owner, KUEUE)
     plan = decide.decide(new, now=builders.NOW, options=build.Options())
     writes = [write for chain in plan.chains for write in chain]
     (leaders,) = (one.body for one in writes if isinstance(one, actions.Apply))
-    assert leaders["spec"]["replicas"] == (500 if queue else VAST)
+    assert leaders["spec"]["replicas"] == (2 * unadmitted.STEP if queue else VAST)
     assert leaders["metadata"]["annotations"][names.REPLICAS] == str(VAST)
     if queue:
+        assert waiting(plan).startswith("groups 0-499: ")
         assert "groups 500-999999: 500 groups wait; 999500 more are not asked for" in waiting(plan)
 
 

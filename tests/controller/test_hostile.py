@@ -18,6 +18,7 @@ from lws_kueue.api import actions, facts, kueue, lws, names
 from lws_kueue.controller import decide
 from lws_kueue.controller.admission import waiting
 from lws_kueue.controller.observe import members, observed
+from lws_kueue.controller.rollout import unadmitted
 from lws_kueue.runtime import cache
 from lws_kueue.workload import build
 from tests.kit.examples import examples
@@ -250,7 +251,10 @@ def test_a_scale_to_a_hundred_thousand_groups_gives_a_plan_of_bounded_size(
         assert not workloads, "before there are pods"
 
 
-def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time() -> None:
+def test_groups_that_come_all_at_once_ask_for_quota_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unadmitted, "STEP", 3 * waiting.MOST_NEW)
     body = a_set(random.Random(1))
     body["metadata"]["labels"] = {names.QUEUE_NAME: "queue"}
     body["spec"]["replicas"] = 3 * waiting.MOST_NEW

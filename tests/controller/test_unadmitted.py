@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lws_kueue.api.indices import Indices
-from lws_kueue.controller.rollout import planner, scaling
+from lws_kueue.controller.rollout import planner, scaling, unadmitted
 from lws_kueue.controller.rollout.planner import Current, Target
 from lws_kueue.controller.rollout.unadmitted import NOBODY, Unadmitted
 from tests.kit.builders import states as group_states
@@ -187,6 +187,38 @@ def test_no_more_surge_groups_are_made_than_may_wait() -> None:
 def test_where_nobody_counts_any_number_of_groups_is_made() -> None:
     bounds = scaling.Bounds(1_000_000, surge=1_000_000)
     assert NOBODY.limited(bounds, replicas=0) == bounds
+
+
+@pytest.mark.parametrize(
+    ("what", "queued", "replicas", "may_wait", "made"),
+    [
+        ("a new set", range(10), 0, 100, 3),
+        ("more are there", range(10), 5, 100, 5),
+        ("one is admitted far above", {*range(6), *range(7, 10)}, 0, 100, 7),
+        ("fewer may wait", range(1, 10), 1, 1, 2),
+    ],
+)
+def test_no_more_groups_are_made_at_a_time_than_get_their_pods_soon(
+    what: str, queued: tuple[int, ...], replicas: int, may_wait: int, made: int
+) -> None:
+    waiting = Unadmitted(queued=Indices(queued), most_queued=may_wait, most_made=3)
+    assert waiting.paced(scaling.Bounds(10), replicas=replicas).burst == made, what
+
+
+def test_surge_groups_come_at_once() -> None:
+    bounds = scaling.Bounds(10, surge=4)
+    waiting = Unadmitted(queued=Indices(range(11)), most_queued=100, most_made=10)
+    assert waiting.paced(bounds, replicas=10) == bounds
+    # But not while groups of the set itself are to come yet.
+    assert waiting.paced(scaling.Bounds(11, surge=4), replicas=9).burst == 10
+
+
+def test_a_set_grows_by_a_step_when_fewer_than_a_step_lack_pods() -> None:
+    sizes = [unadmitted.paced(range(asked)) for asked in range(10 * unadmitted.STEP)]
+    assert sizes[0] == 2 * unadmitted.STEP
+    for asked, size in enumerate(sizes):
+        assert unadmitted.STEP < size - asked <= 2 * unadmitted.STEP
+    assert len(set(sizes)) == 10, "and not at each group, because that is a write"
 
 
 def test_a_rollout_goes_on_with_the_groups_that_are_made() -> None:

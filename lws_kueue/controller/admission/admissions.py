@@ -5,7 +5,7 @@ the set as it is now: during an update groups differ, and each has the admission
 """
 
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -27,6 +27,9 @@ PATIENCE = timedelta(seconds=5)
 # A group that has waited for so long does not get the quota that became free for it. Somebody else
 # has, or it never will: then more of the same will help.
 OVERDUE = timedelta(minutes=2)
+# For so long the pods of a group that is made may be on their way. A group that lacks some after
+# that may never get them, and no others wait for it.
+PODS_DUE = timedelta(seconds=20)
 
 
 class Change(Enum):
@@ -243,6 +246,9 @@ def of(
     waiting = memo.whole("waiting", _waiting, _every(at), running, outdated, before)
     ages = _ages(at, workloads, waiting, now=now)
     change = _change(at, contents, workloads, outdated)
+    lacking = _ages_without_workload(ages, workloads)
+    asked = memo.whole("asked", _asked, workloads, before)
+    most_made = unadmitted.paced(asked | _waited(lacking, PODS_DUE))
     patient = _waited(ages, PATIENCE)
     smaller = change is Change.SMALLER
     # Surge groups that hold quota give way first.
@@ -261,10 +267,17 @@ def of(
             give_way=any(_needs_way(at, own.get(index)) for index in patient),
             queued=memo.whole("queued", operator.sub, waiting, no_turn),
             most_queued=options.max_pending,
+            most_made=most_made,
         ),
-        look_again=_patience_ends(
-            # One that is not there has not waited at all.
-            (*ages.values(), timedelta(0)) if len(ages) < len(waiting) else ages.values()
+        look_again=actions.soonest(
+            (
+                *_ends(
+                    # One that is not there has not waited at all.
+                    (*ages.values(), timedelta(0)) if len(ages) < len(waiting) else ages.values(),
+                    (PATIENCE, OVERDUE),
+                ),
+                *_ends(lacking.values() if most_made < at.owner.spec.replicas else (), (PODS_DUE,)),
+            )
         ),
         short=short,
         before=before,
@@ -327,6 +340,11 @@ def _waiting(
     return Indices(every) - (Indices(run) - outdated) - before
 
 
+def _asked(workloads: Collection[int], before: Indices) -> Indices:
+    """Return the groups whose pods are there, as far as quota was asked for them."""
+    return Indices(workloads) | before
+
+
 def _takes_no_turn(_index: int, workload: kueue.Workload) -> Literal[True] | None:
     """Whether a group is in no queue and does not go back there by itself."""
     settled = (state.Admission.RESERVED, state.Admission.ADMITTED, state.Admission.DEACTIVATED)
@@ -358,6 +376,13 @@ def _ages(
     return {index: since[index].age(now) if index in since else None for index in there}
 
 
+def _ages_without_workload(
+    ages: Mapping[int, timedelta | None], workloads: Collection[int]
+) -> dict[int, timedelta | None]:
+    """Return for how long the groups have waited that nobody has asked quota for yet."""
+    return {index: age for index, age in ages.items() if index not in workloads}
+
+
 def _since(_index: int, group: groups.Group, workload: kueue.Workload | None) -> _Since | None:
     """Return since when a group has waited for quota; None for one that has some.
 
@@ -381,14 +406,12 @@ def _waited(ages: Mapping[int, timedelta | None], at_least: timedelta) -> Indice
     return Indices(i for i, age in ages.items() if age is not None and age >= at_least)
 
 
-def _patience_ends(ages: Iterable[timedelta | None]) -> float | None:
-    """Return in how many seconds the next group has waited for a while, or is overdue."""
-    return actions.soonest(
-        (limit - age).total_seconds()
-        for age in ages
-        for limit in (PATIENCE, OVERDUE)
-        if age is not None and age < limit
-    )
+def _ends(ages: Iterable[timedelta | None], limits: Sequence[timedelta]) -> Iterator[float]:
+    """Return in how many seconds each group comes to each age of ``limits``."""
+    for age in ages:
+        for limit in limits:
+            if age is not None and age < limit:
+                yield (limit - age).total_seconds()
 
 
 def _change(

@@ -28,7 +28,8 @@ def plan(
 ) -> actions.Part:
     """Return what to do about the Workloads and the pods of a set with ``wanted`` groups.
 
-    Groups are made up to the index ``made`` only, if more would wait than may.
+    Groups are made up to the index ``made`` only, in this pass or when those before them have their
+    pods, if more would wait than may.
     """
     if at.managed_by.built_in:
         return built_in.plan(at, options=options)

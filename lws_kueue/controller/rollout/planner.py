@@ -49,7 +49,7 @@ class States:
 class Current:
     """What the leader StatefulSet says: its replicas N, its partition p, and R at that time.
 
-    Of that R only those count that were made, because not all of them may have been (``limited``).
+    Of that R only those count that were made, because not all of them may have been (``paced``).
     ``seen`` says that its controller goes by that by now, and not by what was there before.
     """
 
@@ -101,8 +101,21 @@ def bounds_of(
     waiting: unadmitted.Unadmitted,
 ) -> scaling.Bounds:
     """Return what the rollout of a set has to keep to now, of which ``waiting`` wait for Kueue."""
-    there = 0 if leader_set is None else leader_set.replicas
-    return waiting.limited(scaling.bounds(owner), replicas=there)
+    return waiting.paced(scaling.bounds(owner), replicas=_there(leader_set))
+
+
+def may_wait(
+    owner: lws.LeaderWorkerSet,
+    *,
+    leader_set: facts.StatefulSet | None,
+    waiting: unadmitted.Unadmitted,
+) -> int:
+    """Return how many desired groups of a set are made as soon as there are pods for them."""
+    return waiting.limited(scaling.bounds(owner), replicas=_there(leader_set)).replicas
+
+
+def _there(leader_set: facts.StatefulSet | None) -> int:
+    return 0 if leader_set is None else leader_set.replicas
 
 
 def under_quota(

@@ -17,12 +17,29 @@ it could be for ever (kueue-contract 1.16 and 8.3; upstream's pair hangs in most
 - Surge groups that hold quota, while a desired group waits for some, give way.
 - No more groups are made than may wait, beside those that do not. A rollout takes the set for as
   large as that, and goes on with it when groups are admitted.
+- Nor are more made at a time than get their pods soon: a StatefulSet controller serves whoever asks
+  first, and the groups of a large set would keep it from everybody else's for a long time.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from lws_kueue.api.indices import Indices
 from lws_kueue.controller.rollout import scaling
+
+# A set grows by so many groups at a time, when there are fewer than so many that lack pods. By
+# default a controller manager makes 20 pods a second, so it is busy with them for seconds.
+STEP: Final = 32
+
+
+def paced(asked: Collection[int]) -> int:
+    """Return how many groups of a set there may be by now, of which so many have ``asked``.
+
+    That are at least STEP, and at most twice as many, more than those that have. It changes once
+    in STEP groups, because each change is a write.
+    """
+    return (len(asked) // STEP + 2) * STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +52,8 @@ class Unadmitted:
     newest revision, has been waiting for a while, perhaps for the quota of surge groups.
 
     ``queued`` are those of the groups that wait in a queue, or will, and ``most_queued`` is how
-    many may, None if any number.
+    many may, None if any number. ``most_made`` is how many groups there may be while those before
+    them lack pods, None if any number.
     """
 
     groups: Indices = field(default_factory=Indices)
@@ -45,6 +63,7 @@ class Unadmitted:
     give_way: bool = False
     queued: Indices = field(default_factory=Indices)
     most_queued: int | None = None
+    most_made: int | None = None
 
     def limited(self, bounds: scaling.Bounds, *, replicas: int) -> scaling.Bounds:
         """Return ``bounds`` with no more groups than may be made now, while there are ``replicas``.
@@ -54,13 +73,26 @@ class Unadmitted:
         """
         if self.most_queued is None:
             return bounds
-        # Nobody has looked at surge groups that are not there: they will wait.
-        queued = self.queued | range(max(bounds.replicas, replicas), bounds.burst)
+        queued = self._queued(bounds, replicas)
         behind = queued.past(self.most_queued)
         if behind is None:
             return bounds
-        last = (Indices(range(bounds.burst)) - queued).last()
-        return bounds.within(max(replicas, behind, 0 if last is None else last + 1))
+        return bounds.within(max(replicas, behind, _behind_others(bounds, queued)))
+
+    def paced(self, bounds: scaling.Bounds, *, replicas: int) -> scaling.Bounds:
+        """Return ``bounds`` with no more groups than are to be made in this pass.
+
+        Surge groups are as many as the budget of an update lets there be, so they come at once.
+        """
+        bounds = self.limited(bounds, replicas=replicas)
+        if self.most_made is None or self.most_made >= bounds.replicas:
+            return bounds
+        others = _behind_others(bounds, self._queued(bounds, replicas))
+        return bounds.within(max(replicas, self.most_made, others))
+
+    def _queued(self, bounds: scaling.Bounds, replicas: int) -> Indices:
+        # Nobody has looked at surge groups that are not there: they will wait.
+        return self.queued | range(max(bounds.replicas, replicas), bounds.burst)
 
     def not_counted(self, desired: int) -> Indices:
         """Return the desired groups whose waiting is none of the update's doing."""
@@ -91,6 +123,12 @@ class Unadmitted:
         in_place = self.give_way or (bounds.surge > 0 and surge == 0)
         unavailable = max(1, bounds.unavailable) if in_place else bounds.unavailable
         return replace(bounds, surge=surge, unavailable=unavailable)
+
+
+def _behind_others(bounds: scaling.Bounds, queued: Indices) -> int:
+    """Return how many groups there have to be for those that are not ``queued``."""
+    last = (Indices(range(bounds.burst)) - queued).last()
+    return 0 if last is None else last + 1
 
 
 NOBODY = Unadmitted()

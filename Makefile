@@ -18,11 +18,11 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 # How many clusters the whole-system tests run on side by side: more than there are cores, because a
-# test waits for about half of its time; those of test-long, which play many sets at once, do not.
+# test waits for about half of its time; some of test-long, which play many sets at once, do not.
 # Each takes up to 2 GiB of memory. 0 for a cluster that is given:
 # make test CLUSTERS=0 ARGS='--kubeconfig FILE'
 test: CLUSTERS ?= 4
-test-long: CLUSTERS ?= 2
+test-long: CLUSTERS ?= 3
 # Whole files, in the order of tests/kit/live/handing_out.py: what is long is begun first.
 HAND_OUT := --dist loadfile --no-loadscope-reorder
 

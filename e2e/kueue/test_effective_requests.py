@@ -10,6 +10,7 @@ import pytest
 from lws_kueue_lab import sandbox
 
 from lws_kueue.api import names
+from tests.kit.judge import budget
 from tests.kit.kueue import queued
 from tests.kit.live import harness
 from tests.kit.lws.sample import LWS, Object
@@ -160,3 +161,32 @@ def test_an_init_container_that_gets_more_from_a_limit_range_is_admitted_anew(
         one.wait_gated(1, pods=SIZE)
     harness.set_quota(one.cluster, namespace=one.namespace, cpu="1200m")
     one.wait_ready(GROUPS)
+
+
+@pytest.mark.row("WAR-02")
+@pytest.mark.parametrize("where", ["in a queue", "in none"])
+def test_a_request_that_the_server_rounds_up_is_applied_once(
+    installed: sandbox.Sandbox, namespace: str, where: str
+) -> None:
+    """It stores thousandths at least, so what is there never is what was asked for."""
+    queue = harness.queues(installed, namespace=namespace, cpu="1")
+    body = harness.leader_worker_set(
+        "tiny",
+        namespace=namespace,
+        queue=queue if where == "in a queue" else None,
+        replicas=1,
+        size=2,
+        cpu="0.1m",
+    )
+    installed.api.create(body)
+    one = queued.Queued(installed, namespace, "tiny")
+    one.wait_ready(1)
+    found = budget.settled(installed, namespace=namespace)
+    made = [w for w in found if w.resource == "statefulsets"]
+    assert len(made) == 2, budget.summary(found)
+    requests = {
+        container["resources"]["requests"]["cpu"]
+        for pod in one.pods().values()
+        for container in pod["spec"]["containers"]
+    }
+    assert requests == {"1m"}

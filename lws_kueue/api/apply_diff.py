@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from lws_kueue.api import facts, names
+from lws_kueue.api import facts, names, quantity
 
 # Lists that server-side apply merges by key, with the key fields' defaults. All others are
 # replaced as a whole.
@@ -37,6 +37,10 @@ _ATOMIC_MAPS = frozenset({"nodeSelector", "matchLabels"})
 
 # The API server drops this field while its feature gate is off (lws-contract 3.2).
 _DROPPED = (("updateStrategy", "rollingUpdate"), "maxUnavailable")
+
+# Quantities in these are stored in thousandths at least: the API server rounds what is smaller up
+# (SetDefaults_ResourceList in pkg/apis/core/v1/defaults.go of Kubernetes).
+_RESOURCE_LISTS = (("requests",), ("limits",), ("overhead",))
 
 # So many fields are named of those that became something else, and so much of each value.
 MOST_NAMED = 5
@@ -189,7 +193,17 @@ def _covered(live: Any, desired: Any, *, path: tuple[str, ...]) -> bool:
         return isinstance(live, Mapping) and _map_covered(live, desired, path=path)
     if isinstance(desired, list):
         return isinstance(live, list) and _list_covered(live, desired, path=path)
-    return bool(live == desired)
+    return bool(live == desired) or (
+        path[-2:-1] in _RESOURCE_LISTS and _same_in_thousandths(live, desired)
+    )
+
+
+def _same_in_thousandths(live: Any, desired: Any) -> bool:
+    """Whether a quantity is what the API server stores of another one."""
+    try:
+        return quantity.thousandths(live) == quantity.thousandths(desired)
+    except ValueError:
+        return False
 
 
 def _list_covered(live: list[Any], desired: list[Any], *, path: tuple[str, ...]) -> bool:

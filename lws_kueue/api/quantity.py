@@ -66,6 +66,11 @@ def _exact(text: str) -> int:
     return math.ceil(value.scaleb(_SMALLEST_DIGITS))
 
 
+def thousandths(quantity: Any) -> int:
+    """Parse a quantity in thousandths, rounded up; ValueError if it is none."""
+    return -(-exact(quantity) // 10 ** (_SMALLEST_DIGITS - 3))
+
+
 def rounded(resource: str, parts: int) -> int:
     """Return an amount of ``exact`` in the unit in which quota is counted, rounded up."""
     per_unit: int = 10**_SMALLEST_DIGITS

@@ -477,4 +477,5 @@ def removal(
     # Kueue leaves the finalizer of a Workload that has an owner to the owner's side.
     kept = [one for one in meta.finalizers if one != names.WORKLOAD_FINALIZER]
     body = {"metadata": {"finalizers": kept or None}}
-    return (actions.Patch(ref, body, meta.resource_version),)
+    # Each Workload is let go once: however many of that name went before, that repeats nothing.
+    return (actions.Patch(ref, body, meta.resource_version, because=f"removed {meta.uid}"),)

@@ -173,6 +173,30 @@ def test_fields_of_others_are_left_alone(change: Any) -> None:
     assert covers(obj, desired())
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept", "same"),
+    [
+        ("100u", "1m", True),
+        ("1500u", "2m", True),
+        ("1m", "1m", True),
+        ("100u", "2m", False),
+        ("1m", "100m", False),
+        ("100u", None, False),
+        ("100u", "", False),
+    ],
+)
+@pytest.mark.parametrize("place", ["requests", "limits"])
+def test_a_request_that_the_server_rounds_up_to_thousandths_is_covered(
+    place: str, asked: str, kept: str | None, same: bool
+) -> None:
+    body = desired()
+    _pod(body)["containers"][0]["resources"] = {place: {"cpu": asked}}
+    obj = stored(body)
+    _pod(obj)["containers"][0]["resources"] = {place: {"cpu": kept}}
+    assert covers(obj, body) is same
+    assert bool(apply_diff.changed(obj, body)) is not same
+
+
 def test_an_item_that_another_manager_added_to_a_list_by_key_is_left_alone() -> None:
     obj = stored(desired())
     _pod(obj)["containers"].insert(1, {"name": "sidecar"})

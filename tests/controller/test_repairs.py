@@ -12,7 +12,8 @@ import pytest
 
 from lws_kueue.api import actions, lws, names
 from lws_kueue.controller import repairs, rivals
-from tests.kit.builders import given
+from lws_kueue.workload import diff
+from tests.kit.builders import builders, given
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OCCASION = "uid/1"
@@ -188,6 +189,28 @@ def test_a_workload_that_gives_quota_back_is_neither_held_nor_counted() -> None:
 
 
 @pytest.mark.row("WAR-04")
+@pytest.mark.row("WAR-02")
+def test_a_workload_that_somebody_deletes_again_and_again_is_let_go_each_time() -> None:
+    """What waits is its next creation: one that is going holds quota until it is let go."""
+    attempts = repairs.Attempts()
+    for number in range(12):
+        going = builders.workload(
+            name="sample-0-1a2b3",
+            uid=f"wl-uid-{number}",
+            metadata={
+                "namespace": "ns",
+                "deletionTimestamp": builders.EARLIER,
+                "finalizers": [names.WORKLOAD_FINALIZER],
+            },
+        )
+        (write,) = diff.removal(going, ())
+        assert isinstance(write, actions.Patch)
+        now = at(5.0 * number)
+        assert attempts.wait(write, occasion=OCCASION, now=now) == 0
+        assert not attempts.made(write, occasion=OCCASION, now=now)
+    assert not list(attempts.causes(at(60)))
+
+
 def test_a_pod_that_is_stopped_again_keeps_its_name_for_a_pause_that_grows() -> None:
     attempts, now, kept = repairs.Attempts(), 0.0, []
     for _ in range(7):

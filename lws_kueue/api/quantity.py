@@ -68,7 +68,8 @@ def _exact(text: str) -> int:
 
 def thousandths(quantity: Any) -> int:
     """Parse a quantity in thousandths, rounded up; ValueError if it is none."""
-    return -(-exact(quantity) // 10 ** (_SMALLEST_DIGITS - 3))
+    per_thousandth: int = 10 ** (_SMALLEST_DIGITS - 3)
+    return -(-exact(quantity) // per_thousandth)
 
 
 def rounded(resource: str, parts: int) -> int:

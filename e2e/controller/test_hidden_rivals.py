@@ -167,7 +167,7 @@ def test_pods_that_are_made_without_their_gate_are_stopped_six_times_a_minute(
 
 
 @pytest.mark.row("WAR-04")
-@pytest.mark.long
+@pytest.mark.long(minutes=6)
 def test_when_gates_are_left_alone_again_the_longest_pause_is_waited_for_and_all_ends_well(
     stripped: queued.Queued, thief: Thief
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_rival_for_one_thing_makes_no_war_about_another(
             assert len(times) <= one.most(resource, key), (resource, key, times)
 
 
-@pytest.mark.long
+@pytest.mark.long(minutes=7)
 @pytest.mark.row("WAR-02")
 def test_after_the_first_minute_there_is_one_write_in_five_minutes(
     installed: sandbox.Sandbox, controller: harness.ControllerProcess
@@ -91,7 +91,7 @@ def test_after_the_first_minute_there_is_one_write_in_five_minutes(
         assert 295.0 < last - first[-1] < 330.0, (what, times)
 
 
-@pytest.mark.long
+@pytest.mark.long(minutes=3)
 @pytest.mark.row("WAR-03")
 def test_a_restart_of_the_controller_costs_one_repair_and_not_another_war(
     installed: sandbox.Sandbox, controller: harness.ControllerProcess

@@ -82,7 +82,7 @@ def pods(facts: Iterable[history.Fact]) -> collections.Counter[str]:
     return collections.Counter(found.values())
 
 
-@pytest.mark.long
+@pytest.mark.long(minutes=8)
 def test_kills_change_neither_how_a_step_ends_nor_who_may_run(
     installed: sandbox.Sandbox,
     controller: harness.ControllerProcess,

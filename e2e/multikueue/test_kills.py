@@ -100,7 +100,7 @@ def judged(opened: clusters.Clusters, watch: watching.Watch, lane: lanes.Lane) -
     return watching.broken(watch, places, namespace=lane.namespace, quota=quota)
 
 
-@pytest.mark.long
+@pytest.mark.long(minutes=10)
 @pytest.mark.row("MK-42")
 def test_kills_of_a_manager_change_neither_where_a_step_ends_nor_where_groups_may_run(
     opened: clusters.Clusters, tmp_path: Path

@@ -52,6 +52,20 @@ def test_beside_a_fleet(cluster): ...
     "b/test_one.py": "def test_quiet(quiet): ...",
     "c/test_own.py": "def test_opens_a_cluster(fresh_cluster): ...",
     "c/test_program.py": "def test_starts_a_program(): ...",
+    "d/test_minutes.py": """
+import pytest
+
+@pytest.mark.long(minutes=2)
+def test_takes_two_minutes(cluster): ...
+""",
+    "d/test_more_minutes.py": """
+import pytest
+
+pytestmark = pytest.mark.long
+
+@pytest.mark.long(minutes=3)
+def test_takes_three_minutes(cluster): ...
+""",
     "e2e/admission/test_rules.py": "def test_rule(cluster): ...",
 }
 
@@ -74,6 +88,7 @@ def test_what_is_long_comes_before_what_is_short_and_admission_before_any_contro
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("ITEM ")]
     assert [name for _, name in lines] == [
         "test_rule",
+        *("test_takes_three_minutes", "test_takes_two_minutes"),
         *("test_of_a_fleet", "test_beside_a_fleet", "test_quiet"),
         *("test_opens_a_cluster", "test_starts_a_program"),
         *("test_one_of_many", "test_another_of_many"),

@@ -277,7 +277,9 @@ def test_an_unwanted_workload_loses_its_finalizer_and_goes(owners: list[dict[str
     assert found.chains == ((actions.Delete(ref, "wl-1"),),)
     metadata["deletionTimestamp"] = builders.EARLIER
     found = changes(stored(0), stored(1, metadata=metadata), desired=(0,))
-    patch_ = actions.Patch(ref, {"metadata": {"finalizers": ["other.io/f"]}}, "7")
+    patch_ = actions.Patch(
+        ref, {"metadata": {"finalizers": ["other.io/f"]}}, "7", because="removed wl-1"
+    )
     assert found.chains == ((patch_,),), "only once its deletion is certain"
 
 

@@ -55,6 +55,7 @@ class Memo:
         self._same: dict[str, Any] = {}
         self._each: dict[str, _Each] = {}
         self._whole: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self._once: dict[str, tuple[object, Any]] = {}
         self._decision: object = None
         self._over: Callable[[], bool] = _never
         self._differences: deque[tuple[Mapping[Any, Any], Mapping[Any, Any], tuple[Any, ...]]] = (
@@ -95,6 +96,21 @@ class Memo:
             return value
         value = derive(*given)
         self._whole[what] = (given, value)
+        return value
+
+    def once(self, what: str, derive: Callable[[], V]) -> V:
+        """Return what ``derive`` says, which is asked once in all pieces of a decision.
+
+        It may depend on the time, and on all else that the pieces have in common.
+        """
+        if self._decision is None:
+            return derive()
+        kept = self._once.get(what)
+        if kept is not None and kept[0] is self._decision:
+            value: V = kept[1]
+            return value
+        value = derive()
+        self._once[what] = (self._decision, value)
         return value
 
     def each(

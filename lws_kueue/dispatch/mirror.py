@@ -27,6 +27,17 @@ def ready(view: places.View) -> bool:
     return trusted and not place.run.meta.deleting and place.run.ready(view.key)
 
 
+def untold(view: places.View) -> bool:
+    """Whether it is not known yet how the group is: this process has not listed its cluster.
+
+    For as long as one that is lost is trusted, it counts as it was told last (MK-73).
+    """
+    place = view.place(view.home) if view.home else None
+    if place is None or place.up or place.run is not None:
+        return False
+    return place.cluster.link.lost_for(view.now) <= _TRUSTED_FOR
+
+
 def updated(view: places.View) -> bool:
     """Whether the group's pods where it runs are those of its leader's revision."""
     place = view.place(view.home) if view.home else None
@@ -45,7 +56,7 @@ def plan(view: places.View) -> actions.Part:
 def _leader(view: places.View, *, is_ready: bool) -> actions.Patch | None:
     """Return the patch of the leader's status; one that never was ready is left as it is."""
     leader = view.group.leader
-    if leader is None or leader.meta.deleting or not members.gated(leader):
+    if leader is None or leader.meta.deleting or not members.gated(leader) or untold(view):
         return None
     is_mirrored = leader.phase == "Running"
     if leader.ready == is_ready and (is_mirrored or not is_ready):
@@ -88,7 +99,7 @@ def _pods_ready(view: places.View, *, is_ready: bool) -> actions.Apply | None:
 def _distrust_in(view: places.View, *, is_ready: bool) -> float | None:
     """Return in how many seconds a group counts as not ready because its cluster is lost."""
     place = view.place(view.home) if view.home else None
-    if not is_ready or place is None or place.up:
+    if not (is_ready or untold(view)) or place is None or place.up:
         return None
     left = _TRUSTED_FOR - place.cluster.link.lost_for(view.now)
     return max(0.0, left.total_seconds()) + 1

@@ -51,7 +51,11 @@ def plan(seen: observed.Observed, *, options: settings.Settings, now: datetime) 
     A chain is of one group, and its writes are in the order in which they may happen. Chains are
     independent of each other, so a slow cluster holds up nobody.
     """
-    views = views_of(seen, options=options, now=now)
+    return of_views(seen, views_of(seen, options=options, now=now))
+
+
+def of_views(seen: observed.Observed, views: tuple[places.View, ...]) -> actions.Part:
+    """Return the same of all groups with their places (``views_of``)."""
     load, together = offers.Load.of(views), placement.Together(seen, views)
     moving = _may_drain(views, together.home)
     parts = tuple(_group(_Turn(view, load, together, view.id.index in moving)) for view in views)

@@ -149,6 +149,17 @@ def test_a_decision_in_pieces_asks_everything_once_and_comes_to_the_same() -> No
     assert asked[6:] == [2, 3], "the next decision asks what it has to ask anew"
 
 
+def test_what_depends_on_the_time_is_asked_once_in_all_pieces_of_a_decision() -> None:
+    memo, asked = memos.Memo(), iter(range(9))
+    first, second = object(), object()
+    found: list[int] = []
+    for decision in (first, first, second):
+        with memo.pieces(decision, lambda: False):
+            found += [memo.once("a", lambda: next(asked)), memo.once("b", lambda: next(asked))]
+    assert found == [0, 1, 0, 1, 2, 3]
+    assert memo.once("a", lambda: next(asked)) == 4, "outside of a decision nothing is kept"
+
+
 FACTS = st.dictionaries(st.integers(0, 8), st.sampled_from([ONE, TWO, THREE]))
 
 

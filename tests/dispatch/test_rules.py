@@ -677,6 +677,19 @@ def test_a_lost_cluster_is_trusted_for_a_moment(lost: float | None, expected: bo
     assert "PodsReady" not in "".join(made.told(situation.plan())) or lost is None
 
 
+@pytest.mark.row("MK-73")
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize(("lost", "told"), [(29, False), (31, True)])
+def test_nothing_is_said_of_a_group_before_its_cluster_has_been_listed(
+    lost: float, told: bool, ready: bool
+) -> None:
+    part = Situation(AT_W1, w1=Worker(lost=lost), leader=made.leader(ready=ready)).plan()
+    assert bool(part.chains) is (told and ready), "one that was not ready is so now as well"
+    if not told:
+        assert part.recheck_after is not None
+        assert part.recheck_after <= 2
+
+
 @pytest.mark.row("MK-36")
 def test_a_lost_cluster_is_looked_at_again_at_its_deadline() -> None:
     part = Situation(AT_W1, w1=replace(RUNS, lost=60)).plan()

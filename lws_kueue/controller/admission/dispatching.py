@@ -9,6 +9,7 @@ no quota and lets no Workload go of a set that other clusters concern.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from lws_kueue.api import actions, facts, kueue, lws, names, numbers, reasons
 from lws_kueue.api.indices import Indices
@@ -36,24 +37,49 @@ class Dispatching:
     asked: activation.Activation
     now: datetime
 
+    @cached_property
+    def _views(self) -> tuple[places.View, ...]:
+        """All groups with their places; looked up once, which is most of the work."""
+        return dispatch.views_of(self.seen, options=self.workers.options, now=self.now)
+
     def views(self, *, wanted: int) -> tuple[places.View, ...]:
         """Return the groups with their places; those with an index below ``wanted`` are wanted."""
-        seen = _wanting(self.seen, wanted)
-        return dispatch.views_of(seen, options=self.workers.options, now=self.now)
+        return tuple(
+            replace(view, group=replace(view.group, wanted=False))
+            if view.group.wanted and view.id.index >= wanted
+            else view
+            for view in self._views
+        )
 
     def plan(self, *, wanted: int) -> actions.Part:
         """Return what to do in all clusters."""
-        seen = _wanting(self.seen, wanted)
-        return dispatch.plan(seen, options=self.workers.options, now=self.now)
+        return dispatch.of_views(_wanting(self.seen, wanted), self.views(wanted=wanted))
 
+    @cached_property
     def own(self) -> Mapping[int, places.View]:
-        """Return the groups of the set as it is, and not of one that had its name before."""
+        """The groups of the set as it is, and not of one that had its name before."""
         uid = self.seen.lws.meta.uid if self.seen.lws is not None else ""
         return {
             view.id.index: view
-            for view in self.views(wanted=_EVERY)
+            for view in self._views
             if view.id.set_uid == uid and view.group.wanted
         }
+
+    @cached_property
+    def elsewhere(self) -> Indices:
+        """The groups of other clusters: those that have one, or wait to be given to one."""
+        return Indices(i for i, view in self.own.items() if _runs_elsewhere(view, self))
+
+    @cached_property
+    def remotes(self) -> Mapping[int, groups.Remote]:
+        """How those groups are where they run."""
+        return {index: _remote(self.own[index]) for index in self.elsewhere}
+
+    @cached_property
+    def barred(self) -> Indices:
+        """The groups of this cluster that may not be released here."""
+        mine = (one for one in self.own.items() if one[0] not in self.elsewhere)
+        return Indices(index for index, view in mine if _barred(view))
 
 
 _EVERY = 2**62
@@ -142,39 +168,42 @@ def pods_asked(seen: observed.Observed, *, now: datetime) -> Mapping[str, tuple[
 def of(at: scope.Scope, *, options: build.Options, now: datetime) -> Dispatching | None:
     """Return what other clusters have to do with a live set, None for most sets."""
     seen = at.seen
-    if seen.workers is None or not concerned(seen):
+    workers = seen.workers
+    if workers is None or not concerned(seen):
         return None
+    return seen.memo.once("dispatching", lambda: _of(at, workers, options=options, now=now))
+
+
+def _of(
+    at: scope.Scope, workers: clusters.Workers, *, options: build.Options, now: datetime
+) -> Dispatching:
+    seen = at.seen
     asked = _activation(seen, built_in=not at.managed_by.stops)
     contents = None
     if at.managed_by.stops:
         # There, a group is placed by what it asks of topology.
         contents = admissions.Contents(at, options=replace(options, topology=True), remote=True)
     found = _put_together(
-        seen, seen.workers, _workloads(seen), at.found.by_index, _Contents(contents), asked
+        seen, workers, _workloads(seen), at.found.by_index, _Contents(contents), asked
     )
-    return Dispatching(found, seen.workers, asked, now)
+    return Dispatching(found, workers, asked, now)
 
 
 def located(at: scope.Scope, found: Dispatching | None) -> scope.Scope:
     """Return a set with its groups as they are where they run."""
     if found is None:
         return at
-    views = found.own()
-    elsewhere = Indices(i for i, view in views.items() if _runs_elsewhere(view, found))
-    barred = Indices(i for i, view in views.items() if i not in elsewhere and _barred(view))
-    remotes = {index: _remote(views[index]) for index in elsewhere}
     return replace(
         at,
-        found=groups.located(at.found, remotes),
+        found=groups.located(at.found, found.remotes),
         dispatched=True,
         dispatches=found.asked.dispatches,
-        elsewhere=elsewhere,
-        barred=barred,
+        elsewhere=found.elsewhere,
+        barred=found.barred,
     )
 
 
 def _runs_elsewhere(view: places.View, found: Dispatching) -> bool:
-    """Whether a group is one of other clusters: it has one, or waits to be given to one."""
     if view.home:
         return True
     check = view.check if view.group.workload is not None else None
@@ -182,14 +211,16 @@ def _runs_elsewhere(view: places.View, found: Dispatching) -> bool:
 
 
 def _barred(view: places.View) -> bool:
-    """Whether a group of this cluster may not be released, because of what others may have."""
+    """Whether a group may not be released here, because of what other clusters may have."""
     return view.group.workload is not None and not dispatch.may_run_here(view)
 
 
 def _remote(view: places.View) -> groups.Remote:
     place = view.place(view.home) if view.home else None
     if place is None or place.run is None:
-        return groups.Remote.AWAY
+        leader = view.group.leader
+        told = leader is not None and leader.ready and mirror.untold(view)
+        return groups.Remote.READY if told else groups.Remote.AWAY
     if mirror.ready(view):
         return groups.Remote.READY
     return groups.Remote.UPDATED if place.run.key == view.key else groups.Remote.OUTDATED

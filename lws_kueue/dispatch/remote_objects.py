@@ -8,9 +8,10 @@ and when they are all gone for a moment, garbage collection would take it with i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from lws_kueue.api import actions, apply_diff, kueue, lws, names, tool_marks
+from lws_kueue.api import actions, apply_diff, derived, kueue, lws, names, tool_marks
 from lws_kueue.dispatch import identity, observed, settings
 from lws_kueue.workload import podsets
 
@@ -132,6 +133,23 @@ def _class(workload: kueue.Workload) -> str:
     return ref.name if ref is not None else ""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a group's set is made from: ``content`` is the set at revision ``key``."""
+
+    manager: identity.Manager
+    group: identity.GroupId
+    content: lws.LeaderWorkerSet
+    key: str
+    options: settings.Settings
+
+    def one_group(self) -> dict[str, Any]:
+        """Return the set of one replica that runs the group."""
+        return one_group(
+            self.manager, self.group, content=self.content, key=self.key, options=self.options
+        )
+
+
 def one_group(
     manager: identity.Manager,
     group: identity.GroupId,
@@ -206,6 +224,12 @@ def as_it_was_admitted(live: observed.RemoteSet, wanted: Mapping[str, Any]) -> d
     return {**wanted, "metadata": {**metadata, "labels": labels}}
 
 
-def is_as_wanted(live: observed.RemoteSet, wanted: Mapping[str, Any]) -> bool:
-    """Whether a set in a worker has all that we write; what others add is theirs."""
-    return apply_diff.covers(live, wanted, manager=names.DISPATCH_FIELD_MANAGER)
+@derived.once_given
+def to_be(live: observed.RemoteSet, asked: Asked) -> dict[str, Any] | None:
+    """Return what a set in a worker is to be, None if it has all that we write.
+
+    What others add to it is theirs.
+    """
+    wanted = as_it_was_admitted(live, asked.one_group())
+    covered = apply_diff.covers(live, wanted, manager=names.DISPATCH_FIELD_MANAGER)
+    return None if covered else wanted

@@ -176,13 +176,11 @@ def _unserved(home: Home) -> actions.Part:
 def _set(view: places.View, place: places.Place) -> actions.Part:
     if view.owner is None:
         return actions.Part()
-    wanted = remote_objects.one_group(
-        view.manager, view.id, content=view.owner, key=view.key, options=view.options
-    )
+    asked = remote_objects.Asked(view.manager, view.id, view.owner, view.key, view.options)
     if place.run is None:
-        return _make(view, place, wanted)
-    wanted = remote_objects.as_it_was_admitted(place.run, wanted)
-    if place.run.meta.deleting or remote_objects.is_as_wanted(place.run, wanted):
+        return _make(view, place, asked.one_group())
+    wanted = remote_objects.to_be(place.run, asked)
+    if place.run.meta.deleting or wanted is None:
         return actions.Part()
     # Guarded by its UID: one that somebody has deleted meanwhile is not made anew unseen.
     body = {**wanted, "metadata": {**wanted["metadata"], "uid": place.run.meta.uid}}

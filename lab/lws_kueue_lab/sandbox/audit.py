@@ -11,6 +11,17 @@ from typing import Any
 from lws_kueue_lab.sandbox import cluster
 
 _WRITE_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+# What is created there is an answer, and is kept nowhere.
+_REVIEWS = frozenset(
+    {
+        "selfsubjectaccessreviews",
+        "selfsubjectrulesreviews",
+        "selfsubjectreviews",
+        "subjectaccessreviews",
+        "localsubjectaccessreviews",
+        "tokenreviews",
+    }
+)
 _MARK_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 
@@ -36,7 +47,9 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        """Whether the request could change something; dry runs do not count."""
+        """Whether the request could change something; dry runs and reviews do not count."""
+        if self.resource in _REVIEWS:
+            return False
         return self.verb in _WRITE_VERBS and "dryRun=" not in self.uri
 
 

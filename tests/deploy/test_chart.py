@@ -255,6 +255,30 @@ def test_labels_and_arguments_are_added_to_those_that_are_there(tmp_path: Path) 
     }
 
 
+@pytest.mark.parametrize("key", sorted(VALUES))
+def test_a_value_of_which_all_lines_are_commented_out_is_empty_or_refused_by_its_name(
+    key: str, tmp_path: Path
+) -> None:
+    watched = ("--set", "enablePrometheus=true,grafanaDashboard.enabled=true", "--set")
+    done = helm.template(*watched, f"{key}=null", home=tmp_path)
+    assert done.returncode == 0 or f"missing property '{key}'" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("key", ["podLabels", "podAnnotations", "extraArgs"])
+def test_without_labels_annotations_or_arguments_the_pod_is_as_it_was(
+    key: str, tmp_path: Path
+) -> None:
+    assert pod(by_name(helm.render("--set", f"{key}=null", home=tmp_path))) == pod(
+        by_name(helm.render(home=tmp_path))
+    )
+
+
+@pytest.mark.parametrize("of", ["serviceMonitor", "prometheusRule", "grafanaDashboard"])
+def test_labels_that_are_taken_away_leave_what_is_well_formed(of: str, tmp_path: Path) -> None:
+    watched = ("--set", "enablePrometheus=true,grafanaDashboard.enabled=true", "--set")
+    assert helm.render(*watched, f"{of}.labels=null", home=tmp_path)
+
+
 def test_what_is_switched_off_is_not_there(tmp_path: Path) -> None:
     arguments = ("--set", "podDisruptionBudget.enabled=false,networkPolicy.enabled=false")
     kinds = {kind for kind, _ in by_name(helm.render(*arguments, home=tmp_path))}

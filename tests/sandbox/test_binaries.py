@@ -451,6 +451,15 @@ def test_a_failed_build_is_reported_and_leaves_nothing(
     assert binaries.ensure()["etcd"].is_file()
 
 
+def test_a_cache_that_cannot_be_built_into_is_told_with_what_to_do(
+    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LWS_KUEUE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(sandbox.ToolchainError, match="cannot be written.*set LWS_KUEUE_CACHE"):
+        binaries.ensure()
+
+
 def test_a_killed_build_is_swept_up_by_the_next(calls: Path) -> None:
     place = binaries.cache_directory() / "binaries"
     half_made = place / f".{binaries.ETCD.key(platform.system())}.abc"
@@ -548,6 +557,8 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     monkeypatch.delenv("LWS_KUEUE_CACHE", raising=False)
     assert binaries.cache_directory() == Path("/xdg/lws-kueue")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert binaries.cache_directory() == Path(os.environ["HOME"]) / ".cache" / "lws-kueue"
     monkeypatch.setenv("LWS_KUEUE_CACHE", "/mine")
     assert binaries.cache_directory() == Path("/mine")
     monkeypatch.delenv("LWS_KUEUE_CACHE")

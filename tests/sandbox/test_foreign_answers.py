@@ -73,6 +73,9 @@ PLATFORM = {"os": HOSTILE, "architecture": "long" * 10_000}
         pytest.param(manifest(manifests=[{"platform": PLATFORM}]), id="platforms"),
         pytest.param(manifest(config={"digest": LONG}), id="name of a digest"),
         pytest.param(manifest(config=LONG), id="no manifest"),
+        pytest.param(
+            manifest(layers=[{"digest": "sha256:" + "0" * 64, "size": float("inf")}]), id="size"
+        ),
     ],
 )
 def test_an_answer_that_is_none_is_told_shortly_and_without_control_characters(

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 from lws_kueue_lab import sandbox
-from lws_kueue_lab.sandbox import downloads, manager_certificate
+from lws_kueue_lab.sandbox import cluster, downloads, manager_certificate
 from lws_kueue_lab.sandbox.releases import layers, obtain, seen, sources, table, transfer
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
@@ -393,6 +393,16 @@ def test_a_folder_that_does_not_say_how_its_content_came_ends_the_run(
             downloads.verify(RELEASE, cache, HERE)
 
 
+def test_a_folder_in_the_place_of_what_was_seen_ends_the_run(
+    cache: Path, there: mirror.Mirror
+) -> None:
+    get(cache).rename(cache / "away")
+    (cache / "seen.json").unlink()
+    (cache / "seen.json").mkdir()
+    with pytest.raises(IntegrityError, match=r"seen.json is damaged.*Remove it"):
+        get(cache)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"tool v1.0.0": "sha256"}'])
 def test_a_damaged_record_of_what_was_seen_ends_the_run(
     cache: Path, there: mirror.Mirror, content: str
@@ -642,6 +652,25 @@ def test_what_is_said_to_be_larger_than_allowed_is_not_asked_for(
     assert not there.asked
 
 
+def test_a_file_of_no_bytes_is_a_file(tmp_path: Path) -> None:
+    digest, into = images.digest(b""), tmp_path / "x"
+    with contextlib.closing(transfer.Client()) as client:
+        url = "https://store.invalid/blob"
+        client.download(url, into, digest=digest, size=0, limit=10, report=print)
+    assert into.read_bytes() == b""
+
+
+def test_authorities_that_cannot_be_read_are_named_and_no_cache_is_blamed(
+    cache: Path, there: mirror.Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent.pem")
+    secure = there.url.replace("http://", "https://")
+    refused = pytest.raises(cluster.ToolchainError, match=r"REQUESTS_CA_BUNDLE.*/nonexistent.pem")
+    with contextlib.closing(transfer.Client()) as client, refused:
+        client.read(f"{secure}/blob", limit=1)
+    assert not cache.exists() or nothing_is_left(cache)
+
+
 def test_what_two_runs_saw_otherwise_at_the_same_time_is_found_when_it_is_kept(
     cache: Path,
 ) -> None:
@@ -773,6 +802,16 @@ def test_a_sparse_file_that_claims_more_than_there_is_is_refused(tmp_path: Path)
         archive.addfile(info, io.BytesIO(content))
     (tmp_path / "layer").write_bytes(buffer.getvalue())
     with pytest.raises(IntegrityError, match="no plain file"):
+        layers.extract(tmp_path / "layer", TOOL.path, tmp_path / "tool")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_an_archive_of_headers_that_lead_to_headers_is_refused(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type = kind
+    header = info.tobuf(tarfile.GNU_FORMAT)
+    (tmp_path / "layer").write_bytes(header * 3000)
+    with pytest.raises(IntegrityError, match="is no archive"):
         layers.extract(tmp_path / "layer", TOOL.path, tmp_path / "tool")
 
 

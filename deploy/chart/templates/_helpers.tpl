@@ -70,8 +70,8 @@ apply: nothing is written a second time here. As there, each says which version 
 {{- $meta := $object.spec.template.metadata }}
 {{- $container := index $pod.containers 0 }}
 {{- $_ := set $object.spec "replicas" $values.replicaCount }}
-{{- $_ := set $meta "labels" (mergeOverwrite (deepCopy $values.podLabels) $meta.labels) }}
-{{- $annotations := deepCopy $values.podAnnotations }}
+{{- $_ := set $meta "labels" (mergeOverwrite (deepCopy ($values.podLabels | default dict)) $meta.labels) }}
+{{- $annotations := deepCopy ($values.podAnnotations | default dict) }}
 {{- $_ := set $container "image" (include "lws-kueue.image" .root) }}
 {{- range $key := list "resources" "securityContext" }}
 {{- $_ := set $container $key (get $values $key) }}
@@ -99,7 +99,7 @@ apply: nothing is written a second time here. As there, each says which version 
 {{- /* It reads its configuration once. */}}
 {{- $_ := set $annotations "lws-kueue.dev/configuration" (sha256sum $configuration) }}
 {{- end }}
-{{- $_ := set $container "args" (concat $container.args $values.extraArgs) }}
+{{- $_ := set $container "args" (concat $container.args ($values.extraArgs | default list)) }}
 {{- with $annotations }}
 {{- $_ := set $meta "annotations" . }}
 {{- end }}

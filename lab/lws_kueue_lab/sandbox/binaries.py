@@ -7,6 +7,7 @@ directory beside the final place and is renamed, under a lock, so that a killed 
 half-made and two processes do not do the same thing.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -107,8 +108,9 @@ def cache_directory() -> Path:
     """Where builds are kept: `LWS_KUEUE_CACHE`, else the user's XDG cache."""
     if override := os.environ.get("LWS_KUEUE_CACHE"):
         return Path(override).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "lws-kueue"
+    base = Path(os.environ.get("XDG_CACHE_HOME", "")).expanduser()
+    # The specification has a path that is not absolute ignored.
+    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "lws-kueue"
 
 
 def helm(system: str = platform.system()) -> Path:
@@ -327,19 +329,24 @@ def _built(module: Module, system: str) -> Path:
 
 
 def _build_once(module: Module, builder: Builder, system: str) -> None:
-    place = _built(module, system)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    cache, place = cache_directory(), _built(module, system)
     waiting = f"another process is building {module.name}; waiting for it"
-    with locks.held(place.with_suffix(place.suffix + ".lock"), waiting=waiting):
+    with contextlib.ExitStack() as locked:
+        with obtain.cache_errors(cache):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = place.with_suffix(place.suffix + ".lock")
+            locked.enter_context(locks.held(lock, waiting=waiting))
         if place.is_dir():
             return
-        obtain.sweep(place)
-        partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        with obtain.cache_errors(cache):
+            obtain.sweep(place)
+            partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             _build(module, builder, system=system, into=partial)
-            intact.keep(partial, module.tools)
-            partial.chmod(0o755)
-            partial.rename(place)
+            with obtain.cache_errors(cache):
+                intact.keep(partial, module.tools)
+                partial.chmod(0o755)
+                partial.rename(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

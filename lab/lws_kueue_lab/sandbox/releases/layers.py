@@ -48,8 +48,11 @@ def extract(layer: Path, path: str, into: Path) -> bool:
                     raise IntegrityError(f"{path} is {kind} in {layer.name}")
                 _copy(archive.extractfile(member), into)
                 found = True
-    # A ValueError comes of a sparse map that is none.
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+    # A ValueError comes of a sparse map that is none, a RecursionError of headers without a file.
+    except (
+        *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
+        *(ValueError, RecursionError),
+    ) as error:
         told = printable.brief(str(error))
         raise IntegrityError(f"{layer.name} is no archive: {told}") from error
     return found

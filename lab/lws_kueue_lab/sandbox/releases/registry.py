@@ -175,7 +175,7 @@ def _malformed(reference: Reference) -> Iterator[None]:
     """Say of a document that is not made as the protocol has it that it is of no use."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         told = printable.brief(repr(error))
         raise UnavailableError(f"{reference}: the answer is no manifest ({told})") from error
 

@@ -47,7 +47,7 @@ class Seen:
             return _entries(json.loads(self._path.read_text()))
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, IsADirectoryError) as error:
             raise IntegrityError(
                 f"{self._path} is damaged ({error}): what was verified before is not known. "
                 "Remove it to trust what comes next."

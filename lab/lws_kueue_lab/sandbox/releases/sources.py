@@ -100,6 +100,10 @@ def _mirror(environment: Mapping[str, str]) -> Source | None:
     if not setting:
         return None
     url = setting if "://" in setting else f"https://{setting}"
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise cluster.SandboxError(
+            f"{MIRROR_VARIABLE} holds credentials, which belong into ~/.netrc"
+        )
     try:
         parts = urllib.parse.urlsplit(url)
         transfer.require_tls(url)
@@ -108,9 +112,7 @@ def _mirror(environment: Mapping[str, str]) -> Source | None:
             f"{MIRROR_VARIABLE}={setting} is no mirror: HOST[:PORT][/PREFIX] over HTTPS, or "
             "http:// on this machine"
         ) from error
-    if parts.username or parts.query:
-        raise cluster.SandboxError(
-            f"{MIRROR_VARIABLE} holds credentials or a query: credentials belong into ~/.netrc"
-        )
+    if parts.query or parts.fragment:
+        raise cluster.SandboxError(f"{MIRROR_VARIABLE}={setting} is no mirror: it has a query")
     prefix = parts.path.strip("/")
     return Source("mirror", f"{parts.scheme}://{parts.netloc}", f"{prefix}/" if prefix else "")

@@ -25,6 +25,7 @@ import requests.utils
 import urllib3.util
 
 from lws_kueue.api import printable
+from lws_kueue_lab.sandbox import cluster
 from lws_kueue_lab.sandbox.releases.errors import IntegrityError, UnavailableError
 
 _PROBE_SECONDS: Final = 1.0
@@ -138,6 +139,7 @@ class Client:
         # What nobody knows the size of may have changed meanwhile: it comes from its beginning.
         start = into.stat().st_size if size is not None and into.exists() else 0
         if size is not None and start == size:
+            into.touch()
             return
         if start > most:
             into.unlink()
@@ -232,6 +234,11 @@ class Client:
         # A ValueError comes of a redirect to what is no URL.
         except (requests.exceptions.RequestException, ValueError) as error:
             raise UnavailableError(f"{printable.brief(url)}: {_root(error)}") from error
+        except OSError as error:
+            raise cluster.ToolchainError(
+                "the authorities that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE names"
+                f" cannot be read: {error}"
+            ) from error
         raise UnavailableError(f"{_host(url)} cannot be reached ({self._unreachable[origin]})")
 
 

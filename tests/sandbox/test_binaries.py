@@ -456,7 +456,7 @@ def test_a_cache_that_cannot_be_built_into_is_told_with_what_to_do(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LWS_KUEUE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(sandbox.ToolchainError, match="cannot be written.*set LWS_KUEUE_CACHE"):
+    with pytest.raises(sandbox.ToolchainError, match=r"cannot be written.*set LWS_KUEUE_CACHE"):
         binaries.ensure()
 
 

@@ -179,8 +179,15 @@ class Judge:
 
         It is a new one, or a change of one that is ``known``.
         """
+
+        def once() -> Object:
+            if known is not None:
+                return self._put(obj, known)
+            stored: Object = self._api.create(obj, dry_run=True)
+            return stored
+
         try:
-            stored = self._api.create(obj, dry_run=True) if known is None else self._put(obj, known)
+            stored = polling.answered()(once)
         except client.ApiError as error:
             if fault := _fault(int(error.status or 0), json.loads(str(error.body))):
                 self._problems.append(f"{what}: {fault}")

@@ -61,6 +61,15 @@ def racing(*, timeout: float = 60.0) -> tenacity.Retrying:
     return _while(_taken, timeout=timeout, every=0.0)
 
 
+def _gave_up(error: BaseException) -> bool:
+    return isinstance(error, client.ApiError) and error.status == 504
+
+
+def answered(*, timeout: float = 120.0) -> tenacity.Retrying:
+    """Return what repeats a request for as long as the API server has no time to answer it."""
+    return _while(_gave_up, timeout=timeout, every=1.0)
+
+
 def _early(error: BaseException) -> bool:
     return isinstance(error, client.ApiError) and "There can be a delay" in str(error.body)
 

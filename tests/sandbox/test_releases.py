@@ -216,7 +216,16 @@ def test_a_mirror_may_have_its_repositories_below_a_path(
 
 
 @pytest.mark.parametrize(
-    "setting", ["http://mirror.example.com", "ftp://127.0.0.1", "https://me:secret@127.0.0.1"]
+    "setting",
+    [
+        "http://mirror.example.com",
+        "ftp://127.0.0.1",
+        "https://me:secret@127.0.0.1",
+        "https://:secret@127.0.0.1",
+        "http://me:secret@example.com",
+        "https://127.0.0.1?token=secret",
+        "https://127.0.0.1#secret",
+    ],
 )
 def test_a_mirror_that_nobody_could_trust_is_refused(
     cache: Path, monkeypatch: pytest.MonkeyPatch, setting: str
@@ -225,6 +234,7 @@ def test_a_mirror_that_nobody_could_trust_is_refused(
     with pytest.raises(sandbox.SandboxError, match="LWS_KUEUE_MIRROR") as refused:
         get(cache)
     assert not isinstance(refused.value, UnavailableError)
+    assert "secret" not in str(refused.value)
 
 
 def test_nothing_is_asked_where_downloads_are_off(

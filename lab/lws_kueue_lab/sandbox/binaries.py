@@ -7,7 +7,6 @@ directory beside the final place and is renamed, under a lock, so that a killed 
 half-made and two processes do not do the same thing.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -329,26 +328,22 @@ def _built(module: Module, system: str) -> Path:
 
 
 def _build_once(module: Module, builder: Builder, system: str) -> None:
-    cache, place = cache_directory(), _built(module, system)
+    place = _built(module, system)
     waiting = f"another process is building {module.name}; waiting for it"
-    with contextlib.ExitStack() as locked:
-        with obtain.cache_errors(cache):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lock = place.with_suffix(place.suffix + ".lock")
-            locked.enter_context(locks.held(lock, waiting=waiting))
-        if place.is_dir():
-            return
-        with obtain.cache_errors(cache):
+    with obtain.cache_errors(cache_directory()):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locks.held(place.with_suffix(place.suffix + ".lock"), waiting=waiting):
+            if place.is_dir():
+                return
             obtain.sweep(place)
             partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        try:
-            _build(module, builder, system=system, into=partial)
-            with obtain.cache_errors(cache):
+            try:
+                _build(module, builder, system=system, into=partial)
                 intact.keep(partial, module.tools)
                 partial.chmod(0o755)
                 partial.rename(place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _build(module: Module, builder: Builder, *, system: str, into: Path) -> None:

@@ -21,6 +21,16 @@ UNPACKED_LIMIT: Final = 768 << 20
 _MEMBERS_LIMIT: Final = 100_000
 _CHUNK: Final = 1 << 20
 
+#: A ValueError comes of a sparse map that is none, a RecursionError of headers without a file.
+_NO_ARCHIVE: Final = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    ValueError,
+    RecursionError,
+)
+
 #: What the header of a program says about the machine that it is for.
 _ELF_MACHINES: Final = {"amd64": 62, "arm64": 183, "ppc64le": 21, "s390x": 22}
 
@@ -48,11 +58,7 @@ def extract(layer: Path, path: str, into: Path) -> bool:
                     raise IntegrityError(f"{path} is {kind} in {layer.name}")
                 _copy(archive.extractfile(member), into)
                 found = True
-    # A ValueError comes of a sparse map that is none, a RecursionError of headers without a file.
-    except (
-        *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
-        *(ValueError, RecursionError),
-    ) as error:
+    except _NO_ARCHIVE as error:
         told = printable.brief(str(error))
         raise IntegrityError(f"{layer.name} is no archive: {told}") from error
     return found

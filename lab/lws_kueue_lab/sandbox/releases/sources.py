@@ -113,6 +113,9 @@ def _mirror(environment: Mapping[str, str]) -> Source | None:
             "http:// on this machine"
         ) from error
     if parts.query or parts.fragment:
-        raise cluster.SandboxError(f"{MIRROR_VARIABLE}={setting} is no mirror: it has a query")
+        # It may be a secret, so it is not told.
+        raise cluster.SandboxError(
+            f"{MIRROR_VARIABLE} has a query or a fragment, and is HOST[:PORT][/PREFIX]"
+        )
     prefix = parts.path.strip("/")
     return Source("mirror", f"{parts.scheme}://{parts.netloc}", f"{prefix}/" if prefix else "")

@@ -8,6 +8,7 @@ lives on in memory, with the controller's own passes.
 """
 
 import copy
+import functools
 import json
 import random
 from collections.abc import Iterator
@@ -179,15 +180,11 @@ class Judge:
 
         It is a new one, or a change of one that is ``known``.
         """
-
-        def once() -> Object:
-            if known is not None:
-                return self._put(obj, known)
-            stored: Object = self._api.create(obj, dry_run=True)
-            return stored
-
+        ask = functools.partial(self._api.create, obj, dry_run=True)
+        if known is not None:
+            ask = functools.partial(self._put, obj, known)
         try:
-            stored = polling.answered()(once)
+            stored = polling.answered()(ask)
         except client.ApiError as error:
             if fault := _fault(int(error.status or 0), json.loads(str(error.body))):
                 self._problems.append(f"{what}: {fault}")

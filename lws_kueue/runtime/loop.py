@@ -31,11 +31,6 @@ from lws_kueue.workload import build
 LEAST_SECONDS: Final = 0.5
 LEAST_SHARE: Final = 4
 
-# So many times as long as deciding took a set rests that other clusters concern, and so long at
-# most: what they have of it is looked through as a whole each time.
-REST_SHARE: Final = 4
-MOST_REST_SECONDS: Final = 1.0
-
 # For so long a decision works out what it did not know before it lets others have a turn.
 PIECE_SECONDS: Final = 0.03
 
@@ -80,9 +75,9 @@ class Loop:
         while True:
             key = await self._queue.get()
             log_fields.begin(f"{key.namespace}/{key.name}")
-            failed, rest = True, 0.0
+            failed = True
             try:
-                failed, rest = await self._pass(key)
+                failed = await self._pass(key)
             except built_in.NotYetKnown:
                 failed = False
             except client.ApiError as error:
@@ -91,17 +86,16 @@ class Loop:
                 metrics.panics.inc()
                 logger.exception("%s/%s: the pass failed", key.namespace, key.name)
             finally:
-                delay = await self._queue.done(key, failed=failed, rest=rest)
+                delay = await self._queue.done(key, failed=failed)
             if delay is not None:
                 logger.info("%s/%s: looked at again in %.1f s", key.namespace, key.name, delay)
 
-    async def _pass(self, key: keys.SetKey) -> tuple[bool, float]:
-        """Pass over one set once; returns whether something failed, and for how long it rests."""
+    async def _pass(self, key: keys.SetKey) -> bool:
+        """Pass over one set once; returns whether something failed."""
         began = self._clock()
         seen, plan = await self.planned(key)
         plan, held = self._memories.of(key).due(plan)
-        deciding = self._clock() - began
-        gives_way = self._gives_way(key, deciding=deciding)
+        gives_way = self._gives_way(key, deciding=self._clock() - began)
         outcome = await self._cluster.carry_out(key, seen, plan, gives_way=gives_way)
         news = self._memories.learn(key, seen, plan, outcome)
         if seen.meta is not None:
@@ -111,8 +105,7 @@ class Loop:
         await self._name_rivals(key, seen, plan)
         failed = outcome.failed or bool(plan.faults) or self._memories.of(key).lags
         await self._again(key, plan, outcome=outcome, failed=failed, news=news, held=held)
-        elsewhere = seen.workers is not None
-        return failed, min(MOST_REST_SECONDS, REST_SHARE * deciding) if elsewhere else 0.0
+        return failed
 
     def _gives_way(self, key: keys.SetKey, *, deciding: float) -> writes.GivesWay:
         """Return what says that a pass leaves the rest of what it makes to the next one.

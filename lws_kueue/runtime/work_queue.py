@@ -63,8 +63,6 @@ class WorkQueue(Generic[Key]):
         # Those that are in there: what is asked for twice has one turn.
         self._up: set[Key] = set()
         self._busy: dict[Key, float] = {}
-        # Until when a key rests, whatever is asked for meanwhile.
-        self._resting: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._sequence = 0
         self._changed = asyncio.Condition()
@@ -75,7 +73,7 @@ class WorkQueue(Generic[Key]):
     async def add(self, key: Key, *, after: float = 0.0) -> None:
         """Ask for a pass in ``after`` seconds; an earlier request for the key stands."""
         now = asyncio.get_running_loop().time()
-        due = max(now + max(after, self._settle), self._resting.get(key, now))
+        due = now + max(after, self._settle)
         async with self._changed:
             if key in self._due and self._due[key] <= due:
                 return
@@ -138,11 +136,8 @@ class WorkQueue(Generic[Key]):
         due = self._due.get(key)
         return due is not None and due <= asyncio.get_running_loop().time()
 
-    async def done(self, key: Key, *, failed: bool = False, rest: float = 0.0) -> float | None:
-        """Finish the pass over ``key``; after a failure return the delay before the next one.
-
-        For ``rest`` seconds there is no other pass over it, so all that comes meanwhile is one.
-        """
+    async def done(self, key: Key, *, failed: bool = False) -> float | None:
+        """Finish the pass over ``key``; after a failure return the delay before the next one."""
         delay: float | None = None
         if failed:
             count = self._failures.get(key, 0)
@@ -155,17 +150,9 @@ class WorkQueue(Generic[Key]):
             if self._observer and began is not None:
                 seconds = asyncio.get_running_loop().time() - began
                 self._observer.finished(seconds=seconds, failed=failed)
-            self._rest(key, rest)
             if key in self._due:
-                self._due[key] = max(self._due[key], self._resting.get(key, 0.0))
                 self._push(self._due[key], key)
             self._changed.notify_all()
         if delay is not None:
             await self.add(key, after=delay)
         return delay
-
-    def _rest(self, key: Key, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._resting = {one: until for one, until in self._resting.items() if until > now}
-        if seconds > 0:
-            self._resting[key] = now + seconds

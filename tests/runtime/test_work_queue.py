@@ -56,29 +56,6 @@ def test_a_key_added_during_its_pass_is_passed_again_afterwards() -> None:
     run(scenario())
 
 
-def test_what_comes_while_a_key_rests_is_one_pass_afterwards_and_holds_up_no_other_key() -> None:
-    async def scenario() -> None:
-        queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)
-        clock = asyncio.get_running_loop().time
-        await queue.add("a")
-        await queue.get()
-        await queue.add("a")
-        until = clock() + 0.2
-        await queue.done("a", rest=0.2)
-        await queue.add("a")
-        await queue.add("b")
-        assert await queue.get() == "b"
-        assert await queue.get() == "a"
-        assert clock() >= until
-        assert len(queue) == 0
-        await queue.done("a")
-        await queue.add("a")
-        assert not await asyncio.wait_for(queue.done("b"), timeout=1)
-        assert await asyncio.wait_for(queue.get(), timeout=0.1) == "a", "a rest is over once"
-
-    run(scenario())
-
-
 def test_an_earlier_request_for_a_key_overtakes_a_later_one() -> None:
     async def scenario() -> None:
         queue: work_queue.WorkQueue[str] = work_queue.WorkQueue(settle=0.0)

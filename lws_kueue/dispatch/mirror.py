@@ -20,11 +20,10 @@ _TRUSTED_FOR: Final = timedelta(seconds=30)
 
 def ready(view: places.View) -> bool:
     """Whether the group is ready where it runs, with what it is to be made from."""
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     if place is None or place.run is None or not place.admitted:
         return False
-    trusted = place.up or place.cluster.link.lost_for(view.now) <= _TRUSTED_FOR
-    return trusted and not place.run.meta.deleting and place.run.ready(view.key)
+    return _is_trusted(view, place) and not place.run.meta.deleting and place.run.ready(view.key)
 
 
 def untold(view: places.View) -> bool:
@@ -32,15 +31,19 @@ def untold(view: places.View) -> bool:
 
     For as long as one that is lost is trusted, it counts as it was told last (MK-73).
     """
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     if place is None or place.up or place.run is not None:
         return False
-    return place.cluster.link.lost_for(view.now) <= _TRUSTED_FOR
+    return _is_trusted(view, place)
+
+
+def _is_trusted(view: places.View, place: places.Place) -> bool:
+    return place.up or place.cluster.link.lost_for(view.now) <= _TRUSTED_FOR
 
 
 def updated(view: places.View) -> bool:
     """Whether the group's pods where it runs are those of its leader's revision."""
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     return place is not None and place.run is not None and place.run.updated(view.key)
 
 
@@ -61,7 +64,7 @@ def _leader(view: places.View, *, is_ready: bool) -> actions.Patch | None:
     is_mirrored = leader.phase == "Running"
     if leader.ready == is_ready and (is_mirrored or not is_ready):
         return None
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     where = f"runs on cluster {place.name} as {place.set_name}" if place is not None else ""
     told = "True" if is_ready else "False"
     at = conditions.stamp(view.now)
@@ -90,7 +93,7 @@ def _condition(kind: str, status: str, reason: str, at: str) -> dict[str, str]:
 
 def _pods_ready(view: places.View, *, is_ready: bool) -> actions.Apply | None:
     """Return the write of PodsReady, None while its cluster is lost: nobody knows then."""
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     if place is not None and not place.up:
         return None
     return pods_ready.write(view.workload, ready=is_ready, now=view.now)
@@ -98,7 +101,7 @@ def _pods_ready(view: places.View, *, is_ready: bool) -> actions.Apply | None:
 
 def _distrust_in(view: places.View, *, is_ready: bool) -> float | None:
     """Return in how many seconds a group counts as not ready because its cluster is lost."""
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     if not (is_ready or untold(view)) or place is None or place.up:
         return None
     left = _TRUSTED_FOR - place.cluster.link.lost_for(view.now)

@@ -34,7 +34,6 @@ class Together:
     """
 
     def __init__(self, seen: observed.Observed, views: Iterable[places.View]) -> None:
-        self._seen = seen
         self._front: int | None = None
         annotations = seen.lws.meta.annotations if seen.lws is not None else {}
         placement = annotations.get(names.PLACEMENT)
@@ -113,7 +112,7 @@ _TOGETHER: Final = f"the groups of its set are to be in one cluster ({names.PLAC
 
 def _is_made(view: places.View) -> bool:
     """Whether a group has been made in the cluster that it was given to."""
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     return place is not None and place.run is not None
 
 

@@ -130,6 +130,11 @@ class View:
         """The set as the group is to be made from it."""
         return self.group.content.owner if self.group.content is not None else None
 
+    @property
+    def at_home(self) -> Place | None:
+        """The place in the cluster that it has been given to, None if that is not known."""
+        return self.place(self.home) if self.home else None
+
     def place(self, cluster: str) -> Place | None:
         """Return the group's place in a cluster, None if the cluster is not known."""
         return next((one for one in self.places if one.name == cluster), None)

@@ -45,17 +45,12 @@ class _Turn:
 State = Callable[[_Turn], actions.Part | None]
 
 
-def plan(seen: observed.Observed, *, options: settings.Settings, now: datetime) -> actions.Part:
-    """Return the writes for all groups of a set, in all clusters.
+def plan(seen: observed.Observed, views: tuple[places.View, ...]) -> actions.Part:
+    """Return the writes for all groups of a set (``views_of``), in all clusters.
 
     A chain is of one group, and its writes are in the order in which they may happen. Chains are
     independent of each other, so a slow cluster holds up nobody.
     """
-    return of_views(seen, views_of(seen, options=options, now=now))
-
-
-def of_views(seen: observed.Observed, views: tuple[places.View, ...]) -> actions.Part:
-    """Return the same of all groups with their places (``views_of``)."""
     load, together = offers.Load.of(views), placement.Together(seen, views)
     moving = _may_drain(views, together.home)
     parts = tuple(_group(_Turn(view, load, together, view.id.index in moving)) for view in views)
@@ -334,12 +329,12 @@ def _may_drain(views: tuple[places.View, ...], home: str) -> frozenset[int]:
 
 
 def _on_drained(view: places.View) -> bool:
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     return place is not None and place.up and not place.cluster.configured
 
 
 def _moves(view: places.View) -> bool:
-    place = view.place(view.home)
+    place = view.at_home
     return place is not None and (place.run is None or place.run.meta.deleting)
 
 

@@ -135,7 +135,7 @@ def _class(workload: kueue.Workload) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a group's set is made from: ``content`` is the set at revision ``key``."""
+    """What a group's set in a worker is made from: ``content`` is the set at revision ``key``."""
 
     manager: identity.Manager
     group: identity.GroupId
@@ -143,22 +143,10 @@ class Asked:
     key: str
     options: settings.Settings
 
-    def one_group(self) -> dict[str, Any]:
-        """Return the set of one replica that runs the group."""
-        return one_group(
-            self.manager, self.group, content=self.content, key=self.key, options=self.options
-        )
 
-
-def one_group(
-    manager: identity.Manager,
-    group: identity.GroupId,
-    *,
-    content: lws.LeaderWorkerSet,
-    key: str,
-    options: settings.Settings,
-) -> dict[str, Any]:
-    """Return the set of one replica that runs a group, with the content of revision ``key``."""
+def one_group(asked: Asked) -> dict[str, Any]:
+    """Return the set of one replica that runs a group, with the content of its revision."""
+    content, group, options = asked.content, asked.group, asked.options
     template = dict(content.stored_spec["leaderWorkerTemplate"])
     for part in ("leaderTemplate", "workerTemplate"):
         if template.get(part) is not None:
@@ -179,11 +167,12 @@ def one_group(
         "kind": names.LWS_KIND,
         "metadata": {
             "namespace": group.namespace,
-            "name": identity.set_name(manager, group),
-            "labels": _kept(given.labels, options.drop_labels) | identity.labels(manager, group),
+            "name": identity.set_name(asked.manager, group),
+            "labels": _kept(given.labels, options.drop_labels)
+            | identity.labels(asked.manager, group),
             "annotations": _kept(given.annotations, options.drop_annotations | _NOT_COPIED)
-            | identity.annotations(manager, group)
-            | {names.ORIGIN_REVISION: key},
+            | identity.annotations(asked.manager, group)
+            | {names.ORIGIN_REVISION: asked.key},
         },
         "spec": spec,
     }
@@ -230,6 +219,6 @@ def to_be(live: observed.RemoteSet, asked: Asked) -> dict[str, Any] | None:
 
     What others add to it is theirs.
     """
-    wanted = as_it_was_admitted(live, asked.one_group())
+    wanted = as_it_was_admitted(live, one_group(asked))
     covered = apply_diff.covers(live, wanted, manager=names.DISPATCH_FIELD_MANAGER)
     return None if covered else wanted

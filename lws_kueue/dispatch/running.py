@@ -48,7 +48,7 @@ _LOOK_AT_UNSERVED: Final = 30.0
 
 def follow(view: places.View, check: str, *, may_drain: bool) -> actions.Part:
     """Return what a group asks for that has a cluster (S5 of the protocol)."""
-    place = view.place(view.home)
+    place = view.at_home
     if place is None:
         text = f"cluster {view.home} is not known any more"
         return actions.Part(reasons=(Reason(_LOST, text).of(view.id.index).held(),))
@@ -178,7 +178,7 @@ def _set(view: places.View, place: places.Place) -> actions.Part:
         return actions.Part()
     asked = remote_objects.Asked(view.manager, view.id, view.owner, view.key, view.options)
     if place.run is None:
-        return _make(view, place, asked.one_group())
+        return _make(view, place, remote_objects.one_group(asked))
     wanted = remote_objects.to_be(place.run, asked)
     if place.run.meta.deleting or wanted is None:
         return actions.Part()

@@ -103,9 +103,8 @@ def given(found: Model, *, ready: bool = True) -> None:
             "conditions": [builders.RESERVED, builders.ADMITTED],
             "admission": {"clusterQueue": "cq", "podSetAssignments": []},
         }
-        run = remote_objects.one_group(
-            MANAGER, of, content=live, key=key, options=settings.Settings()
-        )
+        asked = remote_objects.Asked(MANAGER, of, live, key, settings.Settings())
+        run = remote_objects.one_group(asked)
         run["metadata"] |= {"uid": f"set-{index}", "resourceVersion": "1", "generation": 1}
         run["metadata"]["managedFields"] = [
             {"manager": names.DISPATCH_FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}

@@ -54,9 +54,8 @@ def test_only_both_marks_make_an_object_ours() -> None:
 @pytest.mark.row("MK-08")
 def test_a_group_runs_as_a_set_of_one_that_is_gated_by_its_own_templates() -> None:
     owner = made.owner(**{"kueue.x-k8s.io/pod-group-name": "x", "mine": "y"})
-    body = remote_objects.one_group(
-        made.MANAGER, made.GROUP, content=owner, key="k1", options=made.OPTIONS
-    )
+    asked = remote_objects.Asked(made.MANAGER, made.GROUP, owner, "k1", made.OPTIONS)
+    body = remote_objects.one_group(asked)
     assert body["spec"]["replicas"] == 1
     template = body["spec"]["leaderWorkerTemplate"]["workerTemplate"]
     assert template["spec"]["schedulingGates"][0] == {"name": names.ADMISSION_GATE}

@@ -509,7 +509,7 @@ def test_quota_is_not_given_back_while_nobody_knows_of_pods() -> None:
     seen = Situation(made.workload(RESERVED, ADMITTED, EVICTED)).seen()
     first, second = seen.clusters
     unknown = replace(seen, clusters=(replace(first, pods={}), second))
-    part = plan.plan(unknown, options=made.OPTIONS, now=builders.NOW)
+    part = plan.plan(unknown, plan.views_of(unknown, options=made.OPTIONS, now=builders.NOW))
     assert made.told(part) == []
     assert part.recheck_after is not None
 
@@ -629,7 +629,8 @@ def test_an_error_in_one_group_is_told_and_stops_no_other(monkeypatch: pytest.Mo
         return offer(view, check, load)
 
     monkeypatch.setattr(offers, "offer", fails_once)
-    part = plan.plan(replace(seen, groups=(group, second)), options=made.OPTIONS, now=builders.NOW)
+    seen = replace(seen, groups=(group, second))
+    part = plan.plan(seen, plan.views_of(seen, options=made.OPTIONS, now=builders.NOW))
     assert made.told(part) == ["nominate w1"]
     assert [type(one) for one in part.faults] == [KeyError]
     assert "InternalError" in {one.code for one in part.reasons}

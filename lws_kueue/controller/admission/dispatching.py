@@ -53,7 +53,7 @@ class Dispatching:
 
     def plan(self, *, wanted: int) -> actions.Part:
         """Return what to do in all clusters."""
-        return dispatch.of_views(_wanting(self.seen, wanted), self.views(wanted=wanted))
+        return dispatch.plan(self.seen, self.views(wanted=wanted))
 
     @cached_property
     def own(self) -> Mapping[int, places.View]:
@@ -83,11 +83,6 @@ class Dispatching:
 
 
 _EVERY = 2**62
-
-
-def _wanting(seen: clusters.Observed, wanted: int) -> clusters.Observed:
-    kept = tuple(replace(one, wanted=one.wanted and one.index < wanted) for one in seen.groups)
-    return replace(seen, groups=kept)
 
 
 def concerned(seen: observed.Observed) -> bool:
@@ -167,26 +162,22 @@ def pods_asked(seen: observed.Observed, *, now: datetime) -> Mapping[str, tuple[
 
 def of(at: scope.Scope, *, options: build.Options, now: datetime) -> Dispatching | None:
     """Return what other clusters have to do with a live set, None for most sets."""
+    return at.seen.memo.once("dispatching", lambda: _of(at, options=options, now=now))
+
+
+def _of(at: scope.Scope, *, options: build.Options, now: datetime) -> Dispatching | None:
     seen = at.seen
-    workers = seen.workers
-    if workers is None or not concerned(seen):
+    if seen.workers is None or not concerned(seen):
         return None
-    return seen.memo.once("dispatching", lambda: _of(at, workers, options=options, now=now))
-
-
-def _of(
-    at: scope.Scope, workers: clusters.Workers, *, options: build.Options, now: datetime
-) -> Dispatching:
-    seen = at.seen
     asked = _activation(seen, built_in=not at.managed_by.stops)
     contents = None
     if at.managed_by.stops:
         # There, a group is placed by what it asks of topology.
         contents = admissions.Contents(at, options=replace(options, topology=True), remote=True)
     found = _put_together(
-        seen, workers, _workloads(seen), at.found.by_index, _Contents(contents), asked
+        seen, seen.workers, _workloads(seen), at.found.by_index, _Contents(contents), asked
     )
-    return Dispatching(found, workers, asked, now)
+    return Dispatching(found, seen.workers, asked, now)
 
 
 def located(at: scope.Scope, found: Dispatching | None) -> scope.Scope:
@@ -216,7 +207,7 @@ def _barred(view: places.View) -> bool:
 
 
 def _remote(view: places.View) -> groups.Remote:
-    place = view.place(view.home) if view.home else None
+    place = view.at_home
     if place is None or place.run is None:
         leader = view.group.leader
         told = leader is not None and leader.ready and mirror.untold(view)
@@ -262,7 +253,7 @@ def alone(seen: observed.Observed, *, now: datetime) -> actions.Part:
     if seen.invalid is not None:
         # What it should be cannot be read; what there is goes on.
         wanted = _EVERY
-    return dispatch.plan(_wanting(found, wanted), options=seen.workers.options, now=now)
+    return Dispatching(found, seen.workers, _IDLE, now).plan(wanted=wanted)
 
 
 # What is known ----------------------------------------------------------------------------------

@@ -132,9 +132,8 @@ def run(
     **spec: Any,
 ) -> observed.RemoteSet:
     """The set of one replica that runs the group in a worker."""
-    body = remote_objects.one_group(
-        MANAGER, GROUP, content=made_from or owner(), key=key, options=OPTIONS
-    )
+    asked = remote_objects.Asked(MANAGER, GROUP, made_from or owner(), key, OPTIONS)
+    body = remote_objects.one_group(asked)
     body["metadata"] |= {"uid": "run-uid", "resourceVersion": "11", "generation": 1}
     manager = {"manager": names.DISPATCH_FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}
     body["metadata"]["managedFields"] = [manager]
@@ -249,7 +248,8 @@ class Situation:
         return found
 
     def plan(self) -> actions.Part:
-        return plan.plan(self.seen(), options=self.options, now=NOW)
+        seen = self.seen()
+        return plan.plan(seen, plan.views_of(seen, options=self.options, now=NOW))
 
     def but(self, **more: Any) -> "Situation":
         return replace(self, **more)

@@ -199,7 +199,8 @@ class World:
         self.judge.decides(self.picture.get((names.LWS_KIND, manager.SET)), self.other_seen)
         asked = places.asked(seen, options=self.options, now=now)
         found = self.looked_up(asked)
-        return plan.plan(seen.looked_up(found), options=self.options, now=now)
+        seen = seen.looked_up(found)
+        return plan.plan(seen, plan.views_of(seen, options=self.options, now=now))
 
     def looked_up(
         self, asked: Mapping[str, Iterable[str]]
